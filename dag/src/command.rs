@@ -1,0 +1,178 @@
+//! What may be asked of the engine. Time and ids come in with the command; a command that is
+//! refused changed nothing.
+//! Deliberately absent: who asks (the gateway checks that) and how the answer travels.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    attempt::{Conflict, Report},
+    effect::Timer,
+    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, TaskRef, Text},
+    plan::PlanSpec,
+};
+
+/// A request to the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    // ---- people -------------------------------------------------------------------------------
+    /// Add or bring up to date a project and its tasks (upsert by task id).
+    SubmitPlan {
+        /// The plan, resolved.
+        plan: PlanSpec,
+        /// The integration head, when the project has a repository: the hub exists before the plan is accepted.
+        head: Option<CommitId>,
+    },
+    /// Reject every unfinished task of a project (or of one plan of it) and end its attempts.
+    CancelPlan {
+        /// The project.
+        project: ProjectName,
+        /// Only this plan; `None`: all.
+        plan: Option<u32>,
+    },
+    /// Start no more attempts in a project.
+    PauseProject(ProjectName),
+    /// Start attempts again.
+    ResumeProject(ProjectName),
+    /// End the running attempt, uncharged.
+    StopTask(TaskRef),
+    /// A new budget of attempts for a BLOCKED task, or no more waiting for one in a backoff.
+    RetryTask {
+        /// The task.
+        task: TaskRef,
+        /// A person's hint for the next prompt.
+        message: Option<Text>,
+    },
+    /// Give a task up: REJECTED, its dependents BLOCKED.
+    RejectTask {
+        /// The task.
+        task: TaskRef,
+        /// Why.
+        reason: String,
+    },
+    /// REVIEW → APPROVED.
+    ApproveTask(TaskRef),
+    /// REVIEW → TODO with feedback.
+    RequestChanges {
+        /// The task.
+        task: TaskRef,
+        /// What to change.
+        message: Text,
+    },
+    /// A person's result for a task that waits for a human (`task resolve --from`): pinned in the hub as the
+    /// next attempt's ref. Either the blocked or the resolution task may be named.
+    ResolveTask {
+        /// The task.
+        task: TaskRef,
+        /// The attempt number that [`crate::Engine::next_attempt`] gave for the pin.
+        number: u32,
+        /// The result; both sides of the conflict are its ancestors.
+        commit: CommitId,
+    },
+
+    // ---- hosts --------------------------------------------------------------------------------
+    /// A host is there (again), with what it has and everything it observes. The full state, always.
+    ReportHost(HostReport),
+    /// A host is gone: its attempts end as infrastructure failures, uncharged.
+    LoseHost(HostName),
+    /// An attempt is over and its result is pinned.
+    FinishAttempt(Report),
+
+    // ---- DevOps -------------------------------------------------------------------------------
+    /// The merge of a task's commit was prepared: objects durable, no ref moved.
+    MergePrepared {
+        /// The attempt whose commit was merged.
+        attempt: AttemptId,
+        /// The integration head it was prepared on.
+        onto: CommitId,
+        /// The prepared merge commit.
+        candidate: CommitId,
+    },
+    /// The merge conflicts; nothing moved.
+    MergeConflicted {
+        /// The attempt whose commit was to be merged.
+        attempt: AttemptId,
+        /// Both sides and where they clash.
+        conflict: Conflict,
+    },
+    /// The result cannot be merged whatever the head is (missing ancestors, markers left, a forbidden path).
+    MergeRefused {
+        /// The attempt.
+        attempt: AttemptId,
+        /// As [`crate::attempt::Outcome::Policy`] would say it.
+        reason: String,
+    },
+    /// The integration ref contains the merge: proof before status.
+    MergeLanded {
+        /// Which merge.
+        merge: MergeId,
+        /// The project.
+        project: ProjectName,
+        /// The head that was proven to contain it.
+        head: CommitId,
+    },
+    /// The integration ref had moved before the swap, and does not contain the merge.
+    MergeLost {
+        /// Which merge.
+        merge: MergeId,
+        /// The project.
+        project: ProjectName,
+        /// The head as found.
+        head: CommitId,
+    },
+    /// The integration branch moved by a sync merge from the source.
+    HeadMoved {
+        /// The project.
+        project: ProjectName,
+        /// The new head.
+        head: CommitId,
+    },
+    /// The source has everything up to this head.
+    Delivered {
+        /// The project.
+        project: ProjectName,
+        /// The delivered head.
+        head: CommitId,
+    },
+    /// Delivery waits for a person.
+    DeliveryBlocked {
+        /// The project.
+        project: ProjectName,
+        /// What is in the way and what to do.
+        reason: String,
+    },
+
+    // ---- the shell ----------------------------------------------------------------------------
+    /// A timer that an effect asked for has run out.
+    TimerFired(Timer),
+    /// A job of the shell failed for a reason outside the task (I/O, a vanished hub): it is asked again after a backoff.
+    JobFailed {
+        /// What had been asked.
+        job: Job,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// A job of the shell that can fail for reasons outside the task.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Job {
+    /// [`crate::effect::Effect::PrepareMerge`] of this attempt.
+    Prepare(AttemptId),
+    /// [`crate::effect::Effect::PublishMerge`].
+    Publish(ProjectName, MergeId),
+    /// [`crate::effect::Effect::Deliver`].
+    Deliver(ProjectName),
+}
+
+/// What a host has and sees. Sent on every connection and whenever it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostReport {
+    /// Its name.
+    pub host: HostName,
+    /// Room for so many attempts at once.
+    pub slots: u32,
+    /// Names of the secrets it can resolve.
+    pub secrets: Vec<String>,
+    /// Every attempt it holds, running or finished but not yet acknowledged.
+    pub attempts: Vec<AttemptId>,
+}

@@ -1,0 +1,147 @@
+//! What a person hands in, after the plan file was parsed, defaults were filled in and every
+//! name was resolved: the engine sees no TOML and no default.
+//! Deliberately absent: reading files (the CLI and the gateway do) and secret values (only names).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ProjectName, RoleName, TaskId, Text};
+
+/// A project with its roles, as one submission describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectSpec {
+    /// The project's name.
+    pub name: ProjectName,
+    /// Path or URL of the person's repository; `None`: tasks are plain commands, nothing is merged.
+    pub source: Option<String>,
+    /// The branch that the integration branch starts from; `None`: the source's HEAD branch.
+    pub base: Option<String>,
+    /// The integration branch.
+    pub integration: String,
+    /// Shell commands run in TESTING and again on the merged tree.
+    pub checks: Vec<String>,
+    /// Who reviews.
+    pub review: Review,
+    /// The role for conflicts; `None`: a human.
+    pub resolver: Option<RoleName>,
+    /// The roles, by name, sorted.
+    pub roles: Vec<RoleSpec>,
+}
+
+/// Who decides in REVIEW.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Review {
+    /// The stage is skipped.
+    None,
+    /// A person: `task approve`, `task request-changes`.
+    Human,
+}
+
+/// A role: how its agents are run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleSpec {
+    /// The name.
+    pub name: RoleName,
+    /// How many slots it fills at once, at most; agents are `<name>1 ..= <name><count>`.
+    pub count: u32,
+    /// What to run when the task names no command of its own.
+    pub command: Vec<String>,
+    /// The container image, where the runtime has images.
+    pub image: Option<String>,
+    /// Names of secrets the agents get.
+    pub secrets: Vec<String>,
+    /// What an attempt can reach.
+    pub network: Network,
+    /// What an attempt may use.
+    pub limits: Limits,
+}
+
+/// What an attempt can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// Nothing.
+    None,
+    /// The private bridge; in the `process` runtime the host's network.
+    Bridge,
+}
+
+/// What an attempt may use. `None`: the runtime's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpu_millis: Option<u32>,
+    /// Processes and threads.
+    pub pids: Option<u32>,
+}
+
+/// How urgent. Ordered: `Critical` first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Priority {
+    /// Before everything else.
+    Critical,
+    /// Before medium.
+    High,
+    /// The default.
+    Medium,
+    /// When nothing else is ready.
+    Low,
+}
+
+/// Who does a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Executor {
+    /// An agent of this role.
+    Agent(RoleName),
+    /// A person: `task resolve`.
+    Human,
+}
+
+/// Where the next attempt starts after one that produced a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RetryFrom {
+    /// The last attempt's harvested commit.
+    Last,
+    /// The integration head.
+    Fresh,
+}
+
+/// A task as submitted, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Unique in the project.
+    pub id: TaskId,
+    /// One line for people and merge commits.
+    pub title: Box<str>,
+    /// What the agent is told.
+    pub prompt: Text,
+    /// Tasks that must be COMPLETED before an attempt starts.
+    pub dependencies: Box<[TaskId]>,
+    /// How urgent.
+    pub priority: Priority,
+    /// Who does it.
+    pub executor: Executor,
+    /// The command, instead of the role's.
+    pub command: Option<Box<[Box<str>]>>,
+    /// The longest an attempt may run, in milliseconds.
+    pub timeout_ms: u64,
+    /// Between SIGTERM and SIGKILL, in milliseconds.
+    pub grace_ms: u64,
+    /// No output and no processor time for this long ends an attempt, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// Charged attempts allowed.
+    pub attempts: u32,
+    /// Where a retry starts.
+    pub retry_from: RetryFrom,
+    /// Is an attempt that changes nothing done?
+    pub allow_empty: bool,
+}
+
+/// Tasks submitted together for a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanSpec {
+    /// The project, created or brought up to date.
+    pub project: ProjectSpec,
+    /// The tasks, in file order.
+    pub tasks: Vec<TaskSpec>,
+}

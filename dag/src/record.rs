@@ -1,0 +1,265 @@
+//! The truth at open: what the store keeps of a project, plan, task, attempt, merge and host.
+//! Facts are history; records are state. Durations are stored, due times never are: a restart gives a full
+//! backoff again, so a stepped wall clock can make nothing early or late.
+//! Deliberately absent: encoding (the store's door) and derived state (ready set, agents in use).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    attempt::{Conflict, Feedback, Outcome, Stage, Start, Usage},
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
+    plan::{ProjectSpec, TaskSpec},
+};
+
+/// Public status of a task (stable words).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Status {
+    /// Waits for dependencies, a slot, a backoff, or a person (executor human).
+    Todo,
+    /// An attempt works.
+    Wip,
+    /// The project's checks run.
+    Testing,
+    /// A person decides.
+    Review,
+    /// In the merge queue.
+    Approved,
+    /// Proven done.
+    Completed,
+    /// Waits for a person or a resolution; never terminal.
+    Blocked,
+    /// Given up; terminal.
+    Rejected,
+}
+
+/// Why a task is BLOCKED (stable words).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BlockedReason {
+    /// Its commit conflicts with the integration branch; a resolution task exists.
+    Conflict,
+    /// Charged attempts are used up.
+    AttemptsExhausted,
+    /// A dependency was rejected.
+    DependencyRejected,
+    /// Too many uncharged returns in a row, or something only a person can do.
+    NeedsHuman,
+    /// Attempts used up, the last on checks of the merged tree.
+    MergeCheckFailed,
+    /// The result has a secret or a forbidden path.
+    Policy,
+}
+
+/// What kind of task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// Submitted by a person.
+    Work,
+    /// Created by a conflict.
+    Resolve {
+        /// The blocked task.
+        resolves: TaskId,
+        /// The material.
+        conflict: Box<Conflict>,
+    },
+}
+
+/// A task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// The project.
+    pub project: ProjectName,
+    /// As submitted.
+    pub spec: TaskSpec,
+    /// Work or resolve.
+    pub kind: Kind,
+    /// The plan that brought it.
+    pub plan: u32,
+    /// The status.
+    pub status: Status,
+    /// Why it is BLOCKED, and in a sentence for people.
+    pub blocked: Option<(BlockedReason, Box<str>)>,
+    /// Attempts started, over all stages; the newest is the valid one.
+    pub attempts: u32,
+    /// Charged attempts since the budget was last renewed.
+    pub charged: u32,
+    /// Uncharged returns in a row.
+    pub uncharged: u32,
+    /// It waits this long before the next attempt, in milliseconds.
+    pub backoff_ms: Option<u64>,
+    /// The newest work attempt with a harvested commit, and that commit.
+    pub harvested: Option<(u32, CommitId)>,
+    /// The agent that made it; `feat/<agent>`.
+    pub agent: Option<AgentName>,
+    /// The prepared merge whose checks run or passed: the head it was prepared on and the merge commit.
+    pub candidate: Option<(CommitId, CommitId)>,
+    /// The merge in flight, between intent and outcome: retry and reject are refused.
+    pub merging: Option<MergeId>,
+    /// The merge commit that completed it.
+    pub merge_commit: Option<CommitId>,
+    /// The resolution task that completed it.
+    pub resolved_by: Option<TaskId>,
+    /// What earlier attempts and people said; the newest last, at most 5.
+    pub feedback: Vec<Feedback>,
+    /// When the source got it.
+    pub delivered_at: Option<Timestamp>,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// When anything last changed.
+    pub updated_at: Timestamp,
+}
+
+/// An attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// Which.
+    pub attempt: AttemptId,
+    /// What for.
+    pub stage: Stage,
+    /// Where.
+    pub host: HostName,
+    /// By whom.
+    pub agent: AgentName,
+    /// In which role.
+    pub role: RoleName,
+    /// What its workspace held.
+    pub start: Start,
+    /// How it ended; `None`: it runs.
+    pub outcome: Option<Outcome>,
+    /// Was it charged to the task?
+    pub charged: bool,
+    /// Its harvested commit.
+    pub commit: Option<CommitId>,
+    /// Model usage.
+    pub usage: Option<Usage>,
+    /// When it was ordered.
+    pub started_at: Timestamp,
+    /// When its report was accepted.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A merge, from intent to outcome. Landed ones stay as history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeRecord {
+    /// The project.
+    pub project: ProjectName,
+    /// Its number.
+    pub id: MergeId,
+    /// The attempt whose commit is merged.
+    pub attempt: AttemptId,
+    /// The attempt's commit.
+    pub commit: CommitId,
+    /// The expected head.
+    pub onto: CommitId,
+    /// The merge commit.
+    pub candidate: CommitId,
+    /// How it went.
+    pub state: MergeState,
+    /// When that became so.
+    pub at: Timestamp,
+}
+
+/// How a merge went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MergeState {
+    /// The ref may or may not have moved; recovery finds out.
+    Intended,
+    /// Proven to be in the integration branch.
+    Landed,
+    /// The head had moved first; nothing of it is in the integration branch.
+    Lost,
+}
+
+/// A project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectRecord {
+    /// As last submitted.
+    pub spec: ProjectSpec,
+    /// Starts no attempts.
+    pub paused: bool,
+    /// The integration head, as proven last.
+    pub head: Option<CommitId>,
+    /// The head that the source has.
+    pub delivered: Option<CommitId>,
+    /// Why delivery waits for a person.
+    pub delivery_blocked: Option<String>,
+    /// Plans submitted so far.
+    pub plans: u32,
+    /// Merges intended so far.
+    pub merges: u64,
+}
+
+/// One submission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// The project.
+    pub project: ProjectName,
+    /// Counts from 1 in the project.
+    pub number: u32,
+    /// Tasks it added.
+    pub added: u32,
+    /// Tasks it changed.
+    pub updated: u32,
+    /// Was it cancelled?
+    pub cancelled: bool,
+    /// When it came.
+    pub at: Timestamp,
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRecord {
+    /// Its name.
+    pub host: HostName,
+    /// Slots it offered last.
+    pub slots: u32,
+    /// Names of secrets it can resolve.
+    pub secrets: Vec<String>,
+}
+
+/// A record of any kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Record {
+    /// A project.
+    Project(ProjectRecord),
+    /// A submission.
+    Plan(PlanRecord),
+    /// A task.
+    Task(Box<TaskRecord>),
+    /// An attempt.
+    Attempt(Box<AttemptRecord>),
+    /// A merge.
+    Merge(Box<MergeRecord>),
+    /// A host.
+    Host(HostRecord),
+}
+
+/// Which record.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RecordKey {
+    /// A project.
+    Project(ProjectName),
+    /// A submission.
+    Plan(ProjectName, u32),
+    /// A task.
+    Task(TaskRef),
+    /// An attempt.
+    Attempt(AttemptId),
+    /// A merge.
+    Merge(ProjectName, MergeId),
+    /// A host.
+    Host(HostName),
+}
+
+impl Record {
+    /// The key under which it is kept.
+    pub fn key(&self) -> RecordKey {
+        match self {
+            Self::Project(r) => RecordKey::Project(r.spec.name.clone()),
+            Self::Plan(r) => RecordKey::Plan(r.project.clone(), r.number),
+            Self::Task(r) => RecordKey::Task(TaskRef { project: r.project.clone(), id: r.spec.id.clone() }),
+            Self::Attempt(r) => RecordKey::Attempt(r.attempt.clone()),
+            Self::Merge(r) => RecordKey::Merge(r.project.clone(), r.id),
+            Self::Host(r) => RecordKey::Host(r.host.clone()),
+        }
+    }
+}

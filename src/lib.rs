@@ -1,0 +1,11 @@
+//! devstack: a plan becomes merged commits. The folder tree is the architecture; see `docs/architecture.md`.
+
+pub mod agent_host;
+pub mod cli;
+pub mod config;
+pub mod devops;
+pub mod gateway;
+pub mod repository;
+pub mod runtime;
+pub mod store;
+pub mod taskmaster;
