@@ -1,0 +1,76 @@
+//! Reading: rows to values, beside a writer that may be in the middle of a batch.
+//! Facts are shown up to the last durable one only; a reply may be seen before it is durable, which is why answers
+//! wait for a barrier.
+
+use std::sync::{Arc, RwLock};
+
+use super::{keys, write::backend};
+use crate::store::{
+    FactsPage, Meta, Read, RequestKey, Seq, StoreError, StoredReply,
+    commit::page_bounds,
+    envelope::{self, RowKind},
+    schema::{ReplyRow, Row},
+};
+
+/// What readers share with the writer.
+#[derive(Clone)]
+pub(super) struct Core {
+    pub(super) tree: sled::Db,
+    /// The numbers of the kept, durable facts: first and last.
+    durable: Arc<RwLock<(Seq, Seq)>>,
+}
+
+impl Core {
+    pub(super) fn new(tree: sled::Db, meta: Meta) -> Self {
+        Self { tree, durable: Arc::new(RwLock::new((meta.first, meta.seq))) }
+    }
+
+    /// Shows readers what is durable now.
+    pub(super) fn publish(&self, meta: Meta) {
+        // Two numbers are written under the lock: nothing in it can panic.
+        *self.durable.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = (meta.first, meta.seq);
+    }
+
+    fn durable(&self) -> (Seq, Seq) {
+        *self.durable.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Read for Core {
+    fn reply(&self, key: &RequestKey) -> Result<Option<StoredReply>, StoreError> {
+        let key = keys::reply(key.as_str());
+        let row = self.tree.get(&key).map_err(backend("reading a reply"))?;
+        row.map(|row| decode_row::<ReplyRow>(&key, RowKind::Reply, &row).map(|row| row.reply)).transpose()
+    }
+
+    fn facts(&self, after: Seq, limit: usize) -> Result<FactsPage, StoreError> {
+        let (first, last) = self.durable();
+        let numbers = page_bounds(after, limit, first, last)?;
+        let mut facts = Vec::new();
+        for (number, row) in numbers.clone().zip(self.tree.range(keys::fact(numbers.start)..keys::fact(numbers.end))) {
+            let (key, row) = row.map_err(backend("reading facts"))?;
+            if keys::fact_seq(&key) != Some(Seq(number)) {
+                break;
+            }
+            facts.push((Seq(number), decode_row(&key, RowKind::Fact, &row)?));
+        }
+        if facts.len() as u64 == numbers.end - numbers.start {
+            return Ok(FactsPage { facts, last });
+        }
+        // A gap: pruned meanwhile, or lost.
+        let (first, last) = self.durable();
+        page_bounds(after, limit, first, last)?;
+        let missing = numbers.start + facts.len() as u64;
+        Err(StoreError::Damaged { what: format!("fact {missing}"), why: "it is missing".into() })
+    }
+}
+
+/// The value in a row of this kind.
+pub(super) fn decode_row<T: Row>(key: &[u8], kind: RowKind, row: &[u8]) -> Result<T, StoreError> {
+    let damaged = |why| StoreError::Damaged { what: keys::name(key), why };
+    let frame = envelope::open(key, row).map_err(damaged)?;
+    if frame.kind != kind {
+        return Err(damaged(format!("it holds a {:?} row", frame.kind)));
+    }
+    T::decode(frame.schema, frame.body).map_err(damaged)
+}

@@ -1,0 +1,75 @@
+//! The steps that make files and names survive a power loss, each a small function: taking one out is how the
+//! power-loss test is shown to bite.
+//! Deliberately absent: deciding when (see [`super::open`] and [`super::write`]).
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::Path,
+};
+
+use crate::store::StoreError;
+
+/// Does sled's data reach the platter before a commit is acknowledged?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SyncPolicy {
+    /// Yes: our own `fdatasync` after sled's flush.
+    #[default]
+    Durable,
+    /// No: sled's flush alone, which survives kill -9 but not a power loss. For the power-loss test only: it must fail.
+    FlushOnly,
+}
+
+/// Our own descriptor of sled's data file. Opened before anything is written to the file, because a descriptor is told
+/// only of write-back errors that happened after it was opened.
+#[derive(Debug)]
+pub(super) struct DataFile {
+    file: File,
+    policy: SyncPolicy,
+}
+
+impl DataFile {
+    /// Opens the file, creating it empty, before sled does.
+    pub(super) fn open(path: &Path, policy: SyncPolicy) -> Result<Self, StoreError> {
+        let step = format!("opening {}", path.display());
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
+        Ok(Self { file: file.map_err(StoreError::io(step))?, policy })
+    }
+
+    /// The barrier: returns when all that sled has written is on the disk. Call it after sled's flush.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        match self.policy {
+            SyncPolicy::Durable => self.file.sync_data().map_err(StoreError::io("syncing the store")),
+            SyncPolicy::FlushOnly => Ok(()),
+        }
+    }
+}
+
+/// Syncs a file or directory, so that its content (for a directory: its names) survives.
+pub(crate) fn sync_path(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(StoreError::io(format!("syncing {}", path.display())))
+}
+
+/// Makes a directory and its missing parents, each name synced in the directory above it.
+pub(crate) fn create_dir_synced(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    if let Some(above) = above {
+        create_dir_synced(above)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::io(format!("making {}", path.display()))(error))
+        }
+        _ => sync_path(above.unwrap_or(Path::new("."))),
+    }
+}
+
+/// Creates a marker file whose presence after a power loss is certain.
+pub(super) fn create_marker(path: &Path) -> Result<(), StoreError> {
+    let step = || format!("creating {}", path.display());
+    File::create(path).and_then(|file| file.sync_all()).map_err(StoreError::io(step()))?;
+    sync_path(path.parent().unwrap_or(Path::new(".")))
+}
