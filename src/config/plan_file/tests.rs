@@ -197,7 +197,6 @@ fn mistakes_are_told_with_line_and_words() {
             "DS0106 p.toml:6: unknown role `x` in [defaults]",
         ),
         ("", "DS0110 p.toml:5: the plan has no tasks"),
-        ("task = 3\n", "DS0102 p.toml:5: unknown key `task` of [agents.dev]"),
         (
             "[agents.a-b]\ncount = 0\n[[task]]\nid = \"a\"\nrole = \"dev\"\n",
             "DS0104 p.toml:6: `count` of [agents.a-b] is 0; it must be 1 to 1000",
