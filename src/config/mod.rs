@@ -10,3 +10,5 @@ mod section;
 mod suggest;
 mod tree;
 pub mod units;
+
+pub use secrets::Secret;

@@ -20,6 +20,7 @@ use super::{
     problem::{Problem, Problems},
     section::{Reader, code},
 };
+pub(crate) use render::priority;
 pub use render::to_json;
 
 /// The largest plan, in bytes: about 300 bytes for each of 200,000 tasks. Also the body limit of `POST /v1/plans`.
