@@ -9,3 +9,4 @@ pub mod repository;
 pub mod runtime;
 pub mod store;
 pub mod taskmaster;
+pub mod telemetry;

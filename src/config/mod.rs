@@ -1,1 +1,14 @@
-//! To be written.
+//! What people write for devstack to read: plan files ([`plan_file`]), the node's configuration ([`node`]) and
+//! secrets ([`secrets`]). All of it is parsed here, checked whole, and refused with place and mend.
+//! Deliberately absent: acting on any of it.
+
+pub mod node;
+pub mod plan_file;
+pub mod problem;
+pub mod secrets;
+mod section;
+mod suggest;
+mod tree;
+pub mod units;
+
+pub use secrets::Secret;

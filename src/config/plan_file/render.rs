@@ -1,0 +1,171 @@
+//! A [`PlanSpec`] as JSON of the plan file's shape: what the CLI posts and `plan show` prints.
+//! Deliberately absent: comments and the order of keys of the file it came from.
+
+use devstack_dag::{
+    ids::Text,
+    plan::{Executor, Network, PlanSpec, Priority, RetryFrom, Review, RoleSpec, TaskSpec},
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+use crate::config::units::{format_duration, format_size};
+
+#[derive(Serialize)]
+struct Plan<'a> {
+    project: Project<'a>,
+    agents: BTreeMap<&'a str, Role<'a>>,
+    task: Tasks<'a>,
+}
+
+#[derive(Serialize)]
+struct Project<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repo: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    integration: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<&'a [String]>,
+    review: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolver: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Role<'a> {
+    count: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    secrets: &'a [String],
+    network: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpus: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pids: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Task<'a> {
+    id: &'a str,
+    title: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    prompt: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dependencies: &'a [devstack_dag::ids::TaskId],
+    priority: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executor: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a [Box<str>]>,
+    timeout: String,
+    grace: String,
+    idle_timeout: String,
+    attempts: u32,
+    retry_from: &'static str,
+    allow_empty: bool,
+}
+
+/// Tasks rendered one at a time, so that 100,000 of them are never held twice.
+struct Tasks<'a>(&'a [TaskSpec]);
+
+impl Serialize for Tasks<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(task))
+    }
+}
+
+/// The plan as JSON that [`super::parse`] reads back to the same plan.
+///
+/// # Errors
+/// A prompt that is a blob: its text must be put back inline first.
+pub fn to_json(plan: &PlanSpec) -> Result<Vec<u8>, PromptIsBlob> {
+    if plan.tasks.iter().any(|task| matches!(task.prompt, Text::Blob(..))) {
+        return Err(PromptIsBlob);
+    }
+    let project = &plan.project;
+    let with_repo = project.source.is_some();
+    let rendered = Plan {
+        project: Project {
+            name: project.name.as_str(),
+            repo: project.source.as_deref(),
+            base: project.base.as_deref(),
+            integration: with_repo.then_some(project.integration.as_str()),
+            checks: with_repo.then_some(project.checks.as_slice()),
+            review: match project.review {
+                Review::None => "none",
+                Review::Human => "human",
+            },
+            resolver: project.resolver.as_ref().filter(|_| with_repo).map(|role| role.as_str()),
+        },
+        agents: project.roles.iter().map(|it| (it.name.as_str(), role(it))).collect(),
+        task: Tasks(&plan.tasks),
+    };
+    // Maps have text keys and every number is finite, so that it cannot fail.
+    Ok(serde_json::to_vec(&rendered).unwrap_or_default())
+}
+
+/// A prompt's text is in a blob, not in the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a prompt of the plan is not inline; put its text back first")]
+pub struct PromptIsBlob;
+
+fn role(role: &RoleSpec) -> Role<'_> {
+    Role {
+        count: role.count,
+        command: (!role.command.is_empty()).then_some(role.command.as_slice()),
+        secrets: &role.secrets,
+        network: match role.network {
+            Network::None => "none",
+            Network::Bridge => "bridge",
+        },
+        memory: role.limits.memory.map(format_size),
+        cpus: role.limits.cpu_millis.map(|millis| f64::from(millis) / 1000.0),
+        pids: role.limits.pids,
+    }
+}
+
+fn task(task: &TaskSpec) -> Task<'_> {
+    Task {
+        id: task.id.as_str(),
+        title: &task.title,
+        prompt: match &task.prompt {
+            Text::Inline(text) => text,
+            // Refused in `to_json`.
+            Text::Blob(..) => "",
+        },
+        dependencies: &task.dependencies,
+        priority: priority(task.priority),
+        role: match &task.executor {
+            Executor::Agent(role) => Some(role.as_str()),
+            Executor::Human => None,
+        },
+        executor: (task.executor == Executor::Human).then_some("human"),
+        command: task.command.as_deref(),
+        timeout: format_duration(task.timeout_ms),
+        grace: format_duration(task.grace_ms),
+        idle_timeout: format_duration(task.idle_timeout_ms),
+        attempts: task.attempts,
+        retry_from: match task.retry_from {
+            RetryFrom::Last => "last",
+            RetryFrom::Fresh => "fresh",
+        },
+        allow_empty: task.allow_empty,
+    }
+}
+
+/// The word of the contract for a priority.
+pub(crate) fn priority(priority: Priority) -> &'static str {
+    match priority {
+        Priority::Critical => "critical",
+        Priority::High => "high",
+        Priority::Medium => "medium",
+        Priority::Low => "low",
+    }
+}

@@ -1,0 +1,259 @@
+//! Secrets of an agent host: `.env` (mode 0600 or refused), `NAME_FILE` variables, `$CREDENTIALS_DIRECTORY`.
+//! Names are for everyone, values only for the attempt that names them.
+//! Deliberately absent: showing, storing or sending a value: [`Secret`] has no `Display` and no `Serialize`.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The largest secret, in bytes: keys and certificates are smaller, and the kernel takes at most 128 KiB in a variable.
+const SECRET_MAX: u64 = 64 << 10;
+/// The longest name of a secret, in bytes.
+const NAME_MAX: usize = 128;
+
+/// A value that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the one place that hands it to the agent or looks for it in its output.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Why secrets cannot be had. Never contains a value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// Others may read the file: mend its mode.
+    #[error("{path} has mode {mode:04o}, so that others may read it; run `chmod 600 {path}`")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Somebody else owns the file, and could have written it.
+    #[error("{path} belongs to user {owner}; it must belong to the user that runs devstack, or to root")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// A line that is no `NAME=value`: mend it.
+    #[error("{path}:{line}: {why}; write NAME=value")]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No source has this name.
+    #[error("there is no secret `{0}`: add it to `.env`, or set `{0}_FILE` to a file that has it")]
+    Unknown(String),
+    /// The value cannot be a variable.
+    #[error("the secret `{0}` is empty, contains a NUL byte, or is not UTF-8 text of at most 64KiB")]
+    Unusable(String),
+}
+
+/// Where each secret comes from. Files are read when asked for, so that a rotated one is noticed.
+#[derive(Debug, Clone, Default)]
+pub struct Secrets {
+    sources: BTreeMap<String, Source>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Value(Secret),
+    File(PathBuf),
+}
+
+impl Secrets {
+    /// Everything this process can resolve: `$CREDENTIALS_DIRECTORY`, then `NAME_FILE` variables, then
+    /// `env_file`; the later wins. A missing `env_file` is no error.
+    ///
+    /// # Errors
+    /// An exposed, foreign or malformed `.env`, an unreadable directory.
+    pub fn load(env_file: &Path) -> Result<Self, SecretsError> {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        Self::gather(env_file, std::env::vars(), credentials.as_deref())
+    }
+
+    /// [`Secrets::load`] with the environment as an argument.
+    ///
+    /// # Errors
+    /// As [`Secrets::load`].
+    pub fn gather(
+        env_file: &Path,
+        environment: impl IntoIterator<Item = (String, String)>,
+        credentials: Option<&Path>,
+    ) -> Result<Self, SecretsError> {
+        let mut sources = BTreeMap::new();
+        if let Some(dir) = credentials {
+            let unreadable = |source| SecretsError::Unreadable { path: dir.to_owned(), source };
+            for entry in fs::read_dir(dir).map_err(unreadable)? {
+                let path = entry.map_err(unreadable)?.path();
+                let name =
+                    path.file_name().and_then(|name| name.to_str()).filter(|name| is_name(name)).map(str::to_owned);
+                sources.extend(name.map(|name| (name, Source::File(path))));
+            }
+        }
+        for (key, value) in environment {
+            sources.extend(
+                file_variable(&key, &value).filter(|(_, path)| path.is_file()).map(|(n, p)| (n, Source::File(p))),
+            );
+        }
+        for (key, value) in read_env_file(env_file)? {
+            match file_variable(&key, &value) {
+                Some((name, path)) => sources.insert(name, Source::File(path)),
+                None => sources.insert(key, Source::Value(Secret(value))),
+            };
+        }
+        Ok(Self { sources })
+    }
+
+    /// The names, sorted: all that placement and people see.
+    pub fn names(&self) -> Vec<String> {
+        self.sources.keys().cloned().collect()
+    }
+
+    /// The values of these names, in their order.
+    ///
+    /// # Errors
+    /// The first name that has no value, or an unusable one.
+    pub fn lookup(&self, names: &[String]) -> Result<Vec<(String, Secret)>, SecretsError> {
+        names.iter().map(|name| Ok((name.clone(), self.value(name)?))).collect()
+    }
+
+    fn value(&self, name: &str) -> Result<Secret, SecretsError> {
+        let secret = match self.sources.get(name) {
+            None => return Err(SecretsError::Unknown(name.to_owned())),
+            Some(Source::Value(secret)) => secret.clone(),
+            Some(Source::File(path)) => Secret(read_secret_file(name, path)?),
+        };
+        let usable = !secret.0.is_empty() && !secret.0.contains('\0') && secret.0.len() as u64 <= SECRET_MAX;
+        if usable { Ok(secret) } else { Err(SecretsError::Unusable(name.to_owned())) }
+    }
+}
+
+/// A name that can be a variable and a secret: `[A-Za-z_][A-Za-z0-9_]*`, at most 128 bytes.
+pub fn is_name(text: &str) -> bool {
+    let head = text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    head && text.len() <= NAME_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// `NAME_FILE=/absolute/path` names the file of the secret `NAME`; devstack's own variables are no secrets.
+fn file_variable(key: &str, value: &str) -> Option<(String, PathBuf)> {
+    let name = key.strip_suffix("_FILE").filter(|name| is_name(name) && !name.starts_with("DEVSTACK"))?;
+    Path::new(value).is_absolute().then(|| (name.to_owned(), PathBuf::from(value)))
+}
+
+fn read_secret_file(name: &str, path: &Path) -> Result<String, SecretsError> {
+    let unreadable = |source| SecretsError::Unreadable { path: path.to_owned(), source };
+    if fs::metadata(path).map_err(unreadable)?.len() > SECRET_MAX {
+        return Err(SecretsError::Unusable(name.to_owned()));
+    }
+    let bytes = fs::read(path).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|_| SecretsError::Unusable(name.to_owned()))?;
+    // Editors and `echo` end files with a newline that is not part of the secret.
+    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+fn read_env_file(path: &Path) -> Result<Vec<(String, String)>, SecretsError> {
+    let unreadable = |source| SecretsError::Unreadable { path: path.to_owned(), source };
+    // One descriptor for the check and the reading: the file that was checked is the file that is read.
+    let mut file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(unreadable(e)),
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(SecretsError::Exposed { path: path.to_owned(), mode });
+    }
+    if metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(SecretsError::Foreign { path: path.to_owned(), owner: metadata.uid() });
+    }
+    let mut text = String::new();
+    io::Read::read_to_string(&mut file, &mut text).map_err(unreadable)?;
+    parse_env(&text).map_err(|(line, why)| SecretsError::Line { path: path.to_owned(), line, why })
+}
+
+/// `NAME=value` lines; `export`, comments, single quotes (literal), double quotes (`\n`, `\"`, `\\`, `\$`).
+/// Nothing is expanded: a value is what is written.
+fn parse_env(text: &str) -> Result<Vec<(String, String)>, (usize, &'static str)> {
+    let mut pairs = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let refused = |why| (number + 1, why);
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let (key, value) = line.split_once('=').ok_or_else(|| refused("there is no `=`"))?;
+        let key = key.trim();
+        if !is_name(key) {
+            return Err(refused("the part before `=` is not a name"));
+        }
+        pairs.push((key.to_owned(), parse_value(value.trim()).map_err(refused)?));
+    }
+    Ok(pairs)
+}
+
+fn parse_value(text: &str) -> Result<String, &'static str> {
+    let after = |rest: &str| match rest.trim_start() {
+        rest if rest.is_empty() || rest.starts_with('#') => Ok(()),
+        _ => Err("there is text after the closing quote"),
+    };
+    if let Some(rest) = text.strip_prefix('\'') {
+        let (value, rest) = rest.split_once('\'').ok_or("the quote is not closed on its line")?;
+        return after(rest).map(|()| value.to_owned());
+    }
+    let Some(rest) = text.strip_prefix('"') else {
+        return Ok(text.find(" #").map_or(text, |at| &text[..at]).trim_end().to_owned());
+    };
+    let mut value = String::new();
+    let mut chars = rest.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return after(&rest[at + 1..]).map(|()| value),
+            '\\' => match chars.next() {
+                Some((_, 'n')) => value.push('\n'),
+                Some((_, c @ ('"' | '\\' | '$'))) => value.push(c),
+                Some((_, c)) => value.extend(['\\', c]),
+                None => break,
+            },
+            c => value.push(c),
+        }
+    }
+    Err("the quote is not closed on its line")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! What the API needs of the core: one object-safe trait, implemented over the actors by the node, and in memory by tests.
+//! An answer is given only when what it says is durable.
+//! Deliberately absent: HTTP (the routes) and actors (the implementation).
+
+use std::{io, pin::Pin};
+
+use async_trait::async_trait;
+use axum::body::Bytes;
+use devstack_dag::{
+    command::Command,
+    ids::{ProjectName, TaskId, TaskRef},
+    plan::PlanSpec,
+    record::Status,
+};
+use futures::Stream;
+
+use super::{ApiError, dto};
+
+/// Bytes as they come: logs, bundles.
+pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+/// Facts as they become durable. An error ends the stream.
+pub type FactStream = Pin<Box<dyn Stream<Item = Result<dto::Fact, ApiError>> + Send>>;
+
+/// Makes a repetition harmless: the same key with the same body gets the same answer, with another body 409.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId {
+    /// The `Idempotency-Key`, 1 to 256 visible ASCII characters.
+    pub key: String,
+    /// BLAKE3 of method, path and body. All zero where the body is a stream: the backend hashes that itself.
+    pub body_hash: [u8; 32],
+}
+
+/// Which tasks to list, in the order of project and id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskQuery {
+    /// Only of this project.
+    pub project: Option<ProjectName>,
+    /// Only in these statuses; empty: all.
+    pub statuses: Vec<Status>,
+    /// Only behind this one.
+    pub after: Option<TaskRef>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitQuery {
+    /// The project.
+    pub project: ProjectName,
+    /// Only these tasks (their dependencies count as what they wait for); `None`: all of the project.
+    pub tasks: Option<Vec<TaskId>>,
+    /// Keep waiting while a person must act.
+    pub through_humans: bool,
+}
+
+/// The core, as the API sees it.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Adds a plan or brings it up to date. Prompts are `Text::Inline` whatever their length: those over
+    /// `Text::INLINE_MAX` are moved into blobs here, before the command.
+    async fn submit(&self, plan: PlanSpec, request: Option<RequestId>) -> Result<dto::PlanAnswer, ApiError>;
+
+    /// Any other command of a person. Messages are `Text::Inline` as in [`Backend::submit`].
+    async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError>;
+
+    /// The project's tasks as they stand, as a plan; prompts inline.
+    async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError>;
+
+    /// Submissions, oldest first.
+    async fn plans(&self, project: Option<ProjectName>) -> Result<Vec<dto::Plan>, ApiError>;
+
+    /// Projects by name.
+    async fn projects(&self) -> Result<Vec<dto::Project>, ApiError>;
+
+    /// A page of tasks.
+    async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError>;
+
+    /// Everything about one task.
+    async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError>;
+
+    /// Why a task is where it is, in a paragraph.
+    async fn explain(&self, task: TaskRef) -> Result<String, ApiError>;
+
+    /// What the task's newest commit changes, as a patch.
+    async fn diff(&self, task: TaskRef) -> Result<ByteStream, ApiError>;
+
+    /// The output of an attempt (`None`: the newest). With `follow` it ends when the attempt does.
+    async fn logs(&self, task: TaskRef, attempt: Option<u32>, follow: bool) -> Result<ByteStream, ApiError>;
+
+    /// The conflict that a blocked or a resolution task is about.
+    async fn conflict(&self, task: TaskRef) -> Result<dto::Conflict, ApiError>;
+
+    /// A bundle with both sides of the conflict as `refs/heads/ours` and `refs/heads/theirs`.
+    async fn conflict_bundle(&self, task: TaskRef) -> Result<ByteStream, ApiError>;
+
+    /// A person's result as a bundle, through quarantine and into the hub.
+    async fn resolve(
+        &self,
+        task: TaskRef,
+        bundle: ByteStream,
+        request: Option<RequestId>,
+    ) -> Result<dto::Answer, ApiError>;
+
+    /// Agents that hold a slot, or have held one.
+    async fn agents(&self) -> Result<Vec<dto::Agent>, ApiError>;
+
+    /// Hosts by name.
+    async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError>;
+
+    /// Landed merges, oldest first.
+    async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError>;
+
+    /// The whole at a glance.
+    async fn status(&self) -> Result<dto::Overview, ApiError>;
+
+    /// Returns when everything asked about is settled.
+    async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError>;
+
+    /// Facts after this number, then new ones as they come; `None`: only new ones. 410 behind the horizon.
+    async fn facts(&self, after: Option<u64>) -> Result<FactStream, ApiError>;
+
+    /// Can it take commands?
+    async fn ready(&self) -> Result<(), ApiError>;
+
+    /// Histograms that the core keeps, for `/metrics`.
+    fn histograms(&self) -> Vec<dto::Histogram>;
+}

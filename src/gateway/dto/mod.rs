@@ -1,0 +1,95 @@
+//! Answers of the API, field by field as in the contract: unknown values are `null`, never absent; times are RFC 3339 UTC.
+//! Deliberately absent: behaviour. Conversions from records are here because they are spelling, not judgement.
+
+mod overview;
+mod task;
+mod words;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use overview::*;
+pub use task::*;
+pub use words::*;
+
+/// `"apiVersion": "v1"`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct V1;
+
+impl Serialize for V1 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("v1")
+    }
+}
+
+impl<'de> Deserialize<'de> for V1 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "v1" => Ok(Self),
+            other => Err(serde::de::Error::custom(format!("apiVersion `{other}` is not understood by this version"))),
+        }
+    }
+}
+
+/// A time, in milliseconds since 1970-01-01 UTC; written as RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub u64);
+
+impl From<devstack_dag::ids::Timestamp> for Time {
+    fn from(at: devstack_dag::ids::Timestamp) -> Self {
+        Self(at.0)
+    }
+}
+
+impl std::fmt::Display for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at = i64::try_from(self.0).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        // Beyond the year 9999 there is no RFC 3339: the last moment that has one.
+        f.pad(&at.unwrap_or(jiff::Timestamp::MAX).to_string())
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let at: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+        u64::try_from(at.as_millisecond()).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+macro_rules! lists {
+    ($($(#[$doc:meta])* $name:ident { $field:ident: $item:ty })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        pub struct $name {
+            /// `v1`.
+            #[serde(rename = "apiVersion")]
+            pub api_version: V1,
+            /// The entries.
+            pub $field: Vec<$item>,
+        }
+        impl From<Vec<$item>> for $name {
+            fn from($field: Vec<$item>) -> Self {
+                Self { api_version: V1, $field }
+            }
+        }
+    )*};
+}
+
+lists! {
+    /// `GET /v1/plans`.
+    PlanList { plans: Plan }
+    /// `GET /v1/projects`.
+    ProjectList { projects: Project }
+    /// `GET /v1/agents`.
+    AgentList { agents: Agent }
+    /// `GET /v1/hosts`.
+    HostList { hosts: Host }
+    /// `GET /v1/merges`.
+    MergeList { merges: Merge }
+}

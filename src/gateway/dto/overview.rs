@@ -1,0 +1,268 @@
+//! Everything beside tasks: plans, projects, agents, hosts, merges, the whole at a glance, facts.
+//! Deliberately absent: secrets' values; only their names exist here.
+
+use std::collections::BTreeMap;
+
+use devstack_dag::record::{HostRecord, MergeRecord, PlanRecord};
+use serde::{Deserialize, Serialize};
+
+use super::{Time, V1};
+
+/// The answer to `POST /v1/plans`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanAnswer {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// The project.
+    pub project: String,
+    /// The plan's number in the project.
+    pub plan: u32,
+    /// Tasks added.
+    pub added: u32,
+    /// Tasks changed that had not started.
+    pub updated: u32,
+    /// BLOCKED tasks changed and given a new budget.
+    pub retried: u32,
+    /// Tasks left alone.
+    pub unchanged: u32,
+    /// What a person should know, for example uncommitted changes in the source.
+    pub warnings: Vec<String>,
+}
+
+/// The answer to every other change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// Did it change anything, or was it so already?
+    pub changed: bool,
+    /// In a sentence: `shop/T-001 is retried`.
+    pub message: String,
+}
+
+/// A submission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The project.
+    pub project: String,
+    /// Counts from 1 in the project.
+    pub number: u32,
+    /// Tasks it added.
+    pub added: u32,
+    /// Tasks it changed.
+    pub updated: u32,
+    /// Was it cancelled?
+    pub cancelled: bool,
+    /// When it came.
+    pub created_at: Time,
+}
+
+impl From<&PlanRecord> for Plan {
+    fn from(record: &PlanRecord) -> Self {
+        Self {
+            project: record.project.to_string(),
+            number: record.number,
+            added: record.added,
+            updated: record.updated,
+            cancelled: record.cancelled,
+            created_at: record.at.into(),
+        }
+    }
+}
+
+/// A project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
+    /// Path or URL of the person's repository.
+    pub source: Option<String>,
+    /// The integration branch; `null` without a repository.
+    pub integration: Option<String>,
+    /// Its head, as proven last.
+    pub head: Option<String>,
+    /// The head that the source has.
+    pub delivered: Option<String>,
+    /// Why delivery waits for a person.
+    pub delivery_blocked: Option<String>,
+    /// Starts no attempts.
+    pub paused: bool,
+    /// Submissions so far.
+    pub plans: u32,
+    /// How many tasks are in each status; every status is there.
+    pub tasks: BTreeMap<String, u64>,
+}
+
+/// `GET /v1/projects/{project}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectPage {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// The project.
+    pub project: Project,
+}
+
+/// An agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// `dev1`.
+    pub name: String,
+    /// Its project.
+    pub project: String,
+    /// Its role.
+    pub role: String,
+    /// Its branch; `null` without a repository.
+    pub branch: Option<String>,
+    /// Where it works.
+    pub host: Option<String>,
+    /// What it works on; `null`: idle.
+    pub task: Option<String>,
+    /// The attempt's number.
+    pub attempt: Option<u32>,
+    /// `work` or `check`.
+    pub stage: Option<String>,
+    /// Since when.
+    pub since: Option<Time>,
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its name.
+    pub name: String,
+    /// Is it connected?
+    pub up: bool,
+    /// Room for so many attempts.
+    pub slots: u32,
+    /// Attempts there now.
+    pub used: u32,
+    /// `process`.
+    pub runtime: String,
+    /// `bwrap` or `unsandboxed`.
+    pub sandbox: String,
+    /// Names of secrets it can resolve.
+    pub secrets: Vec<String>,
+}
+
+impl Host {
+    /// A record as the API shows it.
+    pub fn from_record(record: &HostRecord, up: bool, used: u32, runtime: &str, sandbox: &str) -> Self {
+        Self {
+            name: record.host.to_string(),
+            up,
+            slots: record.slots,
+            used,
+            runtime: runtime.to_owned(),
+            sandbox: sandbox.to_owned(),
+            secrets: record.secrets.clone(),
+        }
+    }
+}
+
+/// A landed merge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merge {
+    /// `project/id`.
+    pub task: String,
+    /// The attempt's commit.
+    pub commit: String,
+    /// The merge commit.
+    pub merge_commit: String,
+    /// When it was proven.
+    pub at: Time,
+}
+
+impl From<&MergeRecord> for Merge {
+    fn from(record: &MergeRecord) -> Self {
+        Self {
+            task: record.attempt.task.to_string(),
+            commit: record.commit.to_string(),
+            merge_commit: record.candidate.to_string(),
+            at: record.at.into(),
+        }
+    }
+}
+
+/// A task that waits for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// `project/id`.
+    pub task: String,
+    /// Its status.
+    pub status: String,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// The command that moves it.
+    pub command: String,
+}
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overview {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// How many tasks are in each status; every status is there.
+    pub tasks: BTreeMap<String, u64>,
+    /// The hosts.
+    pub hosts: Vec<Host>,
+    /// Room of all hosts.
+    pub slots: u32,
+    /// Attempts running.
+    pub running: u32,
+    /// What waits for a person.
+    pub waiting: Vec<Waiting>,
+}
+
+/// `GET /v1/wait`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// Everything asked about is COMPLETED. If not, nothing of it can move without a person.
+    pub completed: bool,
+    /// How many tasks were asked about.
+    pub tasks: u64,
+    /// What waits for a person; empty when completed.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A fact, as readers get it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fact {
+    /// Its number.
+    pub seq: u64,
+    /// When.
+    pub at: Time,
+    /// What happened, in stable words: `task-moved`, `attempt-started`, …
+    pub kind: String,
+    /// The project it is about.
+    pub project: Option<String>,
+    /// The task's id in the project.
+    pub task: Option<String>,
+    /// The attempt's number.
+    pub attempt: Option<u32>,
+    /// The task's status after it, if it changed.
+    pub status: Option<String>,
+    /// In a sentence for people.
+    pub message: String,
+}
+
+/// A histogram of `/metrics`, in seconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Histogram {
+    /// The metric: `devstack_attempt_seconds`.
+    pub name: &'static str,
+    /// What it measures.
+    pub help: &'static str,
+    /// Upper bounds in seconds, ascending, and how many were at most as long.
+    pub buckets: Vec<(f64, u64)>,
+    /// All of them.
+    pub count: u64,
+    /// Their sum in seconds.
+    pub sum: f64,
+}

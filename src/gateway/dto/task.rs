@@ -1,0 +1,252 @@
+//! Tasks, attempts, conflicts.
+//! Deliberately absent: prompts in lists: only one task's own page has them.
+
+use devstack_dag::{
+    plan::Executor,
+    record::{AttemptRecord, Kind, TaskRecord},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Time, V1, words};
+use crate::config::plan_file::priority;
+
+/// A task in `task list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Unique in the project: `T-001`.
+    pub id: String,
+    /// The project.
+    pub project: String,
+    /// `work` or `resolve`.
+    pub kind: String,
+    /// One line for people.
+    pub title: String,
+    /// One of [`words::STATUSES`].
+    pub status: String,
+    /// Why it is BLOCKED.
+    pub blocked_reason: Option<String>,
+    /// The role that does it; `null` for a person's task.
+    pub role: Option<String>,
+    /// `agent` or `human`.
+    pub executor: String,
+    /// Who works on it, or made its commit.
+    pub agent: Option<String>,
+    /// Where its running attempt is.
+    pub host: Option<String>,
+    /// Attempts started.
+    pub attempts: u32,
+    /// `critical`, `high`, `medium` or `low`.
+    pub priority: String,
+    /// Ids of the same project.
+    pub dependencies: Vec<String>,
+    /// The blocked task that this one resolves.
+    pub resolves: Option<String>,
+    /// The resolution task that completed this one.
+    pub resolved_by: Option<String>,
+    /// The agent's branch.
+    pub branch: Option<String>,
+    /// The newest harvested commit.
+    pub commit: Option<String>,
+    /// The merge commit that completed it.
+    pub merge_commit: Option<String>,
+    /// When the source got it.
+    pub delivered_at: Option<Time>,
+    /// When it was submitted.
+    pub created_at: Time,
+    /// When anything last changed.
+    pub updated_at: Time,
+}
+
+impl Task {
+    /// A record as the API shows it. `newest` is the task's newest attempt, if there is one.
+    pub fn from_record(record: &TaskRecord, newest: Option<&AttemptRecord>) -> Self {
+        let running = newest.filter(|attempt| attempt.outcome.is_none());
+        let agent = running.map(|attempt| &attempt.agent).or(record.agent.as_ref());
+        let (role, executor) = match &record.spec.executor {
+            Executor::Agent(role) => (Some(role.to_string()), "agent"),
+            Executor::Human => (None, "human"),
+        };
+        let (kind, resolves) = match &record.kind {
+            Kind::Work => ("work", None),
+            Kind::Resolve { resolves, .. } => ("resolve", Some(resolves.to_string())),
+        };
+        Self {
+            id: record.spec.id.to_string(),
+            project: record.project.to_string(),
+            kind: kind.to_owned(),
+            title: record.spec.title.to_string(),
+            status: words::status(record.status).to_owned(),
+            blocked_reason: record.blocked.as_ref().map(|(reason, _)| words::blocked_reason(*reason).to_owned()),
+            role,
+            executor: executor.to_owned(),
+            agent: agent.map(ToString::to_string),
+            host: running.map(|attempt| attempt.host.to_string()),
+            attempts: record.attempts,
+            priority: priority(record.spec.priority).to_owned(),
+            dependencies: record.spec.dependencies.iter().map(ToString::to_string).collect(),
+            resolves,
+            resolved_by: record.resolved_by.as_ref().map(ToString::to_string),
+            branch: record.harvested.as_ref().and(record.agent.as_ref()).map(|agent| format!("feat/{agent}")),
+            commit: record.harvested.as_ref().map(|(_, commit)| commit.to_string()),
+            merge_commit: record.merge_commit.as_ref().map(ToString::to_string),
+            delivered_at: record.delivered_at.map(Time::from),
+            created_at: record.created_at.into(),
+            updated_at: record.updated_at.into(),
+        }
+    }
+}
+
+/// `GET /v1/tasks`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskList {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// The tasks, by project and id.
+    pub tasks: Vec<Task>,
+    /// `project/id` of the last one when there are more: the next page's `after`.
+    pub next: Option<String>,
+}
+
+/// `GET /v1/tasks/{project}/{id}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskPage {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// The task.
+    pub task: TaskDetail,
+}
+
+/// Everything about a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub task: Task,
+    /// What the agent is told.
+    pub prompt: String,
+    /// Why it is BLOCKED or REJECTED, in a sentence.
+    pub reason: Option<String>,
+    /// What earlier attempts and people said, oldest first.
+    pub feedback: Vec<Feedback>,
+    /// Every attempt kept, oldest first.
+    pub attempt_list: Vec<Attempt>,
+}
+
+/// What an agent is told about the past of its task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feedback {
+    /// The attempt it is about; 0: a person's hint.
+    pub attempt: u32,
+    /// The text.
+    pub text: String,
+}
+
+/// An attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Counts from 1 in the task.
+    pub number: u32,
+    /// `work` or `check`.
+    pub stage: String,
+    /// Who.
+    pub agent: String,
+    /// In which role.
+    pub role: String,
+    /// Where.
+    pub host: String,
+    /// `done`, `failed`, `timed-out`, `stalled`, `out-of-memory`, `stopped`, `try-again-later`, `infrastructure`,
+    /// `policy`; `null`: it runs.
+    pub outcome: Option<String>,
+    /// The command's exit code.
+    pub exit_code: Option<i32>,
+    /// What is known beyond the outcome.
+    pub message: Option<String>,
+    /// Did it cost the task one of its attempts?
+    pub charged: bool,
+    /// Its harvested commit.
+    pub commit: Option<String>,
+    /// When it was ordered.
+    pub started_at: Time,
+    /// When its report was accepted.
+    pub ended_at: Option<Time>,
+    /// Model usage, if the agent reported any.
+    pub usage: Option<Usage>,
+}
+
+impl Attempt {
+    /// A record as the API shows it.
+    pub fn from_record(record: &AttemptRecord) -> Self {
+        let (outcome, exit_code, message) = match record.outcome.as_ref().map(words::outcome) {
+            Some((word, exit_code, message)) => (Some(word.to_owned()), exit_code, message),
+            None => (None, None, None),
+        };
+        Self {
+            number: record.attempt.number,
+            stage: words::stage(record.stage).to_owned(),
+            agent: record.agent.to_string(),
+            role: record.role.to_string(),
+            host: record.host.to_string(),
+            outcome,
+            exit_code,
+            message,
+            charged: record.charged,
+            commit: record.commit.as_ref().map(ToString::to_string),
+            started_at: record.started_at.into(),
+            ended_at: record.ended_at.map(Time::from),
+            usage: record.usage.map(|usage| Usage {
+                input_tokens: usage.input_tokens,
+                output_tokens: usage.output_tokens,
+                cost_usd: usage.cost_micros as f64 / 1e6,
+            }),
+        }
+    }
+}
+
+/// Model usage of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// US dollars.
+    pub cost_usd: f64,
+}
+
+impl Eq for Usage {}
+
+/// `GET /v1/tasks/{project}/{id}/explain`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Explanation {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// `project/id`.
+    pub task: String,
+    /// Why it is where it is, in a paragraph.
+    pub text: String,
+}
+
+/// `GET /v1/tasks/{project}/{id}/resolve`: the conflict, whichever of its two tasks was named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// The blocked task, `project/id`.
+    pub task: String,
+    /// The resolution task, `project/id`.
+    pub resolution: String,
+    /// The integration head that the result is merged into; a commit.
+    pub ours: String,
+    /// The blocked commit.
+    pub theirs: String,
+    /// Their merge base.
+    pub base: String,
+    /// Conflicting paths.
+    pub paths: Vec<String>,
+    /// Git's messages and the prompts of both sides.
+    pub text: String,
+}
