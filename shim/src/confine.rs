@@ -1,0 +1,97 @@
+//! Who the shim is and what it may do: its claim on the attempt, the sandbox it enters, the rights it gives up.
+//! Deliberately absent: deciding any of it. The spec says.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    path::Path,
+    process::Command,
+};
+
+use devstack_shim::{
+    layout, procs,
+    spec::{Rlimits, Spec},
+};
+use nix::{
+    libc,
+    sys::{
+        prctl,
+        resource::{Resource, setrlimit},
+    },
+    unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid, setsid},
+};
+
+/// Takes the attempt: exclusively making the pid file is what makes an attempt run at most once, whenever a
+/// node died. Says which process it is in words that outlive it: `pid start-time boot-id`. False: taken already.
+pub(crate) fn claim(spec: &Spec) -> io::Result<bool> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(spec.dir.join(layout::PID));
+    let mut file = match file {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        other => other?,
+    };
+    let this = procs::this().ok_or_else(|| io::Error::other("/proc is not mounted"))?;
+    file.write_all(format!("{} {} {}\n", this.pid, this.started, spec.boot_id).as_bytes())?;
+    // A session of its own: no terminal, and no signal meant for the node's group. Fails only for a group leader.
+    let _ = setsid();
+    Ok(true)
+}
+
+/// Enters the spec's control groups, before anything that is to be limited exists.
+pub(crate) fn enter_groups(spec: &Spec) -> io::Result<()> {
+    spec.cgroups.iter().try_for_each(|group| fs::write(group.join("cgroup.procs"), "0"))
+}
+
+/// Becomes the sandbox, which runs this program again as `mode`. Returns only if that fails.
+pub(crate) fn wrap(spec: &Spec, mode: &str, path: &Path) -> io::Error {
+    let [program, args @ ..] = spec.wrapper.as_slice() else {
+        return io::Error::other("the wrapper is empty");
+    };
+    match std::env::current_exe() {
+        Ok(this) => Command::new(program).args(args).arg(this).arg(mode).arg(path).exec(),
+        Err(error) => error,
+    }
+}
+
+/// A file of the shim's own, emptied; never through a link.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+}
+
+/// Becomes the agent's user, unreadable to it, and the parent of every orphan below. After this the shim can do
+/// nothing that the agent could not, but for the files it holds open.
+pub(crate) fn drop_rights(spec: &Spec) -> io::Result<()> {
+    prctl::set_child_subreaper(true)?;
+    prctl::set_no_new_privs()?;
+    if let Some(user) = spec.user
+        && geteuid().is_root()
+    {
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        setgroups(&[])?;
+        setresgid(gid, gid, gid)?;
+        setresuid(uid, uid, uid)?;
+    }
+    if geteuid().is_root() {
+        return Err(io::Error::other("an agent never runs as root: give the spec a user"));
+    }
+    // After the change of user, which resets it: no tracing, no reading of memory or descriptors by the agent.
+    prctl::set_dumpable(false)?;
+    Ok(())
+}
+
+/// Limits for the agent, and for the harvest that reads what it made.
+pub(crate) fn limit(limits: &Rlimits) -> io::Result<()> {
+    let set = |resource, value: Option<u64>| value.map_or(Ok(()), |value| setrlimit(resource, value, value));
+    set(Resource::RLIMIT_CORE, Some(0))?;
+    set(Resource::RLIMIT_DATA, limits.data)?;
+    set(Resource::RLIMIT_NPROC, limits.processes)?;
+    set(Resource::RLIMIT_NOFILE, limits.open_files)?;
+    set(Resource::RLIMIT_FSIZE, limits.file_size)?;
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Harvests in a child: the agent's repository is hostile input for a large C library. The child gets a limit of
+//! time and memory, and whatever becomes of it, this process writes the exit record.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use devstack_shim::{
+    layout,
+    spec::{Harvested, Spec},
+};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
+
+use crate::{clock, confine, ending};
+
+/// Wall-clock time for a harvest: a repository of 50,000 files takes 10 s on a slow disk.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Processor time for it.
+const CPU_SECONDS: u64 = 100;
+/// Address space for it: libgit2 maps whole packs.
+const ADDRESS_SPACE: u64 = 8 << 30;
+/// The child's answer is one JSON object; an error message of libgit2 fits many times.
+const ANSWER_MAX: u64 = 64 << 10;
+
+/// The bundle's file, opened while the shim still may.
+pub(crate) fn output(spec: &Spec) -> io::Result<Option<File>> {
+    let wanted = spec.git.as_ref().is_some_and(|git| git.harvest);
+    wanted.then(|| confine::create(&spec.dir.join(layout::BUNDLE))).transpose()
+}
+
+/// Harvests into `bundle`. `quiet`: nothing of the agent runs any more.
+pub(crate) fn harvest(spec: &Spec, bundle: Option<File>, quiet: bool) -> Harvested {
+    let Some(bundle) = bundle else { return Harvested::default() };
+    if !quiet {
+        return failed("processes of the agent could not be ended");
+    }
+    match collect(spec, &bundle) {
+        Ok(harvested) => harvested,
+        Err(error) => failed(&format!("the harvest could not be run: {error}")),
+    }
+}
+
+fn failed(why: &str) -> Harvested {
+    Harvested { tip: None, error: Some(why.to_owned()) }
+}
+
+fn collect(spec: &Spec, bundle: &File) -> io::Result<Harvested> {
+    let mut child = Command::new("/proc/self/exe");
+    child.arg("collect").arg(spec.dir.join(layout::SPEC)).env_clear();
+    child.env(layout::KEY_VARIABLE, &spec.key).current_dir("/");
+    child.stdin(Stdio::null()).stdout(bundle.try_clone()?).stderr(Stdio::piped());
+    let mut child = child.spawn()?;
+    let mut answer = Vec::new();
+    if let Some(mut pipe) = child.stderr.take() {
+        let deadline = clock::now_ms() + PATIENCE.as_millis() as u64;
+        while readable(&pipe, deadline)? && answer.len() < ANSWER_MAX as usize {
+            let mut chunk = [0; 4096];
+            match pipe.read(&mut chunk)? {
+                0 => break,
+                count => answer.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            }
+        }
+    }
+    ending::end_all(ending::PATIENCE);
+    Ok(match serde_json::from_slice(&answer) {
+        Ok(harvested) => harvested,
+        Err(_) => failed("reading the repository crashed, or used more time or memory than a harvest may"),
+    })
+}
+
+/// Waits for output or the end of it. False: the time is over.
+fn readable(pipe: &impl std::os::fd::AsFd, deadline: u64) -> io::Result<bool> {
+    let left = deadline.saturating_sub(clock::now_ms());
+    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], timeout) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The child's own limits: within those of the agent, if it has any.
+pub(crate) fn limit() -> io::Result<()> {
+    for (resource, value) in [(Resource::RLIMIT_CPU, CPU_SECONDS), (Resource::RLIMIT_AS, ADDRESS_SPACE)] {
+        let (_, hard) = getrlimit(resource)?;
+        let value = value.min(hard);
+        setrlimit(resource, value, value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! Finds secret values in output, as they are and as programs commonly show them: base64 (both alphabets, at any
+//! offset inside a longer text), percent-encoded, JSON-escaped, or a single line of several.
+//!
+//! Deliberately absent: guessing. Only values the attempt was given are found; scanning for unknown secrets is for
+//! commits, elsewhere.
+
+/// Shorter values are not redacted: they would hide ordinary text and protect nothing.
+const SHORTEST: usize = 4;
+/// Lines of a value with several lines are secrets of their own from this length: the first lines of a key are
+/// public boilerplate, the others are not.
+const SHORTEST_LINE: usize = 16;
+/// Encoded forms shorter than this would match by accident.
+const SHORTEST_CODE: usize = 6;
+/// What stands instead.
+const MASK: &[u8] = b"***";
+
+/// The texts to find.
+pub(crate) struct Redactor {
+    /// By first byte, longest first, so that the longest match at a place wins.
+    by_first: Vec<Vec<Vec<u8>>>,
+    longest: usize,
+}
+
+impl Redactor {
+    /// Finds these values.
+    pub(crate) fn new<'a>(values: impl Iterator<Item = &'a str>) -> Self {
+        let mut patterns: Vec<Vec<u8>> = values.flat_map(forms).collect();
+        patterns.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        patterns.dedup();
+        let longest = patterns.first().map_or(0, Vec::len);
+        let mut by_first = Vec::new();
+        if longest > 0 {
+            by_first.resize(256, Vec::new());
+        }
+        for pattern in patterns {
+            if let Some(list) = pattern.first().and_then(|&byte| by_first.get_mut(byte as usize)) {
+                list.push(pattern);
+            }
+        }
+        Self { by_first, longest }
+    }
+
+    /// Length of the longest text that is looked for; 0: nothing is.
+    pub(crate) fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// How much of `text` can be redacted now: what follows may be the start of a secret.
+    pub(crate) fn settled(&self, text: &[u8]) -> usize {
+        let from = text.len().saturating_sub(self.longest.saturating_sub(1));
+        // A match that starts before `from` is complete, and one that reaches past it must not be cut.
+        let from = from.max(self.matches(text).take_while(|(at, _)| *at < from).last().map_or(0, |(at, len)| at + len));
+        let open = |at: &usize| {
+            let rest = text.get(*at..).unwrap_or_default();
+            self.patterns_at(rest).any(|pattern| pattern.len() > rest.len() && pattern.starts_with(rest))
+        };
+        (from..text.len()).find(open).unwrap_or(text.len())
+    }
+
+    /// `text` from `from` on, with secrets masked, also those that begin before `from`.
+    pub(crate) fn redact(&self, text: &[u8], from: usize) -> Vec<u8> {
+        let mut clean = Vec::with_capacity(text.len().saturating_sub(from));
+        let mut copied = from;
+        for (at, length) in self.matches(text) {
+            if at + length <= from {
+                continue;
+            }
+            clean.extend_from_slice(text.get(copied..at).unwrap_or_default());
+            clean.extend_from_slice(MASK);
+            copied = at + length;
+        }
+        clean.extend_from_slice(text.get(copied..).unwrap_or_default());
+        clean
+    }
+
+    fn patterns_at(&self, text: &[u8]) -> impl Iterator<Item = &Vec<u8>> {
+        let first = text.first().and_then(|&byte| self.by_first.get(byte as usize));
+        first.into_iter().flatten()
+    }
+
+    /// Start and length of every match, from left to right, none overlapping.
+    fn matches<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = (usize, usize)> + 'a {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            while self.longest > 0 && at < text.len() {
+                let rest = text.get(at..)?;
+                if let Some(pattern) = self.patterns_at(rest).find(|pattern| rest.starts_with(pattern)) {
+                    let found = (at, pattern.len());
+                    at += pattern.len();
+                    return Some(found);
+                }
+                at += 1;
+            }
+            None
+        })
+    }
+}
+
+/// The value and the ways it is commonly written.
+fn forms(value: &str) -> Vec<Vec<u8>> {
+    if value.len() < SHORTEST {
+        return Vec::new();
+    }
+    let mut forms = vec![value.as_bytes().to_vec()];
+    let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE && line.len() < value.len());
+    forms.extend(lines.map(|line| line.as_bytes().to_vec()));
+    if let Ok(json) = serde_json::to_string(value) {
+        forms.push(json.trim_matches('"').as_bytes().to_vec());
+    }
+    for upper in [true, false] {
+        forms.push(percent(value.as_bytes(), upper));
+    }
+    for alphabet in [STANDARD, URL_SAFE] {
+        forms
+            .extend((0..3).map(|shift| base64(value.as_bytes(), shift, alphabet)).filter(|f| f.len() >= SHORTEST_CODE));
+    }
+    forms
+}
+
+const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// The characters that depend on nothing but `value` when it stands `shift` bytes into a group of three.
+fn base64(value: &[u8], shift: usize, alphabet: &[u8; 64]) -> Vec<u8> {
+    let bit = |n: usize| value.get(n / 8).map_or(0, |byte| byte >> (7 - n % 8) & 1) as usize;
+    // The value's bits start at bit `shift * 8` of the stream; only whole characters of 6 bits are ours.
+    let skip = (6 - shift * 8 % 6) % 6;
+    let whole = (value.len() * 8 - skip) / 6;
+    let code = |n: usize| (0..6).fold(0, |code, k| code << 1 | bit(skip + n * 6 + k));
+    (0..whole).filter_map(|n| alphabet.get(code(n)).copied()).collect()
+}
+
+fn percent(value: &[u8], upper: bool) -> Vec<u8> {
+    let mut text = Vec::new();
+    for &byte in value {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            text.push(byte);
+        } else {
+            let code = if upper { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
+            text.extend_from_slice(code.as_bytes());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clean(values: &[&str], text: &str) -> String {
+        String::from_utf8(Redactor::new(values.iter().copied()).redact(text.as_bytes(), 0)).unwrap()
+    }
+
+    #[test]
+    fn a_value_and_its_common_encodings_are_found() {
+        let secret = "s3cr3t/&\"key";
+        assert_eq!(clean(&[secret], "a s3cr3t/&\"key b"), "a *** b");
+        assert_eq!(clean(&[secret], "a s3cr3t%2F%26%22key b"), "a *** b");
+        assert_eq!(clean(&[secret], "{\"k\":\"s3cr3t/&\\\"key\"}"), "{\"k\":\"***\"}");
+        // printf 's3cr3t/&"key' | base64; then with `x:` and `xy:u` before it.
+        assert_eq!(clean(&[secret], "czNjcjN0LyYia2V5"), "***");
+        assert!(!clean(&[secret], "eDpzM2NyM3QvJiJrZXk=").contains("M2NyM3Qv"));
+        assert!(!clean(&[secret], "eHk6dXMzY3IzdC8mImtleQ==").contains("MzY3IzdC8m"));
+    }
+
+    #[test]
+    fn short_values_are_left_alone_and_the_longest_match_wins() {
+        assert_eq!(clean(&["abc"], "abc"), "abc");
+        assert_eq!(clean(&["token", "token-long"], "token-long token"), "*** ***");
+    }
+
+    #[test]
+    fn lines_of_a_key_are_found_alone() {
+        let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n-----END KEY-----\n";
+        assert_eq!(clean(&[key], "x MIIEvQIBADANBgkqhkiG y"), "x *** y");
+    }
+
+    #[test]
+    fn base64_matches_the_encoding_of_a_whole_value() {
+        assert_eq!(base64(b"foobar", 0, STANDARD), b"Zm9vYmFy");
+    }
+}

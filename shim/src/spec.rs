@@ -1,0 +1,169 @@
+//! The order of one attempt and its exit record, as JSON files. Both are versioned, since a shim outlives the
+//! node that started it and may meet a newer one.
+//!
+//! Deliberately absent: secret values. They come on the shim's stdin as one JSON object and touch no disk.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The version this code writes.
+pub const VERSION: u32 = 1;
+
+/// Everything the shim needs to run one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The value of [`crate::layout::KEY_VARIABLE`].
+    pub key: String,
+    /// For commit messages: `shop/T-001 attempt 3`.
+    pub label: String,
+    /// The attempt's directory, absolute.
+    pub dir: PathBuf,
+    /// The boot this was written in (`/proc/sys/kernel/random/boot_id`): a pid means nothing after it.
+    pub boot_id: String,
+    /// CLOCK_BOOTTIME when the node ordered it, in milliseconds: what is left of the time after a node's restart.
+    pub ordered_at_ms: u64,
+    /// A program with arguments that the shim becomes first, and that runs it again inside a sandbox; empty: none.
+    pub wrapper: Vec<String>,
+    /// The agent's argv.
+    pub command: Vec<String>,
+    /// The agent's whole environment, without its secrets.
+    pub env: Vec<(String, String)>,
+    /// Secrets come on stdin.
+    pub secrets: bool,
+    /// Who the agent is; `None`: whoever started the shim, who must not be root.
+    pub user: Option<User>,
+    /// Limits of the process.
+    pub limits: Rlimits,
+    /// Control groups to enter, as directories.
+    pub cgroups: Vec<PathBuf>,
+    /// The longest the agent may run from now, in milliseconds, on CLOCK_BOOTTIME.
+    pub timeout_ms: u64,
+    /// Between SIGTERM and SIGKILL, in milliseconds.
+    pub grace_ms: u64,
+    /// No output and no processor time for this long ends it, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// The log is never longer, in bytes (but for one line that says what was left out).
+    pub log_max: u64,
+    /// The workspace; `None`: an empty directory, and nothing is harvested.
+    pub git: Option<Git>,
+}
+
+/// A user and group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Never 0.
+    pub uid: u32,
+    /// The only group.
+    pub gid: u32,
+}
+
+/// Resource limits (setrlimit), soft and hard alike; `None`: inherited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimits {
+    /// RLIMIT_DATA, in bytes: writable private memory. Not RLIMIT_AS, since JavaScript engines reserve far more
+    /// addresses than they use.
+    pub data: Option<u64>,
+    /// RLIMIT_NPROC: processes and threads of the user.
+    pub processes: Option<u64>,
+    /// RLIMIT_NOFILE.
+    pub open_files: Option<u64>,
+    /// RLIMIT_FSIZE, in bytes.
+    pub file_size: Option<u64>,
+}
+
+/// A workspace to make and harvest. Commit ids are 40 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Git {
+    /// The `objects` directory to borrow from, absolute, readable by the agent.
+    pub mirror_objects: PathBuf,
+    /// Names of bundles in `in/`, for what the mirror lacks.
+    pub bundles: Vec<String>,
+    /// The agent's branch: `feat/dev1`.
+    pub branch: String,
+    /// The integration branch, seen as `origin/<integration>`.
+    pub integration: String,
+    /// What is checked out.
+    pub start: GitStart,
+    /// Author of the agent's commits.
+    pub name: String,
+    /// Their mail address.
+    pub email: String,
+    /// Commit leftovers and write a bundle at the end.
+    pub harvest: bool,
+    /// The largest bundle, in bytes.
+    pub bundle_max: u64,
+}
+
+/// What a workspace holds at first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GitStart {
+    /// `tip` on the agent's branch.
+    Commit {
+        /// The integration head.
+        base: String,
+        /// The same, or what an earlier attempt left.
+        tip: String,
+    },
+    /// `base` on the agent's branch with `theirs` being merged.
+    Merging {
+        /// The integration head.
+        base: String,
+        /// The blocked commit.
+        theirs: String,
+    },
+}
+
+impl GitStart {
+    /// The integration head.
+    pub fn base(&self) -> &str {
+        match self {
+            Self::Commit { base, .. } | Self::Merging { base, .. } => base,
+        }
+    }
+}
+
+/// How the agent ended, as the shim saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// It exited.
+    Exited(i32),
+    /// A signal ended it that the shim did not send.
+    Signalled(i32),
+    /// The shim ended it at its deadline.
+    TimedOut,
+    /// The shim ended it for idleness.
+    Stalled,
+    /// The shim was asked to end it.
+    Stopped,
+    /// It never ran. Says what is missing.
+    NotStarted(String),
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// [`VERSION`].
+    pub version: u32,
+    /// How the agent ended; `None` when only the harvest was asked for.
+    pub ending: Option<Ending>,
+    /// How long the agent ran, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Bytes of output.
+    pub output_bytes: u64,
+    /// Bytes of output that are not in the log.
+    pub left_out_bytes: u64,
+    /// What the agent made.
+    pub harvest: Harvested,
+}
+
+/// The result of a harvest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Harvested {
+    /// The commit at the end, when it is not the base.
+    pub tip: Option<String>,
+    /// Why there is none although there should be.
+    pub error: Option<String>,
+}

@@ -1,0 +1,85 @@
+//! Makes the agent's workspace: a standalone clone on the agent's branch that borrows objects from the mirror.
+//! Done as the agent's user, before the agent exists, so nothing here reads what an agent wrote.
+
+use std::{fs, path::Path};
+
+use devstack_shim::{
+    layout,
+    spec::{Git, GitStart, Spec},
+};
+use git2::{Commit, MergeOptions, Oid, Repository, RepositoryInitOptions, build::CheckoutBuilder};
+
+/// Git follows renames among at most so many files on each side; with libgit2's default (1,000) it misses some.
+const RENAME_LIMIT: u32 = 20_000;
+
+/// What went wrong, in words.
+pub(crate) type Error = Box<dyn std::error::Error>;
+
+/// Makes the workspace that the spec asks for.
+pub(crate) fn prepare(spec: &Spec, git: &Git) -> Result<(), Error> {
+    let dir = spec.dir.join(layout::WORKSPACE);
+    let repository = create(&dir, git)?;
+    for name in &git.bundles {
+        let path = spec.dir.join(layout::IN).join(name);
+        import(&repository, &path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let base = repository.find_commit(Oid::from_str(git.start.base())?)?;
+    repository.reference(&format!("refs/remotes/origin/{}", git.integration), base.id(), true, "devstack")?;
+    match &git.start {
+        GitStart::Commit { tip, .. } => {
+            let tip = repository.find_commit(Oid::from_str(tip)?)?;
+            check_out(&repository, &git.branch, &tip)
+        }
+        GitStart::Merging { theirs, .. } => {
+            check_out(&repository, &git.branch, &base)?;
+            merge(&repository, Oid::from_str(theirs)?)
+        }
+    }
+}
+
+fn create(dir: &Path, git: &Git) -> Result<Repository, Error> {
+    let mut options = RepositoryInitOptions::new();
+    options.no_reinit(true).external_template(false).initial_head(&git.branch);
+    let repository = Repository::init_opts(dir, &options)?;
+    let objects = git.mirror_objects.to_str().ok_or("the path of the mirror is not UTF-8")?;
+    fs::create_dir_all(repository.path().join("objects/info"))?;
+    fs::write(repository.path().join("objects/info/alternates"), format!("{objects}\n"))?;
+    let mut config = repository.config()?;
+    config.set_str("user.name", &git.name)?;
+    config.set_str("user.email", &git.email)?;
+    // A workspace lives for one attempt: packing it would be work for nothing.
+    config.set_i32("gc.auto", 0)?;
+    // Opened again, so that the alternates are seen.
+    Ok(Repository::open(dir)?)
+}
+
+/// Takes the objects of a bundle: a header of lines up to an empty one, then a pack.
+fn import(repository: &Repository, path: &Path) -> Result<(), Error> {
+    let bytes = fs::read(path)?;
+    let header = bytes.windows(2).position(|pair| pair == b"\n\n").ok_or("not a bundle: its header has no end")?;
+    let pack = bytes.get(header + 2..).ok_or("not a bundle: it has no pack")?;
+    let odb = repository.odb()?;
+    let mut writer = odb.packwriter()?;
+    std::io::Write::write_all(&mut writer, pack)?;
+    writer.commit()?;
+    Ok(())
+}
+
+fn check_out(repository: &Repository, branch: &str, commit: &Commit<'_>) -> Result<(), Error> {
+    repository.reference(&format!("refs/heads/{branch}"), commit.id(), true, "devstack")?;
+    repository.checkout_tree(commit.as_object(), Some(CheckoutBuilder::new().force()))?;
+    repository.set_head(&format!("refs/heads/{branch}"))?;
+    Ok(())
+}
+
+/// Leaves a merge of `theirs` in progress: MERGE_HEAD, MERGE_MSG, conflicts in the index, markers in the files.
+fn merge(repository: &Repository, theirs: Oid) -> Result<(), Error> {
+    let theirs = repository.find_annotated_commit(theirs)?;
+    let mut options = MergeOptions::new();
+    options.find_renames(true).target_limit(RENAME_LIMIT);
+    let mut checkout = CheckoutBuilder::new();
+    checkout.safe().allow_conflicts(true).conflict_style_merge(true);
+    checkout.our_label("HEAD").their_label(&theirs.id().to_string());
+    repository.merge(&[&theirs], Some(&mut options), Some(&mut checkout))?;
+    Ok(())
+}

@@ -1,0 +1,344 @@
+//! Attempts as processes of this machine: one shim each, in a session of its own, with every descendant ended; inside
+//! bwrap where it holds, as a user that is never root.
+//!
+//! The files of an attempt are below `<state>/attempts/<project>/<task>/<number>/` (see `devstack_shim::layout`) and
+//! are all there is: a new instance adopts what an old one started.
+
+mod cgroup;
+mod clock;
+mod files;
+mod identity;
+mod leftovers;
+mod remove;
+mod sandbox;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use devstack_dag::ids::AttemptId;
+use devstack_shim::{layout, spec::User};
+use nix::unistd::geteuid;
+
+use self::{cgroup::Cgroups, identity::Identity};
+use super::{
+    Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State, evidence, shim,
+};
+
+/// May the runtime use bwrap?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Where it works.
+    Auto,
+    /// No: agents see what their user may see.
+    Off,
+}
+
+/// How to run attempts as processes.
+#[derive(Debug, Clone)]
+pub struct ProcessConfig {
+    /// Absolute; the runtime uses `attempts/` and `bin/` in it. The agents' user must be able to pass through it.
+    pub state_dir: PathBuf,
+    /// The random label of this installation: nothing without it is ever touched.
+    pub installation: String,
+    /// May it use bwrap?
+    pub sandbox: Sandbox,
+    /// Who agents are where the node is root; elsewhere they are the node's own user.
+    pub user: User,
+    /// A log is never longer, in bytes.
+    pub log_max: u64,
+    /// The largest result, in bytes.
+    pub bundle_max: u64,
+    /// Processes and threads of all agents together, where a plan says nothing and the node is root.
+    pub processes: u64,
+    /// What a shim may need beyond timeout and grace (making the workspace, the harvest) before the host ends the attempt itself.
+    pub margin: Duration,
+}
+
+impl ProcessConfig {
+    /// The shipped limits.
+    pub fn new(state_dir: PathBuf, installation: String) -> Self {
+        Self {
+            state_dir,
+            installation,
+            sandbox: Sandbox::Auto,
+            // As in the images: the contract's uid of `devstack`.
+            user: User { uid: 10_001, gid: 10_001 },
+            // A long session of an agent in JSON is 2 to 5 MB.
+            log_max: 16 << 20,
+            // A result is source code; a hundred times a large change.
+            bundle_max: 256 << 20,
+            processes: 4096,
+            // A shim's own limits: 120 s for a harvest, 10 s for ending processes, twice; and a checkout of 50,000 files.
+            margin: Duration::from_secs(180),
+        }
+    }
+}
+
+/// The process runtime. Cheap to clone.
+#[derive(Clone)]
+pub struct ProcessRuntime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ProcessConfig,
+    shim: PathBuf,
+    /// The node is root: agents get a user of their own.
+    root: bool,
+    boot_id: String,
+    sandbox: Result<sandbox::Bwrap, String>,
+    cgroups: Option<Cgroups>,
+    /// Attempts that this instance started and whose shim is not reaped; `None`: it is being started.
+    children: Mutex<HashMap<AttemptId, Option<Child>>>,
+}
+
+impl ProcessRuntime {
+    /// Lays the shim down, tries the sandbox for real, and makes this process the parent of orphans of a killed shim.
+    pub fn new(config: ProcessConfig) -> Result<Self, RuntimeError> {
+        if !config.state_dir.is_absolute() || config.user.uid == 0 {
+            return Err(RuntimeError::Refused(
+                "the state directory must be absolute, and agents never run as root".into(),
+            ));
+        }
+        let shim =
+            shim::install(&config.state_dir.join("bin")).map_err(RuntimeError::failed("laying down the shim"))?;
+        let attempts = config.state_dir.join("attempts");
+        files::make_passable(&attempts).map_err(RuntimeError::failed(format!("making {}", attempts.display())))?;
+        let boot_id = identity::boot_id().map_err(RuntimeError::failed("reading the boot id"))?;
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(|e| RuntimeError::failed("becoming a subreaper")(e.into()))?;
+        let sandbox = match config.sandbox {
+            Sandbox::Off => Err("the sandbox is switched off (--sandbox off)".to_owned()),
+            Sandbox::Auto => sandbox::Bwrap::probe(),
+        };
+        let root = geteuid().is_root();
+        let cgroups = root.then(|| Cgroups::find(&config.installation)).flatten();
+        let inner = Inner { config, shim, root, boot_id, sandbox, cgroups, children: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Runs blocking work of the file system away from the async threads.
+    async fn blocking<T, F>(&self, work: F) -> Result<T, RuntimeError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Inner) -> Result<T, RuntimeError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let joined = tokio::task::spawn_blocking(move || work(&inner)).await;
+        joined.unwrap_or_else(|error| Err(RuntimeError::failed("running a blocking job")(io::Error::other(error))))
+    }
+}
+
+#[async_trait]
+impl Runtime for ProcessRuntime {
+    fn describe(&self) -> RuntimeInfo {
+        let isolation = match &self.inner.sandbox {
+            Ok(bwrap) => Isolation::Sandboxed { by: bwrap.version().to_owned() },
+            Err(why) => Isolation::Unsandboxed { why: why.clone() },
+        };
+        RuntimeInfo { name: "process", isolation }
+    }
+
+    async fn start(&self, job: &Job) -> Result<(), RuntimeError> {
+        let job = job.clone();
+        self.blocking(move |inner| inner.start(&job)).await
+    }
+
+    async fn wait(&self, attempt: &AttemptId) -> Result<Ended, RuntimeError> {
+        watch::wait(&self.inner, attempt).await
+    }
+
+    async fn stop(&self, attempt: &AttemptId) -> Result<(), RuntimeError> {
+        watch::stop(&self.inner, attempt).await
+    }
+
+    async fn list(&self) -> Result<Vec<Observed>, RuntimeError> {
+        self.blocking(|inner| inner.list()).await
+    }
+
+    async fn harvest(&self, attempt: &AttemptId) -> Result<Harvest, RuntimeError> {
+        watch::harvest(&self.inner, attempt).await
+    }
+
+    async fn remove(&self, attempt: &AttemptId) -> Result<(), RuntimeError> {
+        let attempt = attempt.clone();
+        self.blocking(move |inner| inner.remove(&attempt)).await
+    }
+
+    async fn log(&self, attempt: &AttemptId, from: u64, follow: bool) -> Result<LogReader, RuntimeError> {
+        let dir = self.inner.known(attempt)?;
+        let (inner, attempt) = (Arc::clone(&self.inner), attempt.clone());
+        let over = move || !inner.is_running(&attempt);
+        Ok(LogReader::open(dir.join(layout::LOG), from, follow, Box::new(over)))
+    }
+}
+
+impl Inner {
+    fn dir(&self, attempt: &AttemptId) -> PathBuf {
+        files::attempts(&self.config.state_dir)
+            .join(attempt.task.project.as_str())
+            .join(attempt.task.id.as_str())
+            .join(attempt.number.to_string())
+    }
+
+    /// The attempt's directory, if there is one.
+    fn known(&self, attempt: &AttemptId) -> Result<PathBuf, RuntimeError> {
+        let dir = self.dir(attempt);
+        if dir.is_dir() { Ok(dir) } else { Err(RuntimeError::Unknown(attempt.clone())) }
+    }
+
+    /// The mark of every process of an attempt.
+    fn key(&self, attempt: &AttemptId) -> String {
+        format!("{}/{attempt}", self.config.installation)
+    }
+
+    fn children(&self) -> MutexGuard<'_, HashMap<AttemptId, Option<Child>>> {
+        // A panic while it was held left a map that is whole: every change of it is one call.
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self, job: &Job) -> Result<(), RuntimeError> {
+        {
+            let mut children = self.children();
+            if children.contains_key(&job.attempt) {
+                return Ok(());
+            }
+            children.insert(job.attempt.clone(), None);
+        }
+        let started = self.start_shim(job);
+        let mut children = self.children();
+        match started {
+            Ok(Some(child)) => {
+                children.insert(job.attempt.clone(), Some(child));
+                Ok(())
+            }
+            Ok(None) => {
+                children.remove(&job.attempt);
+                Ok(())
+            }
+            Err(error) => {
+                children.remove(&job.attempt);
+                Err(error)
+            }
+        }
+    }
+
+    /// `None`: it was started before.
+    fn start_shim(&self, job: &Job) -> Result<Option<Child>, RuntimeError> {
+        let dir = self.dir(&job.attempt);
+        if dir.join(layout::PID).exists() {
+            return Ok(None);
+        }
+        let cgroups = match &self.cgroups {
+            Some(cgroups) => {
+                cgroups.make(&job.attempt, &job.limits).map_err(RuntimeError::failed("making a cgroup"))?
+            }
+            None => Vec::new(),
+        };
+        let spec = files::spec(self, job, dir, cgroups)?;
+        files::write(job, &spec).map_err(RuntimeError::failed(format!("writing the files of {}", job.attempt)))?;
+        let secrets: HashMap<&str, &str> = job.secrets.iter().map(|(n, value)| (n.as_str(), value.reveal())).collect();
+        let mut child = self
+            .shim("run", &spec.dir, &spec.key)
+            .stdin(if spec.secrets { Stdio::piped() } else { Stdio::null() })
+            .spawn()
+            .map_err(RuntimeError::failed(format!("starting the shim of {}", job.attempt)))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A shim that died does not read; `wait` tells.
+            let _ = serde_json::to_vec(&secrets).map_err(io::Error::other).and_then(|text| stdin.write_all(&text));
+        }
+        Ok(Some(child))
+    }
+
+    /// The shim's command line. Nothing that would make std fork instead of spawn: that costs by the node's size.
+    fn shim(&self, mode: &str, dir: &Path, key: &str) -> Command {
+        let mut command = Command::new(&self.shim);
+        command.arg(mode).arg(dir.join(layout::SPEC)).env_clear().env(layout::KEY_VARIABLE, key);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Who runs the attempt, if it can be told and is still there.
+    fn running(&self, dir: &Path) -> Option<Identity> {
+        identity::read(dir).ok()?.filter(|identity| identity.is_alive(&self.boot_id))
+    }
+
+    fn is_running(&self, attempt: &AttemptId) -> bool {
+        match self.children().get_mut(attempt) {
+            Some(Some(child)) => !matches!(child.try_wait(), Ok(Some(_)) | Err(_)),
+            Some(None) => true,
+            None => self.running(&self.dir(attempt)).is_some(),
+        }
+    }
+
+    fn list(&self) -> Result<Vec<Observed>, RuntimeError> {
+        let attempts = files::list(&files::attempts(&self.config.state_dir))
+            .map_err(RuntimeError::failed("listing the attempts"))?;
+        let observe = |attempt: AttemptId| {
+            let dir = self.dir(&attempt);
+            let state = if self.is_running(&attempt) {
+                State::Running
+            } else if dir.join(layout::PID).exists() {
+                State::Ended
+            } else {
+                State::Broken { why: "it was never started: the node ended before it could".into() }
+            };
+            Observed { attempt, state }
+        };
+        Ok(attempts.into_iter().map(observe).collect())
+    }
+
+    fn remove(&self, attempt: &AttemptId) -> Result<(), RuntimeError> {
+        let dir = self.dir(attempt);
+        let over = match self.children().get_mut(attempt) {
+            Some(Some(child)) => child.try_wait().is_ok_and(|status| status.is_some_and(|status| status.success())),
+            _ => false,
+        };
+        if dir.exists() {
+            // What ended by itself with a shim of ours has nothing left; everything else is looked for.
+            if !over && !self.is_settled(&dir) {
+                // Claimed, so that a shim that was started and did not get to it never will.
+                let _ = identity::claim(&dir);
+                leftovers::end(self, attempt, &dir);
+            }
+            remove::remove(&dir, &files::attempts(&self.config.state_dir))
+                .map_err(RuntimeError::failed(format!("removing {}", dir.display())))?;
+        }
+        if let Some(cgroups) = &self.cgroups {
+            cgroups.remove(attempt);
+        }
+        if let Some(Some(mut child)) = self.children().remove(attempt) {
+            let _ = child.try_wait();
+        }
+        Ok(())
+    }
+
+    /// A file of the node's own says that `wait` saw the end and found nothing left.
+    fn is_settled(&self, dir: &Path) -> bool {
+        self.root && fs::exists(dir.join(files::SETTLED)).unwrap_or(false)
+    }
+
+    fn ended(&self, dir: &Path, shim_died: impl FnOnce() -> devstack_dag::attempt::Outcome) -> Ended {
+        let record = evidence::record(dir, layout::EXIT);
+        let harvest = match &record {
+            Some(record) => evidence::harvest(dir, record, self.config.bundle_max),
+            None => Harvest {
+                commits: None,
+                error: Some("the supervisor of the attempt was killed before it could harvest".into()),
+                again: true,
+            },
+        };
+        let elapsed_ms = record.as_ref().map(|record| record.elapsed_ms);
+        let outcome = record.and_then(|record| record.ending).map_or_else(shim_died, watch::outcome);
+        Ended { outcome, harvest, tail: evidence::tail(dir), result_json: evidence::result_json(dir), elapsed_ms }
+    }
+}

@@ -1,0 +1,92 @@
+//! Deletes the directory of an attempt, whatever the agent made of it: directories without permissions, trees deeper
+//! than the system lets a path be.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+/// Deletes `dir`, and its parents up to `root` if they are empty now.
+pub(super) fn remove(dir: &Path, root: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => flatten(dir)?,
+    }
+    for parent in dir.ancestors().skip(1).take_while(|parent| *parent != root && parent.starts_with(root)) {
+        if fs::remove_dir(parent).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a tree that the plain way fails on. Every subdirectory is opened up and moved to the top before its parent
+/// goes, so no path and no recursion is ever deeper than two levels. Links are deleted, never followed: a name is
+/// only treated as a directory if it is one, and nothing of the attempt runs any more that could swap it.
+fn flatten(dir: &Path) -> io::Result<()> {
+    let mut number = 0u64;
+    let mut open = vec![dir.to_path_buf()];
+    let mut empty = Vec::new();
+    while let Some(next) = open.pop() {
+        fs::set_permissions(&next, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&next)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
+            } else if next == dir {
+                open.push(entry.path());
+            } else {
+                // Moving a directory writes its `..`, so it must be writable itself.
+                fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
+                let up = unused(dir, &mut number);
+                fs::rename(entry.path(), &up)?;
+                open.push(up);
+            }
+        }
+        empty.push(next);
+    }
+    empty.iter().rev().try_for_each(fs::remove_dir)
+}
+
+fn unused(dir: &Path, number: &mut u64) -> PathBuf {
+    loop {
+        *number += 1;
+        let path = dir.join(format!(".gone-{number}"));
+        if path.symlink_metadata().is_err() {
+            return path;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_deeper_than_any_path_and_closed_directories_go() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("p/t/1");
+        fs::create_dir_all(dir.join("closed/inner")).unwrap();
+        fs::write(dir.join("closed/inner/file"), "x").unwrap();
+        // 3,000 levels, built from the inside out since no path reaches that deep.
+        for _ in 0..3000 {
+            fs::create_dir(dir.join("new")).unwrap();
+            if dir.join("deep").exists() {
+                fs::rename(dir.join("deep"), dir.join("new/deep")).unwrap();
+            }
+            fs::rename(dir.join("new"), dir.join("deep")).unwrap();
+        }
+        let outside = root.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("kept"), "x").unwrap();
+        std::os::unix::fs::symlink(&outside, dir.join("closed/link")).unwrap();
+        fs::set_permissions(dir.join("closed/inner"), Permissions::from_mode(0)).unwrap();
+        flatten(&dir).unwrap();
+        remove(&dir, root.path()).unwrap();
+        assert!(!root.path().join("p").exists());
+        assert!(outside.join("kept").exists());
+    }
+}

@@ -1,0 +1,177 @@
+//! Waits for attempts, stops them, and enforces their deadline whatever became of the shim.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use devstack_dag::{attempt::Outcome, ids::AttemptId};
+use devstack_shim::{
+    layout, procs,
+    spec::{Ending, Spec},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rustix::process::pidfd_send_signal;
+
+use super::{Inner, clock, files, identity, leftovers};
+use crate::runtime::{Ended, Harvest, RuntimeError, evidence, ready};
+
+/// The longest order: prompt and task are files of their own, so this is argv, names and paths.
+const SPEC_MAX: u64 = 4 << 20;
+/// How long a sandbox may take until its shim can be signalled.
+const SANDBOX_START: Duration = Duration::from_secs(10);
+
+/// Waits until it is over and nothing of it runs.
+pub(super) async fn wait(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<Ended, RuntimeError> {
+    let dir = inner.known(attempt)?;
+    let failed = |what: &str| RuntimeError::failed(format!("waiting for {attempt}: {what}"));
+    let overdue = match shim_of(inner, attempt, &dir).map_err(failed("opening its process"))? {
+        Some(process) => {
+            let due = due_in(inner, &dir).map_err(failed("reading its order"))?;
+            match tokio::time::timeout(due, ready::readable(process)).await {
+                Ok(waited) => waited.map(|()| false).map_err(failed("watching its process"))?,
+                Err(_) => true,
+            }
+        }
+        None => false,
+    };
+    let (inner, attempt) = (Arc::clone(inner), attempt.clone());
+    let settled = tokio::task::spawn_blocking(move || settle(&inner, &attempt, &dir, overdue)).await;
+    settled.map_err(|error| failed("settling it")(io::Error::other(error)))
+}
+
+/// The process to wait for; `None`: it is over, or never was and now never will be.
+fn shim_of(inner: &Inner, attempt: &AttemptId, dir: &Path) -> io::Result<Option<OwnedFd>> {
+    let child = inner.children().get(attempt).and_then(Option::as_ref).map(|child| child.id());
+    if let Some(pid) = child.and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) {
+        // Our child and not reaped: its pid is its own.
+        return match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(rustix::io::Errno::SRCH) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+    }
+    if identity::claim(dir)? {
+        return Ok(None);
+    }
+    identity::read(dir)?.map_or(Ok(None), |identity| identity.open(&inner.boot_id))
+}
+
+/// How long until the host ends it.
+fn due_in(inner: &Inner, dir: &Path) -> io::Result<Duration> {
+    let spec = order(dir)?;
+    let due = spec.ordered_at_ms.saturating_add(spec.timeout_ms).saturating_add(spec.grace_ms);
+    Ok(Duration::from_millis(due.saturating_sub(clock::now_ms())).saturating_add(inner.config.margin))
+}
+
+fn order(dir: &Path) -> io::Result<Spec> {
+    Ok(serde_json::from_slice(&evidence::read(&dir.join(layout::SPEC), SPEC_MAX)?)?)
+}
+
+/// Makes sure that nothing is left, and says how it ended.
+fn settle(inner: &Inner, attempt: &AttemptId, dir: &Path, overdue: bool) -> Ended {
+    let status = inner.children().get_mut(attempt).and_then(Option::as_mut).and_then(|child| child.try_wait().ok()?);
+    // A shim that ended by itself has ended everything below it first. About any other nothing is believed.
+    let clean = !overdue && status.is_some_and(|status| status.success());
+    if !clean && !inner.is_settled(dir) {
+        leftovers::end(inner, attempt, dir);
+    }
+    if !clean {
+        let _ = fs::write(dir.join(files::SETTLED), b"");
+    }
+    let mut ended = inner.ended(dir, || {
+        if dir.join(layout::STOP).exists() {
+            Outcome::Stopped
+        } else if overdue {
+            Outcome::TimedOut
+        } else if identity::read(dir).ok().flatten().is_none_or(|identity| identity.pid == 0) {
+            Outcome::Infrastructure("the attempt was never started: the node ended before it could".into())
+        } else {
+            Outcome::Infrastructure("the supervisor of the attempt (the shim) was killed".into())
+        }
+    });
+    let charged_to_task =
+        matches!(ended.outcome, Outcome::Exited(0) | Outcome::TimedOut | Outcome::Stopped | Outcome::Stalled);
+    if !charged_to_task && inner.cgroups.as_ref().is_some_and(|cgroups| cgroups.ran_out_of_memory(attempt)) {
+        ended.outcome = Outcome::OutOfMemory;
+    }
+    ended
+}
+
+/// What the shim saw, in the engine's words.
+pub(super) fn outcome(ending: Ending) -> Outcome {
+    match ending {
+        Ending::Exited(code) => Outcome::Exited(code),
+        Ending::Signalled(signal) => Outcome::Signalled(signal),
+        Ending::TimedOut => Outcome::TimedOut,
+        Ending::Stalled => Outcome::Stalled,
+        Ending::Stopped => Outcome::Stopped,
+        Ending::NotStarted(why) => Outcome::Infrastructure(why),
+    }
+}
+
+/// Asks the shim to end it.
+pub(super) async fn stop(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<(), RuntimeError> {
+    let dir = inner.known(attempt)?;
+    let failed = || RuntimeError::failed(format!("stopping {attempt}"));
+    if evidence::record(&dir, layout::EXIT).is_some() {
+        return Ok(());
+    }
+    File::create(dir.join(layout::STOP)).map_err(failed())?;
+    let Some(process) = shim_of(inner, attempt, &dir).map_err(failed())? else { return Ok(()) };
+    if inner.sandbox.is_err() {
+        // A shim that did not get as far as listening dies of this; the file says why.
+        return match pidfd_send_signal(&process, rustix::process::Signal::TERM) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(failed()(error.into())),
+        };
+    }
+    // In a sandbox the shim is the first child of the process we know, which hands no signal on.
+    let deadline = tokio::time::Instant::now() + SANDBOX_START;
+    while inner.is_running(attempt) {
+        let outer = identity::read(&dir).ok().flatten().map_or(0, |identity| identity.pid);
+        let shim = procs::all().unwrap_or_default().into_iter().find(|process| outer != 0 && process.parent == outer);
+        if let Some(shim) = shim {
+            let _ = kill(Pid::from_raw(shim.pid), Signal::SIGTERM);
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(failed()(io::Error::other("its sandbox does not come up")));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Harvests again with a new shim.
+pub(super) async fn harvest(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<Harvest, RuntimeError> {
+    let dir = inner.known(attempt)?;
+    let failed = |what: &str| RuntimeError::failed(format!("harvesting {attempt}: {what}"));
+    if inner.is_running(attempt) {
+        return Err(RuntimeError::Refused(format!("attempt {attempt} still runs: wait for it first")));
+    }
+    let spec = order(&dir).map_err(failed("reading its order"))?;
+    if spec.git.as_ref().is_none_or(|git| !git.harvest) {
+        return Ok(Harvest::default());
+    }
+    let mut child = tokio::process::Command::from(inner.shim("harvest", &dir, &inner.key(attempt)));
+    let mut child = child.kill_on_drop(true).spawn().map_err(failed("starting the shim"))?;
+    if tokio::time::timeout(inner.config.margin, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+    let (inner, attempt) = (Arc::clone(inner), attempt.clone());
+    let read = move || {
+        leftovers::end(&inner, &attempt, &dir);
+        let nothing = || Harvest { commits: None, error: Some("the harvest was killed".into()), again: false };
+        evidence::record(&dir, layout::HARVEST)
+            .map_or_else(nothing, |record| evidence::harvest(&dir, &record, inner.config.bundle_max))
+    };
+    tokio::task::spawn_blocking(read).await.map_err(|error| failed("reading it")(io::Error::other(error)))
+}
