@@ -12,7 +12,7 @@ mod engine;
 pub mod fact;
 mod graph;
 pub mod ids;
-mod invariants;
+pub mod invariants;
 mod merge_queue;
 mod placement;
 pub mod plan;

@@ -48,21 +48,21 @@ use touched::Touched;
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
-    tasks: Vec<Task>,
-    projects: Vec<Project>,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) projects: Vec<Project>,
     by_name: BTreeMap<ProjectName, ProjectIx>,
-    classes: Vec<Class>,
-    hosts: BTreeMap<HostName, Host>,
+    pub(crate) classes: Vec<Class>,
+    pub(crate) hosts: BTreeMap<HostName, Host>,
     /// Derived: classes that could start an attempt now, had a host room.
-    open: BTreeSet<ClassIx>,
+    pub(crate) open: BTreeSet<ClassIx>,
     /// Derived: tasks in TESTING whose merge must be prepared.
-    unprepared: BTreeSet<TaskIx>,
+    pub(crate) unprepared: BTreeSet<TaskIx>,
     /// Derived: projects whose merge queue has a next move.
-    queues: BTreeSet<ProjectIx>,
+    pub(crate) queues: BTreeSet<ProjectIx>,
     /// Derived: free slots of all hosts.
-    free: u32,
+    pub(crate) free: u32,
     /// Projects in which a task was rejected or dependencies changed; looked at once in the same step.
-    recheck: BTreeSet<ProjectIx>,
+    pub(crate) recheck: BTreeSet<ProjectIx>,
     /// Jobs that failed and wait to be asked again. In memory only.
     troubles: HashMap<Job, Trouble>,
 }
@@ -218,20 +218,20 @@ impl Engine {
         Ok((ix, &self.tasks[ix as usize]))
     }
 
-    fn at(&self, ix: TaskIx) -> &Task {
+    pub(crate) fn at(&self, ix: TaskIx) -> &Task {
         &self.tasks[ix as usize]
     }
 
-    fn project_of(&self, task: &Task) -> &Project {
+    pub(crate) fn project_of(&self, task: &Task) -> &Project {
         &self.projects[task.project as usize]
     }
 
-    fn task_ref(&self, task: &Task) -> TaskRef {
+    pub(crate) fn task_ref(&self, task: &Task) -> TaskRef {
         self.project_of(task).task_ref(&task.spec.id)
     }
 
     /// The blocked task of a resolution task.
-    fn blocked_by(&self, resolution: &Task) -> Option<TaskIx> {
+    pub(crate) fn blocked_by(&self, resolution: &Task) -> Option<TaskIx> {
         let (id, _) = resolution.resolves()?;
         self.project_of(resolution).by_id.get(id).copied()
     }

@@ -53,7 +53,7 @@ impl Engine {
     }
 
     /// The rejected task above this one, if any.
-    pub(super) fn rejected_root(&self, ix: TaskIx) -> Option<&TaskId> {
+    pub(crate) fn rejected_root(&self, ix: TaskIx) -> Option<&TaskId> {
         let mut seen = std::collections::HashSet::from([ix]);
         let mut open = vec![ix];
         while let Some(ix) = open.pop() {

@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// The most urgent startable task over all classes with room, and its host.
-    fn pick(&self) -> Option<(ClassIx, Key, HostName)> {
+    pub(crate) fn pick(&self) -> Option<(ClassIx, Key, HostName)> {
         let mut best: Option<(ClassIx, Key, &HostName)> = None;
         for &ix in &self.open {
             let class = &self.classes[ix as usize];
