@@ -1,11 +1,19 @@
 //! What happened: the bounded, numbered history that streams to readers. Facts alone rebuild the state.
 //! Append-only: a variant is never inserted, removed or reordered (bincode numbers them).
+//!
+//! Facts carry what was decided, not what it was decided from: applying one never needs a rule, so the same facts
+//! give the same state in every version of the rules.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{CommitId, ProjectName, Timestamp},
-    plan::{ProjectSpec, TaskSpec},
+    attempt::{Conflict, Feedback, Outcome, Stage, Start, Usage},
+    command::Job,
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
+    plan::{Executor, ProjectSpec, TaskSpec},
+    record::{BlockedReason, Status},
 };
 
 /// Something that happened, with the time it was decided.
@@ -17,6 +25,23 @@ pub struct Fact {
     pub kind: FactKind,
 }
 
+/// Where a task is after a step: everything the rules of charging and waiting decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The status.
+    pub status: Status,
+    /// Why it is BLOCKED, and in a sentence for people.
+    pub blocked: Option<(BlockedReason, Box<str>)>,
+    /// Why it is REJECTED, in a sentence for people.
+    pub rejected: Option<Box<str>>,
+    /// It waits this long before its next attempt, in milliseconds.
+    pub backoff_ms: Option<u64>,
+    /// Charged attempts since the budget was last renewed.
+    pub charged: u32,
+    /// Uncharged returns in a row.
+    pub uncharged: u32,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FactKind {
@@ -24,16 +49,232 @@ pub enum FactKind {
     ProjectDescribed {
         /// Its description.
         spec: ProjectSpec,
-        /// The integration head, with a repository.
+        /// The integration head, with a repository; used when the project is created.
         head: Option<CommitId>,
     },
-    /// Tasks were added by a plan. Split so that a fact stays within 16 KiB.
+    /// Tasks were added by a plan. Split so that a fact stays within 16 KiB; [`FactKind::PlanSubmitted`] closes them.
     TasksAdded {
         /// The project.
         project: ProjectName,
         /// The plan's number.
         plan: u32,
         /// The tasks.
-        tasks: Vec<TaskSpec>,
+        tasks: Vec<Arc<TaskSpec>>,
+    },
+    /// A plan changed a task that had not started or was BLOCKED.
+    TaskUpdated {
+        /// The project.
+        project: ProjectName,
+        /// What it says now.
+        spec: Arc<TaskSpec>,
+    },
+    /// A plan is complete: its tasks are linked to their dependencies.
+    PlanSubmitted {
+        /// The project.
+        project: ProjectName,
+        /// Counts from 1 in the project.
+        plan: u32,
+        /// See [`crate::record::PlanRecord::family`].
+        family: u32,
+        /// Tasks added.
+        added: u32,
+        /// Tasks changed.
+        updated: u32,
+    },
+    /// Every unfinished task of a plan was given up; the tasks say so one by one.
+    PlanCancelled {
+        /// The project.
+        project: ProjectName,
+        /// The plan's number.
+        plan: u32,
+    },
+    /// A project starts no more attempts, or starts them again.
+    ProjectPaused {
+        /// The project.
+        project: ProjectName,
+        /// Paused now?
+        paused: bool,
+    },
+    /// A host is there with this room.
+    HostReported {
+        /// The host.
+        host: HostName,
+        /// Room for so many attempts.
+        slots: u32,
+        /// Secrets it can resolve.
+        secrets: Vec<String>,
+    },
+    /// A host is gone.
+    HostLost {
+        /// The host.
+        host: HostName,
+    },
+    /// An attempt was ordered.
+    AttemptStarted {
+        /// Which.
+        attempt: AttemptId,
+        /// What for.
+        stage: Stage,
+        /// Where.
+        host: HostName,
+        /// By whom.
+        agent: AgentName,
+        /// In which role.
+        role: RoleName,
+        /// What its workspace holds.
+        start: Start,
+    },
+    /// A person asked for the end of an attempt.
+    AttemptStopping {
+        /// Which.
+        attempt: AttemptId,
+    },
+    /// An attempt is over.
+    AttemptEnded {
+        /// Which.
+        attempt: AttemptId,
+        /// How.
+        outcome: Outcome,
+        /// Charged to the task?
+        charged: bool,
+        /// Its harvested commit.
+        commit: Option<CommitId>,
+        /// Model usage.
+        usage: Option<Usage>,
+    },
+    /// A person handed in a result; it counts as an attempt that exited 0.
+    ResultGiven {
+        /// The attempt it counts as.
+        attempt: AttemptId,
+        /// What it was made from.
+        start: Start,
+        /// The result.
+        commit: CommitId,
+    },
+    /// A task is somewhere else now.
+    TaskMoved {
+        /// Which.
+        task: TaskRef,
+        /// Where.
+        place: Place,
+    },
+    /// The next attempt is told this.
+    FeedbackGiven {
+        /// The task.
+        task: TaskRef,
+        /// What, oldest first.
+        feedback: Vec<Feedback>,
+    },
+    /// The next attempt starts from the integration head: earlier results are kept, not continued.
+    WorkDropped {
+        /// The task.
+        task: TaskRef,
+    },
+    /// A task is done by someone else now.
+    ExecutorChanged {
+        /// The task.
+        task: TaskRef,
+        /// By whom.
+        executor: Executor,
+    },
+    /// DevOps was asked to prepare the merge of an attempt's commit.
+    MergeRequested {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// A merge was prepared; no ref moved.
+    MergePrepared {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The head it was prepared on.
+        onto: CommitId,
+        /// The merge commit.
+        candidate: CommitId,
+    },
+    /// The integration ref is about to move. From here to `MergeLanded` or `MergeAbandoned` the task is `merging`.
+    MergeIntended {
+        /// The project.
+        project: ProjectName,
+        /// Which merge.
+        merge: MergeId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its commit.
+        commit: CommitId,
+        /// The expected head.
+        onto: CommitId,
+        /// The merge commit.
+        candidate: CommitId,
+    },
+    /// The integration branch contains the merge.
+    MergeLanded {
+        /// The project.
+        project: ProjectName,
+        /// Which merge.
+        merge: MergeId,
+        /// The head that contains it.
+        head: CommitId,
+    },
+    /// The head had moved first; the task stays at the front of the queue.
+    MergeAbandoned {
+        /// The project.
+        project: ProjectName,
+        /// Which merge.
+        merge: MergeId,
+        /// The head as found.
+        head: CommitId,
+    },
+    /// The integration branch moved without a merge of ours.
+    HeadMoved {
+        /// The project.
+        project: ProjectName,
+        /// The new head.
+        head: CommitId,
+    },
+    /// A commit conflicts: the task is BLOCKED (its own fact) and this resolution task exists.
+    ConflictFound {
+        /// The blocked task.
+        task: TaskRef,
+        /// The resolution task.
+        resolution: Arc<TaskSpec>,
+        /// The material.
+        conflict: Box<Conflict>,
+    },
+    /// A task is proven done; its dependents are freed.
+    TaskCompleted {
+        /// Which.
+        task: TaskRef,
+        /// The merge commit; `None`: no repository, or nothing to merge.
+        merge_commit: Option<CommitId>,
+        /// The resolution task that completed it.
+        resolved_by: Option<TaskId>,
+    },
+    /// The source has everything up to this head.
+    Delivered {
+        /// The project.
+        project: ProjectName,
+        /// The head.
+        head: CommitId,
+    },
+    /// Delivery waits for a person.
+    DeliveryBlocked {
+        /// The project.
+        project: ProjectName,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A job failed for a reason outside the task; it is asked again later. Kept in memory only: a restart asks at once.
+    JobDelayed {
+        /// What had been asked.
+        job: Job,
+        /// Why it failed.
+        reason: String,
+        /// Milliseconds until it is asked again.
+        after_ms: u64,
+    },
+    /// A delayed job was asked again.
+    JobRepeated {
+        /// Which.
+        job: Job,
     },
 }

@@ -1,13 +1,26 @@
 //! The pure engine of devstack (layer L0): what may be asked ([`command`]), what happened ([`fact`]), what the
-//! world must do ([`effect`]), and the records between them.
+//! world must do ([`effect`]), the records between them, and the [`Engine`] that decides.
 //!
 //! Architecture invariant: no async, no clock, no randomness, no I/O, no vendor type. The same facts give the
 //! same state everywhere.
 
+mod answer;
 pub mod attempt;
 pub mod command;
 pub mod effect;
+mod engine;
 pub mod fact;
+mod graph;
 pub mod ids;
+mod invariants;
+mod merge_queue;
+mod placement;
 pub mod plan;
+mod ready;
+mod reconcile;
 pub mod record;
+mod rejection;
+
+pub use answer::Answer;
+pub use engine::{Backoff, Config, Counts, Damaged, Decision, Engine, Proposal, Waiting, Watch};
+pub use rejection::{Class, Problem, Rejection};

@@ -3,6 +3,8 @@
 //! backoff again, so a stepped wall clock can make nothing early or late.
 //! Deliberately absent: encoding (the store's door) and derived state (ready set, agents in use).
 
+use std::{fmt, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -68,8 +70,10 @@ pub enum Kind {
 pub struct TaskRecord {
     /// The project.
     pub project: ProjectName,
+    /// Counts from 0 over all projects, in the order of submission, without gaps: the age of a task.
+    pub seq: u32,
     /// As submitted.
-    pub spec: TaskSpec,
+    pub spec: Arc<TaskSpec>,
     /// Work or resolve.
     pub kind: Kind,
     /// The plan that brought it.
@@ -78,6 +82,8 @@ pub struct TaskRecord {
     pub status: Status,
     /// Why it is BLOCKED, and in a sentence for people.
     pub blocked: Option<(BlockedReason, Box<str>)>,
+    /// Why it is REJECTED: a person's reason, `cancelled` or `superseded`.
+    pub rejected: Option<Box<str>>,
     /// Attempts started, over all stages; the newest is the valid one.
     pub attempts: u32,
     /// Charged attempts since the budget was last renewed.
@@ -92,13 +98,15 @@ pub struct TaskRecord {
     pub agent: Option<AgentName>,
     /// The prepared merge whose checks run or passed: the head it was prepared on and the merge commit.
     pub candidate: Option<(CommitId, CommitId)>,
+    /// When it entered the merge queue; kept while the checks run again on a newer head, so that nobody reviews twice.
+    pub approved_at: Option<Timestamp>,
     /// The merge in flight, between intent and outcome: retry and reject are refused.
     pub merging: Option<MergeId>,
     /// The merge commit that completed it.
     pub merge_commit: Option<CommitId>,
     /// The resolution task that completed it.
     pub resolved_by: Option<TaskId>,
-    /// What earlier attempts and people said; the newest last, at most 5.
+    /// What earlier attempts and people said; the newest last, bounded by `Config::feedback_kept` and `feedback_bytes`.
     pub feedback: Vec<Feedback>,
     /// When the source got it.
     pub delivered_at: Option<Timestamp>,
@@ -123,6 +131,8 @@ pub struct AttemptRecord {
     pub role: RoleName,
     /// What its workspace held.
     pub start: Start,
+    /// Was its end asked for? Then a failure counts as [`Outcome::Stopped`].
+    pub stopping: bool,
     /// How it ended; `None`: it runs.
     pub outcome: Option<Outcome>,
     /// Was it charged to the task?
@@ -195,6 +205,9 @@ pub struct PlanRecord {
     pub project: ProjectName,
     /// Counts from 1 in the project.
     pub number: u32,
+    /// The first of the submissions of one plan file: a resubmission shares a task with an earlier plan and has its
+    /// family, so that a task missing from it is known to be removed.
+    pub family: u32,
     /// Tasks it added.
     pub added: u32,
     /// Tasks it changed.
@@ -261,5 +274,52 @@ impl Record {
             Self::Merge(r) => RecordKey::Merge(r.project.clone(), r.id),
             Self::Host(r) => RecordKey::Host(r.host.clone()),
         }
+    }
+}
+
+impl Status {
+    /// Over for good: COMPLETED or REJECTED.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Rejected)
+    }
+
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Todo => "TODO",
+            Self::Wip => "WIP",
+            Self::Testing => "TESTING",
+            Self::Review => "REVIEW",
+            Self::Approved => "APPROVED",
+            Self::Completed => "COMPLETED",
+            Self::Blocked => "BLOCKED",
+            Self::Rejected => "REJECTED",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl BlockedReason {
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::AttemptsExhausted => "attempts-exhausted",
+            Self::DependencyRejected => "dependency-rejected",
+            Self::NeedsHuman => "needs-human",
+            Self::MergeCheckFailed => "merge-check-failed",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+impl fmt::Display for BlockedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }

@@ -1,0 +1,200 @@
+//! What the end of an attempt means: passed, charged, or not charged; where the task goes next.
+
+use super::{
+    Draft, Engine,
+    compose::{bounded, describe, feedback, head},
+    state::{Task, TaskIx},
+};
+use crate::{
+    answer::Answer,
+    attempt::{Outcome, Report, Stage},
+    effect::{Effect, Timer},
+    fact::{FactKind, Place},
+    ids::{AttemptId, CommitId, TaskId, Text},
+    plan::{Executor, Review},
+    record::{BlockedReason, Status},
+};
+
+/// What an end means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Passed,
+    Charged,
+    Uncharged,
+    Policy,
+}
+
+/// The exit code that says "try again later".
+const EXIT_LATER: i32 = 75;
+
+impl Engine {
+    pub(super) fn finish_attempt(&self, draft: &mut Draft, report: Report) -> Answer {
+        let Some(ix) = self.ix(&report.attempt.task) else { return Answer::Fenced };
+        let task = self.at(ix);
+        let Some(known) = task.attempt(report.attempt.number) else { return Answer::Fenced };
+        if self.hosts.contains_key(&known.host) {
+            draft.effect(Effect::ForgetAttempt { host: known.host.clone(), attempt: report.attempt.clone() });
+        }
+        if known.outcome.is_some() || known.attempt.number != task.attempts {
+            return Answer::Fenced;
+        }
+        let Report { attempt, outcome, commit, tail, usage } = report;
+        let (stage, number) = (known.stage, attempt.number);
+        let commit = commit.filter(|_| stage == Stage::Work && self.project_of(task).has_repository());
+        let verdict = self.judge(task, &outcome, commit);
+        let outcome = bounded(outcome, self.config.reason_bytes);
+        draft.fact(FactKind::AttemptEnded {
+            attempt,
+            outcome: outcome.clone(),
+            charged: verdict == Verdict::Charged,
+            commit,
+            usage,
+        });
+        match (verdict, stage) {
+            (Verdict::Passed, Stage::Work) => self.after_work(draft, ix, commit),
+            (Verdict::Passed, Stage::Check) => self.after_checks(draft, ix),
+            (Verdict::Charged, _) => {
+                let said = describe(number, stage, &outcome, task);
+                self.charge(draft, ix, stage, number, &said, &tail);
+            }
+            (Verdict::Uncharged, _) => {
+                let back = if stage == Stage::Work { Status::Todo } else { Status::Testing };
+                self.uncharge(draft, ix, back, &describe(number, stage, &outcome, task));
+            }
+            (Verdict::Policy, _) => {
+                let said = describe(number, stage, &outcome, task);
+                self.block(draft, ix, BlockedReason::Policy, &said);
+            }
+        }
+        Answer::Done
+    }
+
+    fn judge(&self, task: &Task, outcome: &Outcome, commit: Option<CommitId>) -> Verdict {
+        let run = task.history.last();
+        let stopping = run.is_some_and(|a| a.stopping);
+        let work = run.is_some_and(|a| a.stage == Stage::Work);
+        let must_change = work && self.project_of(task).has_repository() && !task.spec.allow_empty;
+        match outcome {
+            Outcome::Exited(0) if must_change && commit.is_none() && !stopping => Verdict::Charged,
+            Outcome::Exited(0) if !(must_change && commit.is_none()) => Verdict::Passed,
+            Outcome::Policy(_) => Verdict::Policy,
+            Outcome::Exited(EXIT_LATER) | Outcome::Infrastructure(_) | Outcome::Stopped => Verdict::Uncharged,
+            _ if stopping => Verdict::Uncharged,
+            _ => Verdict::Charged,
+        }
+    }
+
+    /// Where a task is, to be changed.
+    pub(super) fn place(&self, task: &Task, status: Status) -> Place {
+        let (charged, uncharged) = (task.charged, task.uncharged);
+        Place { status, blocked: None, rejected: None, backoff_ms: None, charged, uncharged }
+    }
+
+    pub(super) fn go(&self, draft: &mut Draft, ix: TaskIx, place: Place) {
+        draft.fact(FactKind::TaskMoved { task: self.task_ref(self.at(ix)), place });
+    }
+
+    /// A work attempt exited 0.
+    pub(super) fn after_work(&self, draft: &mut Draft, ix: TaskIx, commit: Option<CommitId>) {
+        let task = self.at(ix);
+        if commit.is_none() {
+            self.complete(draft, ix, None, None);
+        } else if self.project_of(task).has_checks() {
+            // The merge is prepared as a follow-up.
+            self.go(draft, ix, Place { uncharged: 0, ..self.place(task, Status::Testing) });
+        } else {
+            self.after_checks(draft, ix);
+        }
+    }
+
+    /// The checks passed, or there are none. Nobody reviews twice.
+    pub(super) fn after_checks(&self, draft: &mut Draft, ix: TaskIx) {
+        let task = self.at(ix);
+        let review = self.project_of(task).record.spec.review == Review::Human && task.approved_at().is_none();
+        let status = if review { Status::Review } else { Status::Approved };
+        self.go(draft, ix, Place { uncharged: 0, ..self.place(task, status) });
+    }
+
+    /// Proven done, with what follows for the attempts' refs.
+    pub(super) fn complete(&self, draft: &mut Draft, ix: TaskIx, merge: Option<CommitId>, resolved_by: Option<TaskId>) {
+        let task = self.task_ref(self.at(ix));
+        draft.fact(FactKind::TaskCompleted { task, merge_commit: merge, resolved_by });
+        self.release(draft, ix);
+    }
+
+    pub(super) fn release(&self, draft: &mut Draft, ix: TaskIx) {
+        let task = self.at(ix);
+        if task.attempts > 0 && self.project_of(task).has_repository() {
+            draft.effect(Effect::ReleaseAttempts { task: self.task_ref(task), upto: task.attempts });
+        }
+    }
+
+    /// A failure of the task's own: feedback, and TODO after a backoff or, with the budget used up, BLOCKED.
+    pub(super) fn charge(&self, draft: &mut Draft, ix: TaskIx, stage: Stage, number: u32, said: &str, output: &Text) {
+        let task = self.at(ix);
+        let name = self.task_ref(task);
+        draft.fact(FactKind::FeedbackGiven { task: name.clone(), feedback: feedback(number, said, output) });
+        let charged = task.charged + 1;
+        let place = Place { charged, uncharged: 0, ..self.place(task, Status::Todo) };
+        if charged < task.spec.attempts {
+            // A person needs no backoff.
+            let backoff_ms = (!task.is_human()).then(|| self.config.charged_backoff.after(charged));
+            self.go(draft, ix, Place { backoff_ms, ..place });
+            return self.set_backoff(draft, ix, backoff_ms);
+        }
+        let reason = match stage {
+            _ if task.resolves().is_some() => BlockedReason::NeedsHuman,
+            Stage::Work => BlockedReason::AttemptsExhausted,
+            Stage::Check => BlockedReason::MergeCheckFailed,
+        };
+        if task.resolves().is_some() && !task.is_human() {
+            draft.fact(FactKind::ExecutorChanged { task: name, executor: Executor::Human });
+        }
+        let why = format!("{charged} attempts are used up; the last: {said}");
+        let blocked = Some((reason, head(&why, self.config.reason_bytes).into()));
+        self.go(draft, ix, Place { status: Status::Blocked, blocked, ..place });
+    }
+
+    /// A return that is not the task's fault: back after a backoff, or BLOCKED after too many in a row.
+    pub(super) fn uncharge(&self, draft: &mut Draft, ix: TaskIx, back: Status, said: &str) {
+        let task = self.at(ix);
+        let uncharged = task.uncharged + 1;
+        let place = Place { uncharged, ..self.place(task, back) };
+        if uncharged < self.config.uncharged_cap {
+            let backoff_ms = Some(self.config.uncharged_backoff.after(uncharged));
+            self.go(draft, ix, Place { backoff_ms, ..place });
+            return self.set_backoff(draft, ix, backoff_ms);
+        }
+        let why = format!("it came back {uncharged} times in a row; the last: {said}");
+        let blocked = Some((BlockedReason::NeedsHuman, head(&why, self.config.reason_bytes).into()));
+        self.go(draft, ix, Place { status: Status::Blocked, blocked, ..place });
+    }
+
+    pub(super) fn block(&self, draft: &mut Draft, ix: TaskIx, reason: BlockedReason, why: &str) {
+        let blocked = Some((reason, head(why, self.config.reason_bytes).into()));
+        self.go(draft, ix, Place { blocked, ..self.place(self.at(ix), Status::Blocked) });
+    }
+
+    fn set_backoff(&self, draft: &mut Draft, ix: TaskIx, after_ms: Option<u64>) {
+        let task = self.at(ix);
+        if let Some(after_ms) = after_ms {
+            let timer = Timer::Backoff(AttemptId { task: self.task_ref(task), number: task.attempts });
+            draft.effect(Effect::SetTimer { timer, after_ms });
+        }
+    }
+
+    pub(super) fn timer_fired(&self, draft: &mut Draft, timer: Timer) -> Answer {
+        match timer {
+            Timer::Backoff(attempt) => {
+                let Some(ix) = self.ix(&attempt.task) else { return Answer::Unchanged };
+                let task = self.at(ix);
+                if task.backoff_ms.is_none() || task.attempts != attempt.number {
+                    return Answer::Unchanged;
+                }
+                self.go(draft, ix, self.place(task, task.status));
+                Answer::Done
+            }
+            Timer::Retry(job) => self.job_due(draft, job),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Texts, names and sizes that the engine makes: feedback, resolution tasks, a person's attempt, estimates in bytes.
+//! Everything is bounded here, so that facts and records stay within 16 KiB.
+
+use std::collections::HashMap;
+
+use super::state::{Task, TaskIx};
+use crate::{
+    attempt::{Conflict, Feedback, Outcome, Stage},
+    ids::{AgentName, HostName, MAX_NAME, RoleName, TaskId, Text},
+    plan::{Executor, Priority, ProjectSpec, RetryFrom, TaskSpec},
+};
+
+/// Who hands in a person's result. No agent has this name: agents end with a number.
+pub(super) fn person_agent() -> AgentName {
+    AgentName::new("human").expect("a valid name")
+}
+
+/// Where a person's result is made.
+pub(super) fn person_host() -> HostName {
+    HostName::new("human").expect("a valid name")
+}
+
+/// The role of a person's attempt in a project without roles.
+pub(super) fn person_role() -> RoleName {
+    RoleName::new("human").expect("a valid name")
+}
+
+/// The first `max` bytes, on a character boundary.
+pub(super) fn head(text: &str, max: usize) -> &str {
+    let mut end = max.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The last `max` bytes, on a character boundary.
+fn tail(text: &str, max: usize) -> &str {
+    let mut start = text.len().saturating_sub(max);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    &text[start..]
+}
+
+/// An inline text, cut to what may be inline.
+pub(super) fn inline(text: &str) -> Text {
+    Text::Inline(head(text, Text::INLINE_MAX).into())
+}
+
+/// What the next attempt is told about one that was charged. An inline tail becomes part of the sentence, its end
+/// kept; a blob is passed along as an entry of its own.
+pub(super) fn feedback(attempt: u32, said: &str, output: &Text) -> Vec<Feedback> {
+    match output {
+        Text::Inline(output) if !output.trim().is_empty() => {
+            let intro = format!("{}. The end of its output:\n", head(said, Text::INLINE_MAX / 2));
+            let text = format!("{intro}{}", tail(output.trim_end(), Text::INLINE_MAX - intro.len()));
+            vec![Feedback { attempt, text: Text::Inline(text.into()) }]
+        }
+        Text::Inline(_) => vec![Feedback { attempt, text: inline(&format!("{said}.")) }],
+        blob @ Text::Blob(..) => {
+            let said = inline(&format!("{said}. The end of its output follows."));
+            vec![Feedback { attempt, text: said }, Feedback { attempt, text: blob.clone() }]
+        }
+    }
+}
+
+/// How an attempt ended, for its feedback.
+pub(super) fn describe(number: u32, stage: Stage, outcome: &Outcome, task: &Task) -> String {
+    let what = match stage {
+        Stage::Work => "your work",
+        Stage::Check => "the project's checks on the merged tree",
+    };
+    let how = match outcome {
+        Outcome::Exited(0) => "exited with 0 but changed nothing".to_owned(),
+        Outcome::Exited(code) => format!("failed with exit code {code}"),
+        Outcome::Signalled(signal) => format!("was ended by signal {signal}"),
+        Outcome::TimedOut => format!("ran longer than its timeout of {} s", task.spec.timeout_ms / 1000),
+        Outcome::Stalled => format!("had no output and used no processor for {} s", task.spec.idle_timeout_ms / 1000),
+        Outcome::OutOfMemory => "used more memory than allowed".to_owned(),
+        Outcome::Stopped => "was stopped".to_owned(),
+        Outcome::Infrastructure(why) => format!("failed outside the task: {why}"),
+        Outcome::Policy(finding) => format!("was refused: {finding}"),
+    };
+    format!("Attempt {number} ({what}) {how}")
+}
+
+/// An outcome with its text bounded.
+pub(super) fn bounded(outcome: Outcome, max: usize) -> Outcome {
+    match outcome {
+        Outcome::Infrastructure(why) => Outcome::Infrastructure(head(&why, max).to_owned()),
+        Outcome::Policy(finding) => Outcome::Policy(head(&finding, max).to_owned()),
+        other => other,
+    }
+}
+
+/// Keeps the newest entries within the limits; the newest always stays.
+pub(super) fn trim_feedback(list: &mut Vec<Feedback>, kept: usize, bytes: usize) {
+    let mut sum = 0;
+    let fits = list.iter().rev().take(kept).take_while(|entry| {
+        let first = sum == 0;
+        sum += text_bytes(&entry.text);
+        first || sum <= bytes
+    });
+    let keep = fits.count();
+    list.drain(..list.len() - keep);
+}
+
+/// A conflict with its lists and texts bounded.
+pub(super) fn bounded_conflict(mut conflict: Conflict, (count, bytes): (usize, usize)) -> Conflict {
+    let mut sum = 0;
+    let fits = conflict.paths.iter().take(count).take_while(|path| {
+        sum += path.len() + 9;
+        sum <= bytes
+    });
+    let keep = fits.count();
+    conflict.paths.truncate(keep);
+    if let Text::Inline(text) = &conflict.text
+        && text.len() > Text::INLINE_MAX
+    {
+        conflict.text = inline(text);
+    }
+    conflict
+}
+
+/// The task that resolves a conflict of `blocked`.
+pub(super) fn resolution_task(
+    blocked: &Task,
+    resolver: Option<&RoleName>,
+    conflict: &Conflict,
+    taken: &HashMap<TaskId, TaskIx>,
+) -> TaskSpec {
+    let spec = &blocked.spec;
+    TaskSpec {
+        id: resolution_id(&spec.id, taken),
+        title: head(&format!("Resolve conflict of {}: {}", spec.id, spec.title), 1024).into(),
+        prompt: conflict.text.clone(),
+        dependencies: Box::default(),
+        priority: spec.priority.min(Priority::High),
+        executor: resolver.cloned().map_or(Executor::Human, Executor::Agent),
+        command: None,
+        timeout_ms: spec.timeout_ms,
+        grace_ms: spec.grace_ms,
+        idle_timeout_ms: spec.idle_timeout_ms,
+        attempts: spec.attempts,
+        retry_from: RetryFrom::Last,
+        allow_empty: false,
+    }
+}
+
+/// `<id>-resolve-<n>`, the first that is free; a long id is cut so that the whole is a valid name.
+fn resolution_id(id: &TaskId, taken: &HashMap<TaskId, TaskIx>) -> TaskId {
+    (1u64..)
+        .map(|n| {
+            let suffix = format!("-resolve-{n}");
+            // Names are ASCII, so any byte is a boundary.
+            let stem = head(id.as_str(), MAX_NAME - suffix.len());
+            TaskId::new(&format!("{stem}{suffix}")).expect("cut to the limit, of valid characters")
+        })
+        .find(|id| !taken.contains_key(id.as_str()))
+        .expect("the range does not end")
+}
+
+/// At most so many bytes a length or a number takes in any encoding we use.
+const NUMBER: usize = 9;
+
+fn text_bytes(text: &Text) -> usize {
+    match text {
+        Text::Inline(text) => text.len() + NUMBER + 1,
+        Text::Blob(..) => 32 + NUMBER + 1,
+    }
+}
+
+/// A task's description, encoded, estimated from above.
+pub(super) fn task_bytes(spec: &TaskSpec) -> usize {
+    let executor = match &spec.executor {
+        Executor::Agent(role) => role.as_str().len() + NUMBER,
+        Executor::Human => 0,
+    };
+    let list = |items: usize, bytes: usize| items * NUMBER + bytes + NUMBER;
+    let command = spec.command.as_deref().unwrap_or_default();
+    list(1, spec.id.as_str().len() + spec.title.len())
+        + text_bytes(&spec.prompt)
+        + list(spec.dependencies.len(), spec.dependencies.iter().map(|d| d.as_str().len()).sum())
+        + list(command.len(), command.iter().map(|c| c.len()).sum())
+        + executor
+        + 10 * NUMBER
+}
+
+/// A project's description, encoded, estimated from above.
+pub(super) fn project_bytes(spec: &ProjectSpec) -> usize {
+    let strings = |list: &[String]| list.iter().map(|s| s.len() + NUMBER).sum::<usize>() + NUMBER;
+    let role = |role: &crate::plan::RoleSpec| {
+        role.name.as_str().len()
+            + strings(&role.command)
+            + role.image.as_ref().map_or(0, String::len)
+            + strings(&role.secrets)
+            + 10 * NUMBER
+    };
+    let option = |text: &Option<String>| text.as_ref().map_or(0, String::len) + NUMBER;
+    spec.name.as_str().len()
+        + option(&spec.source)
+        + option(&spec.base)
+        + spec.integration.len()
+        + strings(&spec.checks)
+        + spec.resolver.as_ref().map_or(0, |r| r.as_str().len())
+        + spec.roles.iter().map(role).sum::<usize>()
+        + 10 * NUMBER
+}

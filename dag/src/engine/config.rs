@@ -1,0 +1,81 @@
+//! The engine's limits: each with its unit and the reason for its number.
+
+/// Waiting between tries: doubling from the first to the longest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure, in milliseconds.
+    pub first_ms: u64,
+    /// Never longer than this, in milliseconds.
+    pub longest_ms: u64,
+}
+
+impl Backoff {
+    /// The wait after this many failures in a row (1 is the first).
+    pub fn after(self, failures: u32) -> u64 {
+        let doublings = failures.saturating_sub(1).min(32);
+        self.first_ms.saturating_mul(1 << doublings).min(self.longest_ms)
+    }
+}
+
+/// Limits of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// After a charged attempt. 1 s to 5 min: an agent that fails at once must not burn its budget in a second, and
+    /// nobody waits longer than a coffee for a retry.
+    pub charged_backoff: Backoff,
+    /// After an uncharged return (host lost, rate limit, stop). 1 s to 5 min: rate limits last minutes.
+    pub uncharged_backoff: Backoff,
+    /// After a failed job of the shell (I/O). 1 s to 1 min: usually a full disk or a lock.
+    pub job_backoff: Backoff,
+    /// Uncharged returns in a row before a person is asked: bounds spending (guarantee 11).
+    pub uncharged_cap: u32,
+    /// Entries of feedback kept for the next prompt: older ones are about work that no longer exists.
+    pub feedback_kept: usize,
+    /// Bytes of inline feedback kept, newest first, so that a task's record stays within 16 KiB.
+    pub feedback_bytes: usize,
+    /// Attempt records kept for each task besides the running one and the one with the accepted commit.
+    pub attempts_kept: usize,
+    /// Tasks in the engine: at about 600 bytes each, a million take 600 MB.
+    pub tasks_max: usize,
+    /// Estimated bytes of a task's description, so that its record stays within 16 KiB with feedback and a conflict.
+    pub task_bytes: usize,
+    /// Estimated bytes of a project's description, so that its record stays within 16 KiB.
+    pub project_bytes: usize,
+    /// Estimated bytes of the tasks in one fact, so that it stays within 16 KiB.
+    pub fact_bytes: usize,
+    /// Bytes of a reason that a host, DevOps or a person gave; the rest is cut.
+    pub reason_bytes: usize,
+    /// Conflicting paths kept, and their bytes together.
+    pub conflict_paths: (usize, usize),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            charged_backoff: Backoff { first_ms: 1_000, longest_ms: 300_000 },
+            uncharged_backoff: Backoff { first_ms: 1_000, longest_ms: 300_000 },
+            job_backoff: Backoff { first_ms: 1_000, longest_ms: 60_000 },
+            uncharged_cap: 5,
+            feedback_kept: 5,
+            feedback_bytes: 5 * 1024,
+            attempts_kept: 20,
+            tasks_max: 1_000_000,
+            task_bytes: 7 * 1024,
+            project_bytes: 12 * 1024,
+            fact_bytes: 15 * 1024,
+            reason_bytes: 512,
+            conflict_paths: (100, 4 * 1024),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_to_its_limit_and_never_overflows() {
+        let backoff = Config::default().charged_backoff;
+        assert_eq!([1, 2, 3, 9, 10, u32::MAX].map(|n| backoff.after(n)), [1000, 2000, 4000, 256_000, 300_000, 300_000]);
+    }
+}

@@ -1,0 +1,164 @@
+//! Why a task is where it is, and what moves it, in a paragraph for a person.
+
+use super::{
+    Engine,
+    state::{Project, Task, TaskIx},
+};
+use crate::{
+    attempt::Stage,
+    command::Job,
+    ids::{AttemptId, TaskRef},
+    plan::Executor,
+    record::Status,
+};
+
+/// Open dependencies named; more are counted.
+const NAMED: usize = 5;
+
+impl Engine {
+    /// The paragraph; `None`: no such task.
+    pub fn explain(&self, task: &TaskRef) -> Option<String> {
+        let ix = self.ix(task)?;
+        let task = self.at(ix);
+        let project = self.project_of(task);
+        let name = project.task_ref(&task.spec.id);
+        let mut text = format!("{name} is {}", task.status);
+        if let Some(blocked) = &task.blocked {
+            text.push_str(&format!(" ({})", blocked.0));
+        }
+        text.push_str(": ");
+        text.push_str(&match task.status {
+            Status::Todo => self.explain_todo(project, ix),
+            Status::Wip | Status::Testing => self.explain_busy(project, ix),
+            Status::Review => "its result waits for a review".to_owned(),
+            Status::Approved => self.explain_queue(project, ix),
+            Status::Completed => explain_completed(project, task),
+            Status::Blocked => self.explain_blocked(task),
+            Status::Rejected => {
+                let why = task.rejected.as_deref().filter(|why| !why.is_empty()).unwrap_or("no reason was given");
+                format!("it was given up: {why}")
+            }
+        });
+        text.push('.');
+        if task.charged > 0 && !task.status.is_terminal() {
+            text.push_str(&format!(" {} of {} attempts are used.", task.charged, task.spec.attempts));
+        }
+        if let Some(command) = self.moved_by(project, ix) {
+            text.push_str(&format!(" `{command}` moves it."));
+        } else if project.record.paused && !task.status.is_terminal() {
+            text.push_str(&format!(" The project is paused: `devstack project resume {}` moves it.", project.name()));
+        }
+        Some(text)
+    }
+
+    fn explain_todo(&self, project: &Project, ix: TaskIx) -> String {
+        let task = self.at(ix);
+        if task.waiting > 0 {
+            let open = task.deps.iter().map(|&dep| self.at(dep)).filter(|dep| dep.status != Status::Completed);
+            let mut named: Vec<String> =
+                open.take(NAMED).map(|dep| format!("{} ({})", dep.spec.id, dep.status)).collect();
+            if task.waiting as usize > NAMED {
+                named.push(format!("{} more", task.waiting as usize - NAMED));
+            }
+            return format!("it waits for {}", named.join(", "));
+        }
+        if let Some(ms) = task.backoff_ms {
+            let last = task.history.last().and_then(|a| a.outcome.as_ref());
+            let last = last.map_or_else(String::new, |outcome| format!(" after {outcome:?}"));
+            return format!("it waits {:.1} s{last}; `devstack task retry` ends the wait", ms as f64 / 1000.0);
+        }
+        if task.is_human() {
+            return "a person does it".to_owned();
+        }
+        self.explain_slot(project, task)
+    }
+
+    /// It could start: what is missing is room.
+    fn explain_slot(&self, project: &Project, task: &Task) -> String {
+        let Some(class) = self.class_of(task).map(|ix| &self.classes[ix as usize]) else {
+            return "its role is not defined".to_owned();
+        };
+        let role = &class.spec.name;
+        if project.record.paused {
+            "it is ready, but the project starts nothing".to_owned()
+        } else if self.hosts.is_empty() {
+            "it is ready, but no host is known".to_owned()
+        } else if self.unplaceable(task) {
+            format!("no host offers slots and knows all secrets of `{role}`: {}", class.spec.secrets.join(", "))
+        } else if class.busy.len() as u32 >= class.spec.count {
+            format!("it is ready; all {} agents of `{role}` are at work", class.spec.count)
+        } else {
+            format!("it is ready; {} tasks of `{role}` wait for a free slot", class.ready.len())
+        }
+    }
+
+    fn explain_busy(&self, project: &Project, ix: TaskIx) -> String {
+        let task = self.at(ix);
+        if let Some(run) = task.running() {
+            let what = if run.stage == Stage::Work { "works on it" } else { "runs the project's checks" };
+            let stopping = if run.stopping { "; its end was asked for" } else { "" };
+            return format!("{} {what} on {} (attempt {}){stopping}", run.agent, run.host, run.attempt.number);
+        }
+        if let Some(ms) = task.backoff_ms {
+            return format!("its checks are repeated after {:.1} s", ms as f64 / 1000.0);
+        }
+        match task.ready {
+            Some(_) => format!("its merge is prepared and its checks are due; {}", self.explain_slot(project, task)),
+            None => format!("its merge with the integration branch is being prepared{}", self.trouble(project, task)),
+        }
+    }
+
+    /// Why the shell could not do its part.
+    fn trouble(&self, project: &Project, task: &Task) -> String {
+        let prepare = task
+            .harvested()
+            .map(|(number, _)| Job::Prepare(AttemptId { task: project.task_ref(&task.spec.id), number }));
+        let publish = task.merging().map(|merge| Job::Publish(project.name().clone(), merge));
+        let trouble = prepare.into_iter().chain(publish).find_map(|job| self.troubles.get(&job));
+        trouble.map_or_else(String::new, |t| format!(", but failed {} times, the last: {}", t.times, t.reason))
+    }
+
+    fn explain_queue(&self, project: &Project, ix: TaskIx) -> String {
+        let task = self.at(ix);
+        if task.merging().is_some() {
+            return format!("its merge is in flight{}", self.trouble(project, task));
+        }
+        let front = crate::merge_queue::front(project);
+        if front == Some(ix) {
+            return format!(
+                "it is at the front of the merge queue and its merge is prepared{}",
+                self.trouble(project, task)
+            );
+        }
+        let key = self.queue_key(ix);
+        let before = project.queue.iter().filter(|&&other| Some(other) < key).count();
+        let front = front.map_or_else(String::new, |front| format!(" behind {}", self.at(front).spec.id));
+        format!("it is in the merge queue{front}, {before} before it")
+    }
+
+    fn explain_blocked(&self, task: &Task) -> String {
+        let why = task.blocked.as_ref().map_or("", |b| &b.1).to_owned();
+        let Some(resolution) = task.resolution().map(|ix| self.at(ix)) else { return why };
+        let by = match &resolution.spec.executor {
+            Executor::Human => "a person",
+            Executor::Agent(role) => role.as_str(),
+        };
+        format!("{why}; {} is {} and done by {by}", resolution.spec.id, resolution.status)
+    }
+}
+
+fn explain_completed(project: &Project, task: &Task) -> String {
+    let git = task.git.as_deref();
+    match git.and_then(|g| g.merge_commit) {
+        None => "its attempt was accepted and there was nothing to merge".to_owned(),
+        Some(commit) => {
+            let by = git.and_then(|g| g.resolved_by.as_ref()).map_or_else(String::new, |id| format!(" by {id}"));
+            let delivered = match (git.and_then(|g| g.delivered_at), &project.record.delivery_blocked) {
+                (Some(_), _) => "and delivered".to_owned(),
+                (None, Some(why)) => format!("and not delivered yet: {why}"),
+                (None, None) => "and not delivered yet".to_owned(),
+            };
+            format!("it was merged{by} as {commit} {delivered}")
+        }
+    }
+}

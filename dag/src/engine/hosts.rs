@@ -1,0 +1,62 @@
+//! Hosts that report and hosts that are lost.
+
+use super::{Draft, Engine};
+use crate::{
+    answer::Answer,
+    attempt::{Outcome, Stage},
+    command::HostReport,
+    effect::Effect,
+    fact::FactKind,
+    ids::{AttemptId, HostName},
+    reconcile,
+    record::Status,
+};
+
+impl Engine {
+    pub(super) fn report_host(&self, draft: &mut Draft, report: HostReport) -> Answer {
+        let HostReport { host, slots, mut secrets, attempts } = report;
+        secrets.sort_unstable();
+        secrets.dedup();
+        let known = self.hosts.get(&host);
+        if known.is_none_or(|h| h.slots != slots || h.secrets != secrets) {
+            draft.fact(FactKind::HostReported { host: host.clone(), slots, secrets });
+        }
+        let running = known.into_iter().flat_map(|h| &h.running);
+        let believed: Vec<AttemptId> = running.filter_map(|&ix| Some(self.at(ix).running()?.attempt.clone())).collect();
+        let difference = reconcile::compare(believed, &attempts);
+        for attempt in difference.forget {
+            draft.effect(Effect::StopAttempt { host: host.clone(), attempt: attempt.clone() });
+            draft.effect(Effect::ForgetAttempt { host: host.clone(), attempt });
+        }
+        for attempt in difference.order {
+            if let Some((host, order)) = self.ix(&attempt.task).and_then(|ix| self.running_order(ix)) {
+                draft.effect(Effect::StartAttempt { host, order: Box::new(order) });
+            }
+        }
+        // An end that was asked for is asked for again.
+        let stopping = known.into_iter().flat_map(|h| &h.running).filter_map(|&ix| self.at(ix).running());
+        for run in stopping.filter(|run| run.stopping) {
+            draft.effect(Effect::StopAttempt { host: host.clone(), attempt: run.attempt.clone() });
+        }
+        if draft.facts.is_empty() && draft.effects.is_empty() { Answer::Unchanged } else { Answer::Done }
+    }
+
+    pub(super) fn lose_host(&self, draft: &mut Draft, name: HostName) -> Answer {
+        let Some(host) = self.hosts.get(&name) else { return Answer::Unchanged };
+        for &ix in &host.running {
+            let task = self.at(ix);
+            let Some(run) = task.running() else { continue };
+            draft.fact(FactKind::AttemptEnded {
+                attempt: run.attempt.clone(),
+                outcome: Outcome::Infrastructure(format!("host {name} was lost")),
+                charged: false,
+                commit: None,
+                usage: None,
+            });
+            let back = if run.stage == Stage::Work { Status::Todo } else { Status::Testing };
+            self.uncharge(draft, ix, back, &format!("host {name} was lost"));
+        }
+        draft.fact(FactKind::HostLost { host: name });
+        Answer::Done
+    }
+}

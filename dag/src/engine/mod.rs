@@ -1,0 +1,238 @@
+//! The engine: [`Engine::step`] takes one command and returns the facts, effects and records that follow from it.
+//!
+//! A step is `decide` (what the command itself means), `apply`, and then follow-ups until nothing more follows: merges
+//! are prepared or intended, attempts started. Each follow-up sees the state with everything before it applied, so no
+//! decision has to foresee another one's consequences, and nothing is cloned.
+//!
+//! Work lists (`open`, `unprepared`, `queues`) are kept by `apply`, so a step costs what it changes and never scans.
+
+mod apply;
+mod attempts;
+mod compose;
+mod config;
+mod explain;
+mod hosts;
+mod merges;
+mod people;
+mod queries;
+mod records;
+mod refresh;
+mod rejections;
+mod resume;
+mod schedule;
+pub(crate) mod state;
+mod submit;
+mod touched;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub use config::{Backoff, Config};
+pub use queries::{Counts, Waiting};
+pub use records::Damaged;
+pub use watch::Watch;
+
+use crate::{
+    answer::Answer,
+    command::{Command, Job},
+    effect::Effect,
+    fact::{Fact, FactKind},
+    ids::{HostName, ProjectName, TaskRef, Timestamp},
+    record::RecordKey,
+    rejection::Rejection,
+};
+use state::{Class, ClassIx, Host, Project, ProjectIx, Task, TaskIx};
+use touched::Touched;
+
+/// Everything devstack knows about projects, tasks, attempts, merges and hosts, and the rules for them.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    tasks: Vec<Task>,
+    projects: Vec<Project>,
+    by_name: BTreeMap<ProjectName, ProjectIx>,
+    classes: Vec<Class>,
+    hosts: BTreeMap<HostName, Host>,
+    /// Derived: classes that could start an attempt now, had a host room.
+    open: BTreeSet<ClassIx>,
+    /// Derived: tasks in TESTING whose merge must be prepared.
+    unprepared: BTreeSet<TaskIx>,
+    /// Derived: projects whose merge queue has a next move.
+    queues: BTreeSet<ProjectIx>,
+    /// Derived: free slots of all hosts.
+    free: u32,
+    /// Projects in which a task was rejected or dependencies changed; looked at once in the same step.
+    recheck: BTreeSet<ProjectIx>,
+    /// Jobs that failed and wait to be asked again. In memory only.
+    troubles: HashMap<Job, Trouble>,
+}
+
+/// A job that failed.
+#[derive(Debug, Clone)]
+struct Trouble {
+    /// How often in a row.
+    times: u32,
+    /// Why the last time.
+    reason: String,
+    /// Is its timer running?
+    waiting: bool,
+    /// The timer's length.
+    after_ms: u64,
+}
+
+/// What a command itself means, before anything follows from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// What happened.
+    pub facts: Vec<Fact>,
+    /// What the world must do.
+    pub effects: Vec<Effect>,
+    /// What the asker gets.
+    pub answer: Answer,
+}
+
+/// A whole step: to be committed in one batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What happened, in order.
+    pub facts: Vec<Fact>,
+    /// What the world must do, once the facts are durable.
+    pub effects: Vec<Effect>,
+    /// Records whose stored form changed, sorted, each once. [`Engine::record`] gives the new form, or `None` to delete it.
+    pub touched: Vec<RecordKey>,
+    /// What the asker gets.
+    pub answer: Answer,
+}
+
+/// Facts and effects of a decision in the making.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    now: Timestamp,
+    facts: Vec<Fact>,
+    effects: Vec<Effect>,
+}
+
+impl Draft {
+    fn new(now: Timestamp) -> Self {
+        Self { now, facts: Vec::new(), effects: Vec::new() }
+    }
+
+    fn fact(&mut self, kind: FactKind) {
+        self.facts.push(Fact { at: self.now, kind });
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+}
+
+impl Engine {
+    /// An empty engine.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            tasks: Vec::new(),
+            projects: Vec::new(),
+            by_name: BTreeMap::new(),
+            classes: Vec::new(),
+            hosts: BTreeMap::new(),
+            open: BTreeSet::new(),
+            unprepared: BTreeSet::new(),
+            queues: BTreeSet::new(),
+            free: 0,
+            recheck: BTreeSet::new(),
+            troubles: HashMap::new(),
+        }
+    }
+
+    /// Decides and applies a command and everything that follows from it. `now` must not be before an earlier one.
+    /// A refused command changes nothing.
+    pub fn step(&mut self, now: Timestamp, command: Command) -> Result<Decision, Rejection> {
+        let Proposal { mut facts, mut effects, answer } = self.decide(now, command)?;
+        let mut touched = Touched::default();
+        facts.iter().for_each(|fact| self.absorb(fact, &mut touched));
+        while let Some(draft) = self.follow_up(now) {
+            draft.facts.iter().for_each(|fact| self.absorb(fact, &mut touched));
+            facts.extend(draft.facts);
+            effects.extend(draft.effects);
+        }
+        let touched = touched.keys(self);
+        Ok(Decision { facts, effects, touched, answer })
+    }
+
+    /// What a command means, without its follow-ups. The shell uses [`Engine::step`].
+    pub fn decide(&self, now: Timestamp, command: Command) -> Result<Proposal, Rejection> {
+        let mut draft = Draft::new(now);
+        let d = &mut draft;
+        let answer = match command {
+            Command::SubmitPlan { plan, head } => self.submit_plan(d, plan, head)?,
+            Command::CancelPlan { project, plan } => self.cancel_plan(d, project, plan)?,
+            Command::PauseProject(project) => self.pause(d, project, true)?,
+            Command::ResumeProject(project) => self.pause(d, project, false)?,
+            Command::StopTask(task) => self.stop_task(d, task)?,
+            Command::RetryTask { task, message } => self.retry_task(d, task, message)?,
+            Command::RejectTask { task, reason } => self.reject_task(d, task, reason)?,
+            Command::ApproveTask(task) => self.approve_task(d, task)?,
+            Command::RequestChanges { task, message } => self.request_changes(d, task, message)?,
+            Command::ResolveTask { task, number, commit } => self.resolve_task(d, task, number, commit)?,
+            Command::ReportHost(report) => self.report_host(d, report),
+            Command::LoseHost(host) => self.lose_host(d, host),
+            Command::FinishAttempt(report) => self.finish_attempt(d, report),
+            Command::MergePrepared { attempt, onto, candidate } => self.merge_prepared(d, attempt, onto, candidate),
+            Command::MergeConflicted { attempt, conflict } => self.merge_conflicted(d, attempt, conflict),
+            Command::MergeRefused { attempt, reason } => self.merge_refused(d, attempt, reason),
+            Command::MergeLanded { merge, project, head } => self.merge_landed(d, project, merge, head)?,
+            Command::MergeLost { merge, project, head } => self.merge_lost(d, project, merge, head)?,
+            Command::HeadMoved { project, head } => self.head_moved(d, project, head)?,
+            Command::Delivered { project, head } => self.delivered(d, project, head)?,
+            Command::DeliveryBlocked { project, reason } => self.delivery_blocked(d, project, reason)?,
+            Command::TimerFired(timer) => self.timer_fired(d, timer),
+            Command::JobFailed { job, reason } => self.job_failed(d, job, reason),
+        };
+        Ok(Proposal { facts: draft.facts, effects: draft.effects, answer })
+    }
+
+    /// Applies a fact: total and deterministic. Facts from [`Engine::step`] were applied by it already.
+    pub fn apply(&mut self, fact: &Fact) {
+        self.absorb(fact, &mut Touched::default());
+    }
+
+    // ---- finding things -----------------------------------------------------------------------
+
+    fn project_ix(&self, name: &ProjectName) -> Option<ProjectIx> {
+        self.by_name.get(name).copied()
+    }
+
+    fn find_project(&self, name: &ProjectName) -> Result<(ProjectIx, &Project), Rejection> {
+        let ix = self.project_ix(name).ok_or_else(|| Rejection::UnknownProject(name.clone()))?;
+        Ok((ix, &self.projects[ix as usize]))
+    }
+
+    fn ix(&self, task: &TaskRef) -> Option<TaskIx> {
+        let project = self.project_ix(&task.project)?;
+        self.projects[project as usize].by_id.get(&task.id).copied()
+    }
+
+    fn find_task(&self, task: &TaskRef) -> Result<(TaskIx, &Task), Rejection> {
+        let ix = self.ix(task).ok_or_else(|| Rejection::UnknownTask(task.clone()))?;
+        Ok((ix, &self.tasks[ix as usize]))
+    }
+
+    fn at(&self, ix: TaskIx) -> &Task {
+        &self.tasks[ix as usize]
+    }
+
+    fn project_of(&self, task: &Task) -> &Project {
+        &self.projects[task.project as usize]
+    }
+
+    fn task_ref(&self, task: &Task) -> TaskRef {
+        self.project_of(task).task_ref(&task.spec.id)
+    }
+
+    /// The blocked task of a resolution task.
+    fn blocked_by(&self, resolution: &Task) -> Option<TaskIx> {
+        let (id, _) = resolution.resolves()?;
+        self.project_of(resolution).by_id.get(id).copied()
+    }
+}

@@ -1,0 +1,274 @@
+//! What the shell and the gateway ask. Nothing here changes anything; lists are built on the way.
+
+use super::{
+    Engine,
+    state::{Project, Task, TaskIx},
+};
+use crate::{
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, TaskId, TaskRef},
+    record::{
+        AttemptRecord, BlockedReason, HostRecord, MergeRecord, MergeState, PlanRecord, ProjectRecord, Status,
+        TaskRecord,
+    },
+};
+
+/// Tasks by status.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts([u32; 8]);
+
+impl Counts {
+    /// How many have this status.
+    pub fn of(&self, status: Status) -> u32 {
+        self.0[status as usize]
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u32 {
+        self.0.iter().sum()
+    }
+
+    /// Those that are neither COMPLETED nor REJECTED.
+    pub fn unfinished(&self) -> u32 {
+        self.total() - self.of(Status::Completed) - self.of(Status::Rejected)
+    }
+}
+
+/// Something that waits for a person, with the command that moves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// The project.
+    pub project: ProjectName,
+    /// The task; `None`: the project itself.
+    pub task: Option<TaskId>,
+    /// Its status; `None` for a project.
+    pub status: Option<Status>,
+    /// Why it is BLOCKED, if it is.
+    pub reason: Option<BlockedReason>,
+    /// What it waits for, in a sentence.
+    pub why: String,
+    /// What moves it.
+    pub command: String,
+}
+
+impl Engine {
+    /// All projects by name.
+    pub fn projects(&self) -> impl Iterator<Item = &ProjectRecord> + '_ {
+        self.by_name.values().map(|&ix| &self.projects[ix as usize].record)
+    }
+
+    /// One project.
+    pub fn project(&self, name: &ProjectName) -> Option<&ProjectRecord> {
+        Some(&self.known(name)?.record)
+    }
+
+    pub(super) fn known(&self, name: &ProjectName) -> Option<&Project> {
+        Some(&self.projects[self.project_ix(name)? as usize])
+    }
+
+    /// The submissions of a project, oldest first.
+    pub fn plans(&self, project: &ProjectName) -> &[PlanRecord] {
+        self.known(project).map_or(&[], |p| &p.plans)
+    }
+
+    /// The tasks of a project in submission order.
+    pub fn tasks(&self, project: &ProjectName) -> impl Iterator<Item = TaskRecord> + '_ {
+        let tasks = self.known(project).map_or(&[][..], |p| &p.tasks);
+        tasks.iter().map(|&ix| self.task_record(ix))
+    }
+
+    /// The names of a project's tasks in submission order; with `plan`, those that it brought.
+    pub fn task_refs(&self, project: &ProjectName, plan: Option<u32>) -> Vec<TaskRef> {
+        let Some(known) = self.known(project) else { return Vec::new() };
+        let tasks = known.tasks.iter().map(|&ix| self.at(ix));
+        tasks.filter(|t| plan.is_none_or(|p| p == t.plan)).map(|t| known.task_ref(&t.spec.id)).collect()
+    }
+
+    /// One task.
+    pub fn task(&self, task: &TaskRef) -> Option<TaskRecord> {
+        Some(self.task_record(self.ix(task)?))
+    }
+
+    /// The status of a task.
+    pub fn status(&self, task: &TaskRef) -> Option<Status> {
+        Some(self.at(self.ix(task)?).status)
+    }
+
+    /// The newest attempts of a task, oldest first.
+    pub fn attempts(&self, task: &TaskRef) -> &[AttemptRecord] {
+        self.ix(task).map_or(&[], |ix| &self.at(ix).history)
+    }
+
+    /// The running attempt of a task.
+    pub fn running(&self, task: &TaskRef) -> Option<&AttemptRecord> {
+        self.at(self.ix(task)?).running()
+    }
+
+    /// The open resolution task of a blocked one.
+    pub fn resolution(&self, task: &TaskRef) -> Option<TaskRef> {
+        let task = self.at(self.ix(task)?);
+        Some(self.task_ref(self.at(task.resolution()?)))
+    }
+
+    /// The attempt as which a person's result is to be pinned, before [`crate::command::Command::ResolveTask`] names
+    /// its number. For a blocked task it is its resolution task's.
+    pub fn next_attempt(&self, task: &TaskRef) -> Option<AttemptId> {
+        let task = self.at(self.ix(task)?);
+        let task = task.resolution().map_or(task, |ix| self.at(ix));
+        Some(AttemptId { task: self.task_ref(task), number: task.attempts + 1 })
+    }
+
+    /// The merges of a project, oldest first; also intended and lost ones.
+    pub fn merges(&self, project: &ProjectName) -> &[MergeRecord] {
+        self.known(project).map_or(&[], |p| &p.merges)
+    }
+
+    /// The merge in flight.
+    pub fn merging(&self, project: &ProjectName) -> Option<MergeId> {
+        self.known(project)?.merging
+    }
+
+    /// The tasks in a project's merge queue, in order.
+    pub fn merge_queue(&self, project: &ProjectName) -> Vec<TaskId> {
+        let Some(known) = self.known(project) else { return Vec::new() };
+        let front = crate::merge_queue::front(known);
+        let rest = known.queue.iter().map(|&(_, _, ix)| ix).filter(|&ix| Some(ix) != front);
+        front.into_iter().chain(rest).map(|ix| self.at(ix).spec.id.clone()).collect()
+    }
+
+    /// All hosts by name.
+    pub fn hosts(&self) -> impl Iterator<Item = HostRecord> + '_ {
+        self.hosts.values().map(|h| h.record())
+    }
+
+    /// The attempts that run on a host, in the order of their tasks.
+    pub fn on_host(&self, host: &HostName) -> impl Iterator<Item = &AttemptRecord> + '_ {
+        let tasks = self.hosts.get(host).into_iter().flat_map(|h| &h.running);
+        tasks.filter_map(|&ix| self.at(ix).running())
+    }
+
+    /// Agents at work, by project and name, with their attempts.
+    pub fn agents(&self) -> impl Iterator<Item = (&ProjectName, &AgentName, &AttemptRecord)> + '_ {
+        self.by_name
+            .values()
+            .map(|&ix| &self.projects[ix as usize])
+            .flat_map(|p| p.agents.iter().filter_map(|(agent, &ix)| Some((p.name(), agent, self.at(ix).running()?))))
+    }
+
+    /// Tasks by status; `None`: of all projects.
+    pub fn counts(&self, project: Option<&ProjectName>) -> Counts {
+        let mut sum = Counts::default();
+        for known in self.projects.iter().filter(|p| project.is_none_or(|name| p.name() == name)) {
+            sum.0.iter_mut().zip(known.counts).for_each(|(sum, n)| *sum += n);
+        }
+        sum
+    }
+
+    /// Slots that are free on all hosts.
+    pub fn free_slots(&self) -> u32 {
+        self.free
+    }
+
+    /// Slots of all hosts.
+    pub fn slots(&self) -> u32 {
+        self.hosts.values().map(|h| h.slots).sum()
+    }
+
+    /// Tasks that wait for nothing but a slot.
+    pub fn ready(&self) -> usize {
+        self.classes.iter().map(|c| c.ready.len()).sum()
+    }
+
+    /// Attempts that run.
+    pub fn running_attempts(&self) -> u32 {
+        self.projects.iter().map(|p| p.running).sum()
+    }
+
+    /// The merges that are in the integration branch, oldest first: the task and the merge commit.
+    pub fn landed(&self, project: &ProjectName) -> impl Iterator<Item = (&TaskRef, CommitId)> + '_ {
+        let landed = self.merges(project).iter().filter(|m| m.state == MergeState::Landed);
+        landed.map(|m| (&m.attempt.task, m.candidate))
+    }
+
+    /// Everything that waits for a person; `None`: of all projects.
+    pub fn waiting(&self, project: Option<&ProjectName>) -> Vec<Waiting> {
+        let mut list = Vec::new();
+        for &ix in self.by_name.values() {
+            let known = &self.projects[ix as usize];
+            if project.is_some_and(|name| known.name() != name) {
+                continue;
+            }
+            self.project_waiting(known, &mut list);
+            for &ix in &known.tasks {
+                list.extend(self.task_waiting(known, ix));
+            }
+        }
+        list
+    }
+
+    fn project_waiting(&self, project: &Project, list: &mut Vec<Waiting>) {
+        let name = project.name().clone();
+        let mut push = |why: String, command: String| {
+            let project = name.clone();
+            list.push(Waiting { project, task: None, status: None, reason: None, why, command });
+        };
+        let command = format!("devstack project resume {}", project.name());
+        if project.record.paused && Counts(project.counts).unfinished() > 0 {
+            push("the project is paused".into(), command.clone());
+        }
+        if let Some(reason) = &project.record.delivery_blocked {
+            push(format!("the source cannot be brought up to date: {reason}"), command);
+        }
+    }
+
+    fn task_waiting(&self, project: &Project, ix: TaskIx) -> Option<Waiting> {
+        let task = self.at(ix);
+        let command = self.moved_by(project, ix)?;
+        let why = match (task.status, &task.blocked) {
+            (Status::Blocked, Some(blocked)) => blocked.1.to_string(),
+            (Status::Review, _) => "waits for a review".into(),
+            (Status::Todo, _) if task.is_human() => "waits for a person to do it".into(),
+            _ => "no host knows all secrets of its role".into(),
+        };
+        Some(Waiting {
+            project: project.name().clone(),
+            task: Some(task.spec.id.clone()),
+            status: Some(task.status),
+            reason: task.blocked.as_ref().map(|b| b.0),
+            why,
+            command,
+        })
+    }
+
+    /// The command with which a person moves a task that waits for one. A blocked task whose resolution is under way
+    /// waits for that.
+    pub(super) fn moved_by(&self, project: &Project, ix: TaskIx) -> Option<String> {
+        let task = self.at(ix);
+        let name = project.task_ref(&task.spec.id);
+        let resolve = || format!("devstack task resolve {name} --checkout DIR");
+        match task.status {
+            Status::Review => Some(format!("devstack task approve {name}")),
+            Status::Todo if task.is_human() && task.waiting == 0 => {
+                let commit = project.has_repository() && !task.spec.allow_empty;
+                Some(if commit { resolve() } else { format!("devstack task approve {name}") })
+            }
+            Status::Todo | Status::Testing if self.unplaceable(task) => Some(format!("devstack task explain {name}")),
+            Status::Blocked if task.blocked_for(BlockedReason::Conflict) => match task.resolution() {
+                Some(_) => None,
+                None => Some(format!("devstack task retry {name}")),
+            },
+            Status::Blocked if task.blocked_for(BlockedReason::DependencyRejected) => {
+                Some(format!("devstack task reject {name}"))
+            }
+            Status::Blocked if task.is_human() && project.has_repository() => Some(resolve()),
+            Status::Blocked => Some(format!("devstack task retry {name}")),
+            _ => None,
+        }
+    }
+
+    /// It could start, but no known host can ever run it. Without any host one is still expected.
+    pub(super) fn unplaceable(&self, task: &Task) -> bool {
+        let Some((class, _)) = task.ready else { return false };
+        let secrets = &self.classes[class as usize].spec.secrets;
+        !self.hosts.is_empty() && !crate::placement::possible(&self.hosts, secrets)
+    }
+}

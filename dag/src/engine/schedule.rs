@@ -1,0 +1,205 @@
+//! What follows from a state: merges to prepare or to intend, attempts to start. One move at a time, so that the next
+//! one sees what this one changed.
+
+use super::{
+    Draft, Engine,
+    state::{ClassIx, Git, Project, Task, TaskIx},
+};
+use crate::{
+    attempt::{Order, Stage, Start},
+    effect::{Effect, MergeRequest},
+    fact::FactKind,
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, Timestamp},
+    merge_queue::{self, Next},
+    placement,
+    plan::{RetryFrom, RoleSpec},
+    ready::Key,
+};
+
+impl Engine {
+    /// The next move, if any. Its facts must be applied before this is asked again.
+    pub(super) fn follow_up(&mut self, now: Timestamp) -> Option<Draft> {
+        let mut draft = Draft::new(now);
+        while let Some(project) = self.recheck.pop_first() {
+            self.recheck_rejections(&mut draft, project);
+            if !draft.facts.is_empty() {
+                return Some(draft);
+            }
+        }
+        if let Some(&task) = self.unprepared.first() {
+            self.request_merge(&mut draft, task);
+        } else if let Some(&project) = self.queues.first() {
+            match merge_queue::next(&self.projects[project as usize], &self.tasks) {
+                Next::Prepare(task) => self.request_merge(&mut draft, task),
+                Next::Intend(task) => self.intend_merge(&mut draft, task),
+                Next::Wait => return None,
+            }
+        } else if self.free > 0 {
+            let (class, key, host) = self.pick()?;
+            self.start(&mut draft, class, key, host);
+        }
+        (!draft.facts.is_empty()).then_some(draft)
+    }
+
+    fn request_merge(&self, draft: &mut Draft, ix: TaskIx) {
+        let Some(request) = self.merge_request(self.at(ix)) else { return };
+        draft.fact(FactKind::MergeRequested { attempt: request.attempt.clone() });
+        draft.effect(Effect::PrepareMerge(request));
+    }
+
+    /// The merge of a task's accepted commit.
+    pub(super) fn merge_request(&self, task: &Task) -> Option<MergeRequest> {
+        let (number, commit) = task.harvested()?;
+        let must_contain = match task.resolves() {
+            None => Vec::new(),
+            Some((_, conflict)) => [conflict.theirs].into_iter().chain(base_of(task, number)).collect(),
+        };
+        let agent = task.git.as_ref().and_then(|g| g.agent.as_ref());
+        Some(MergeRequest {
+            attempt: AttemptId { task: self.task_ref(task), number },
+            commit,
+            branch: agent.map_or_else(String::new, |agent| format!("feat/{agent}")),
+            title: task.spec.title.to_string(),
+            must_contain,
+        })
+    }
+
+    fn intend_merge(&self, draft: &mut Draft, ix: TaskIx) {
+        let task = self.at(ix);
+        let project = self.project_of(task);
+        let (Some((number, commit)), Some((onto, candidate))) = (task.harvested(), task.candidate()) else { return };
+        let merge = MergeId(project.record.merges + 1);
+        let attempt = AttemptId { task: self.task_ref(task), number };
+        let project = project.name().clone();
+        draft.fact(FactKind::MergeIntended { project: project.clone(), merge, attempt, commit, onto, candidate });
+        draft.effect(Effect::PublishMerge { project, merge, onto, candidate });
+    }
+
+    /// The most urgent startable task over all classes with room, and its host.
+    fn pick(&self) -> Option<(ClassIx, Key, HostName)> {
+        let mut best: Option<(ClassIx, Key, &HostName)> = None;
+        for &ix in &self.open {
+            let class = &self.classes[ix as usize];
+            let Some(key) = class.ready.first() else { continue };
+            if best.is_none_or(|(_, other, _)| key < other)
+                && let Some(host) = placement::choose(&self.hosts, &class.spec.secrets)
+            {
+                best = Some((ix, key, host));
+            }
+        }
+        best.map(|(class, key, host)| (class, key, host.clone()))
+    }
+
+    fn start(&self, draft: &mut Draft, class: ClassIx, key: Key, host: HostName) {
+        let (ix, stage) = (key.task(), key.stage());
+        let task = self.at(ix);
+        if stage == Stage::Check && !self.project_of(task).has_checks() {
+            // The checks were removed while it waited for a slot.
+            return self.after_checks(draft, ix);
+        }
+        let role = &self.classes[class as usize].spec;
+        let agent = self.free_agent(class);
+        let attempt = AttemptId { task: self.task_ref(task), number: task.attempts + 1 };
+        let start = self.start_of(task, stage);
+        let order = self.order(task, attempt.clone(), stage, agent.clone(), role, start.clone());
+        let fact = (attempt, host.clone(), agent, role.name.clone());
+        let (attempt, at, agent, role) = fact;
+        draft.fact(FactKind::AttemptStarted { attempt, stage, host: at, agent, role, start });
+        draft.effect(Effect::StartAttempt { host, order: Box::new(order) });
+    }
+
+    /// The lowest free name of a role. Roles `dev` and `dev1` could both have an agent `dev11`: a name in use is skipped.
+    fn free_agent(&self, class: ClassIx) -> AgentName {
+        let class = &self.classes[class as usize];
+        let project = &self.projects[class.project as usize];
+        (1u32..)
+            .filter(|index| !class.busy.contains(index))
+            .map(|index| AgentName::new(&format!("{}{index}", class.spec.name)).expect("checked at submission"))
+            .find(|name| !project.agents.contains_key(name))
+            .expect("finitely many names are in use")
+    }
+
+    /// What the workspace of the next attempt holds.
+    pub(super) fn start_of(&self, task: &Task, stage: Stage) -> Start {
+        let project = self.project_of(task);
+        let Some(head) = project.record.head.filter(|_| project.has_repository()) else { return Start::Empty };
+        let fresh = Start::Commit { base: head, tip: head };
+        let on_candidate = task.candidate().map(|(base, tip)| Start::Commit { base, tip });
+        if stage == Stage::Check {
+            return on_candidate.unwrap_or(fresh);
+        }
+        if let Some((_, conflict)) = task.resolves() {
+            // Always against the present head, unless checks or a reviewer sent a complete resolution back.
+            return on_candidate.unwrap_or(Start::Merging { base: head, theirs: conflict.theirs });
+        }
+        match task.spec.retry_from {
+            RetryFrom::Fresh => fresh,
+            // After failed checks the agent sees the merged tree that failed.
+            RetryFrom::Last => on_candidate.or_else(|| on_harvested(task)).unwrap_or(fresh),
+        }
+    }
+
+    /// The order for an attempt, also when it is given again.
+    pub(super) fn order(
+        &self,
+        task: &Task,
+        attempt: AttemptId,
+        stage: Stage,
+        agent: AgentName,
+        role: &RoleSpec,
+        start: Start,
+    ) -> Order {
+        let spec = &task.spec;
+        let command = match (stage, &spec.command) {
+            (Stage::Check, _) => self.project_of(task).record.spec.checks.clone(),
+            (Stage::Work, Some(command)) => command.iter().map(|c| c.to_string()).collect(),
+            (Stage::Work, None) => role.command.clone(),
+        };
+        Order {
+            attempt,
+            stage,
+            agent,
+            role: role.name.clone(),
+            title: spec.title.to_string(),
+            command,
+            prompt: spec.prompt.clone(),
+            feedback: task.feedback.clone(),
+            conflict: task.resolves().map(|(_, conflict)| conflict.clone()),
+            start,
+            secrets: role.secrets.clone(),
+            image: role.image.clone(),
+            network: role.network,
+            limits: role.limits,
+            timeout_ms: spec.timeout_ms,
+            grace_ms: spec.grace_ms,
+            idle_timeout_ms: spec.idle_timeout_ms,
+        }
+    }
+
+    /// The order of a running attempt, for a host that lacks it.
+    pub(super) fn running_order(&self, ix: TaskIx) -> Option<(HostName, Order)> {
+        let task = self.at(ix);
+        let run = task.running()?;
+        let role = role_spec(self.project_of(task), run)?;
+        let order = self.order(task, run.attempt.clone(), run.stage, run.agent.clone(), role, run.start.clone());
+        Some((run.host.clone(), order))
+    }
+}
+
+fn role_spec<'a>(project: &'a Project, run: &crate::record::AttemptRecord) -> Option<&'a RoleSpec> {
+    project.role(&run.role)
+}
+
+/// Where the last harvested commit continues: on the base that it was made from.
+fn on_harvested(task: &Task) -> Option<Start> {
+    let Git { harvested: Some((number, tip)), .. } = **task.git.as_ref()? else { return None };
+    Some(Start::Commit { base: base_of(task, number)?, tip })
+}
+
+/// The integration head that an attempt was made from.
+pub(super) fn base_of(task: &Task, number: u32) -> Option<CommitId> {
+    match task.attempt(number)?.start {
+        Start::Empty => None,
+        Start::Commit { base, .. } | Start::Merging { base, .. } => Some(base),
+    }
+}

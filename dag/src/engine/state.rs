@@ -1,0 +1,295 @@
+//! What the engine holds in memory: tasks, projects, classes (roles of projects) and hosts, by small indices.
+//! Deliberately absent: rules. Fields that are derived from others say so; `invariants` checks that they agree.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use crate::{
+    attempt::{Conflict, Feedback, Stage},
+    ids::{AgentName, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
+    plan::{Executor, Priority, RoleSpec, TaskSpec},
+    ready::{Key, Ready},
+    record::{AttemptRecord, BlockedReason, HostRecord, Kind, MergeRecord, PlanRecord, ProjectRecord, Status},
+};
+
+/// Index of a task: its `seq`.
+pub(crate) type TaskIx = u32;
+/// Index of a project, in memory only.
+pub(crate) type ProjectIx = u32;
+/// Index of a class, in memory only.
+pub(crate) type ClassIx = u32;
+
+/// A task. Small: a plan may have a hundred thousand.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) spec: Arc<TaskSpec>,
+    pub(crate) kind: Kind,
+    pub(crate) project: ProjectIx,
+    pub(crate) plan: u32,
+    pub(crate) status: Status,
+    pub(crate) blocked: Option<Box<(BlockedReason, Box<str>)>>,
+    pub(crate) rejected: Option<Box<str>>,
+    pub(crate) attempts: u32,
+    pub(crate) charged: u32,
+    pub(crate) uncharged: u32,
+    pub(crate) backoff_ms: Option<u64>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) updated_at: Timestamp,
+    pub(crate) feedback: Vec<Feedback>,
+    /// Set once there is a result or a conflict.
+    pub(crate) git: Option<Box<Git>>,
+    /// The newest attempts, oldest first.
+    pub(crate) history: Vec<AttemptRecord>,
+    /// DevOps prepares its merge. In memory only: a restart derives it.
+    pub(crate) preparing: bool,
+    /// Derived once its plan is complete: dependencies and dependents.
+    pub(crate) linked: bool,
+    pub(crate) deps: Box<[TaskIx]>,
+    pub(crate) dependents: Vec<TaskIx>,
+    /// Derived: dependencies that are not COMPLETED.
+    pub(crate) waiting: u32,
+    /// Derived: tasks on the longest path from here, itself included.
+    pub(crate) remaining: u32,
+    /// Derived: where it stands in its class's ready set.
+    pub(crate) ready: Option<(ClassIx, Key)>,
+}
+
+/// What a task has in git.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Git {
+    pub(crate) harvested: Option<(u32, CommitId)>,
+    pub(crate) agent: Option<AgentName>,
+    pub(crate) candidate: Option<(CommitId, CommitId)>,
+    pub(crate) approved_at: Option<Timestamp>,
+    pub(crate) merging: Option<MergeId>,
+    pub(crate) merge_commit: Option<CommitId>,
+    pub(crate) resolved_by: Option<TaskId>,
+    pub(crate) delivered_at: Option<Timestamp>,
+    /// Derived: the open resolution task of a conflict.
+    pub(crate) resolution: Option<TaskIx>,
+}
+
+impl Task {
+    pub(crate) fn new(project: ProjectIx, plan: u32, spec: Arc<TaskSpec>, kind: Kind, at: Timestamp) -> Self {
+        Self {
+            spec,
+            kind,
+            project,
+            plan,
+            status: Status::Todo,
+            blocked: None,
+            rejected: None,
+            attempts: 0,
+            charged: 0,
+            uncharged: 0,
+            backoff_ms: None,
+            created_at: at,
+            updated_at: at,
+            feedback: Vec::new(),
+            git: None,
+            history: Vec::new(),
+            preparing: false,
+            linked: false,
+            deps: Box::default(),
+            dependents: Vec::new(),
+            waiting: 0,
+            remaining: 1,
+            ready: None,
+        }
+    }
+
+    /// The newest attempt, if it runs.
+    pub(crate) fn running(&self) -> Option<&AttemptRecord> {
+        self.history.last().filter(|a| a.outcome.is_none())
+    }
+
+    pub(crate) fn attempt(&self, number: u32) -> Option<&AttemptRecord> {
+        self.history.iter().rev().find(|a| a.attempt.number == number)
+    }
+
+    pub(crate) fn git_mut(&mut self) -> &mut Git {
+        self.git.get_or_insert_default()
+    }
+
+    pub(crate) fn harvested(&self) -> Option<(u32, CommitId)> {
+        self.git.as_ref()?.harvested
+    }
+
+    pub(crate) fn candidate(&self) -> Option<(CommitId, CommitId)> {
+        self.git.as_ref()?.candidate
+    }
+
+    pub(crate) fn approved_at(&self) -> Option<Timestamp> {
+        self.git.as_ref()?.approved_at
+    }
+
+    pub(crate) fn merging(&self) -> Option<MergeId> {
+        self.git.as_ref()?.merging
+    }
+
+    pub(crate) fn resolution(&self) -> Option<TaskIx> {
+        self.git.as_ref()?.resolution
+    }
+
+    /// The blocked task and the material, of a resolution task.
+    pub(crate) fn resolves(&self) -> Option<(&TaskId, &Conflict)> {
+        match &self.kind {
+            Kind::Work => None,
+            Kind::Resolve { resolves, conflict } => Some((resolves, conflict)),
+        }
+    }
+
+    pub(crate) fn is_human(&self) -> bool {
+        matches!(self.spec.executor, Executor::Human)
+    }
+
+    pub(crate) fn blocked_for(&self, reason: BlockedReason) -> bool {
+        self.blocked.as_ref().is_some_and(|b| b.0 == reason)
+    }
+
+    /// The definition of the ready set: which stage could start now, had it a slot.
+    pub(crate) fn startable(&self) -> Option<Stage> {
+        if !self.linked || self.backoff_ms.is_some() || self.running().is_some() {
+            return None;
+        }
+        match self.status {
+            Status::Todo if self.waiting == 0 && !self.is_human() => Some(Stage::Work),
+            Status::Testing if self.candidate().is_some() => Some(Stage::Check),
+            _ => None,
+        }
+    }
+}
+
+/// A project.
+#[derive(Debug)]
+pub(crate) struct Project {
+    pub(crate) record: ProjectRecord,
+    pub(crate) plans: Vec<PlanRecord>,
+    /// In submission order.
+    pub(crate) tasks: Vec<TaskIx>,
+    pub(crate) by_id: HashMap<TaskId, TaskIx>,
+    pub(crate) classes: BTreeMap<RoleName, ClassIx>,
+    /// Agents at work.
+    pub(crate) agents: BTreeMap<AgentName, TaskIx>,
+    pub(crate) merges: Vec<MergeRecord>,
+    /// Derived: approved tasks by priority, then age of the approval.
+    pub(crate) queue: BTreeSet<(Priority, Timestamp, TaskIx)>,
+    /// The task that the queue works on until it lands, conflicts or fails.
+    pub(crate) front: Option<TaskIx>,
+    /// Derived: the merge in flight.
+    pub(crate) merging: Option<MergeId>,
+    /// Heads the branch has left: a late message that names one is history.
+    pub(crate) past: HashSet<CommitId>,
+    /// Heads since the last delivery, oldest first: the head, the merge commit, the tasks it completed.
+    pub(crate) undelivered: Vec<Undelivered>,
+    /// Tasks of a plan that is not complete yet.
+    pub(crate) unlinked: Vec<TaskIx>,
+    pub(crate) rejected: Vec<TaskIx>,
+    /// Derived: tasks by status.
+    pub(crate) counts: [u32; 8],
+    /// Derived: attempts that run.
+    pub(crate) running: u32,
+}
+
+/// A step of the integration branch that the source has not got yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Undelivered {
+    pub(crate) head: CommitId,
+    pub(crate) merge_commit: Option<CommitId>,
+    pub(crate) tasks: Vec<TaskIx>,
+}
+
+impl Project {
+    pub(crate) fn new(record: ProjectRecord) -> Self {
+        Self {
+            record,
+            plans: Vec::new(),
+            tasks: Vec::new(),
+            by_id: HashMap::new(),
+            classes: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            merges: Vec::new(),
+            queue: BTreeSet::new(),
+            front: None,
+            merging: None,
+            past: HashSet::new(),
+            undelivered: Vec::new(),
+            unlinked: Vec::new(),
+            rejected: Vec::new(),
+            counts: [0; 8],
+            running: 0,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &ProjectName {
+        &self.record.spec.name
+    }
+
+    pub(crate) fn has_repository(&self) -> bool {
+        self.record.spec.source.is_some()
+    }
+
+    pub(crate) fn has_checks(&self) -> bool {
+        !self.record.spec.checks.is_empty()
+    }
+
+    pub(crate) fn task_ref(&self, id: &TaskId) -> TaskRef {
+        TaskRef { project: self.name().clone(), id: id.clone() }
+    }
+
+    pub(crate) fn role(&self, name: &RoleName) -> Option<&RoleSpec> {
+        self.record.spec.roles.iter().find(|r| r.name == *name)
+    }
+
+    /// The role in whose image and limits a task runs. A person's task has none of its own: its checks run in the
+    /// resolver's, else in the first.
+    pub(crate) fn role_of<'a>(&'a self, executor: &'a Executor) -> Option<&'a RoleName> {
+        match executor {
+            Executor::Agent(role) => Some(role),
+            Executor::Human => {
+                let spec = &self.record.spec;
+                spec.resolver.as_ref().or(spec.roles.first().map(|r| &r.name))
+            }
+        }
+    }
+}
+
+/// A role of a project: what caps and orders its attempts.
+#[derive(Debug)]
+pub(crate) struct Class {
+    pub(crate) project: ProjectIx,
+    pub(crate) spec: RoleSpec,
+    /// Indices of agents at work: `dev2` is 2.
+    pub(crate) busy: BTreeSet<u32>,
+    /// The most that may run: the count, or what ran when it was lowered.
+    pub(crate) allowed: u32,
+    pub(crate) ready: Ready,
+}
+
+/// A host.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: HostName,
+    pub(crate) slots: u32,
+    pub(crate) secrets: Vec<String>,
+    /// Tasks whose newest attempt runs there.
+    pub(crate) running: BTreeSet<TaskIx>,
+    /// The most that may run: the slots, or what ran when they were lowered.
+    pub(crate) allowed: u32,
+}
+
+impl Host {
+    pub(crate) fn new(name: HostName, slots: u32, secrets: Vec<String>) -> Self {
+        Self { name, slots, secrets, running: BTreeSet::new(), allowed: slots }
+    }
+
+    pub(crate) fn free(&self) -> u32 {
+        self.slots.saturating_sub(self.running.len() as u32)
+    }
+
+    pub(crate) fn record(&self) -> HostRecord {
+        HostRecord { host: self.name.clone(), slots: self.slots, secrets: self.secrets.clone() }
+    }
+}

@@ -1,0 +1,94 @@
+//! Waiting for tasks: are they all over, or can nothing move them without a person? (`run --wait`, `task wait`)
+
+use std::collections::HashSet;
+
+use super::{
+    Engine,
+    state::{Task, TaskIx},
+};
+use crate::{ids::TaskRef, record::Status};
+
+/// Tasks somebody waits for. Remembers what is over and what moved last, so that asking after every step is cheap.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    open: Vec<TaskIx>,
+}
+
+impl Engine {
+    /// Starts waiting for these tasks; unknown ones are ignored.
+    pub fn watch(&self, tasks: &[TaskRef]) -> Watch {
+        Watch { open: tasks.iter().filter_map(|task| self.ix(task)).collect() }
+    }
+
+    /// Is every watched task COMPLETED or REJECTED, or can nothing move any of them without a person: no attempt,
+    /// backoff, check or merge is due, theirs or of what they wait for?
+    pub fn settled_watch(&self, watch: &mut Watch) -> bool {
+        // Most often the last one is still on its way, or over: the others need no look.
+        while let Some(&last) = watch.open.last() {
+            if !self.at(last).status.is_terminal() {
+                break;
+            }
+            watch.open.pop();
+        }
+        if watch.open.last().is_some_and(|&last| self.moves_itself(last)) {
+            return false;
+        }
+        match self.find_moving(&watch.open) {
+            None => true,
+            Some(position) => {
+                // The cause may be another task; the watched one it moves is looked at first next time.
+                let last = watch.open.len() - 1;
+                watch.open.swap(position, last);
+                false
+            }
+        }
+    }
+
+    /// [`Engine::settled_watch`] once.
+    pub fn settled(&self, tasks: &[TaskRef]) -> bool {
+        self.settled_watch(&mut self.watch(tasks))
+    }
+
+    /// The position of the first task that something due will move.
+    fn find_moving(&self, tasks: &[TaskIx]) -> Option<usize> {
+        let mut seen = HashSet::new();
+        let mut open = Vec::new();
+        for (position, &task) in tasks.iter().enumerate() {
+            open.push(task);
+            while let Some(ix) = open.pop() {
+                let task = self.at(ix);
+                if task.status.is_terminal() || !seen.insert(ix) {
+                    continue;
+                }
+                if self.moves_itself(ix) {
+                    return Some(position);
+                }
+                open.extend(task.deps.iter().copied());
+                open.extend(task.resolution());
+            }
+        }
+        None
+    }
+
+    /// Something of its own is due: an attempt, a backoff, checks, a merge.
+    fn moves_itself(&self, ix: TaskIx) -> bool {
+        let task = self.at(ix);
+        if task.running().is_some() {
+            return true;
+        }
+        let paused = self.project_of(task).record.paused;
+        match task.status {
+            Status::Todo | Status::Testing if task.backoff_ms.is_some() => !paused,
+            Status::Todo | Status::Testing if task.ready.is_some() => !paused && !self.unplaceable(task),
+            Status::Testing => true,
+            Status::Approved => !paused || !self.queue_waits(task),
+            _ => false,
+        }
+    }
+
+    /// The front of its queue waits for checks that nothing will run.
+    fn queue_waits(&self, task: &Task) -> bool {
+        let front = crate::merge_queue::front(self.project_of(task)).map(|ix| self.at(ix));
+        front.is_some_and(|front| front.ready.is_some() || front.backoff_ms.is_some())
+    }
+}
