@@ -1,1 +1,87 @@
-//! To be written.
+//! `devstack`: commands over the HTTP API. stdout is data, stderr is progress and errors.
+//! Deliberately absent: anything of the core. Where no node runs, the same node is started in this process
+//! ([`embed`]) and asked through the same API.
+
+mod address;
+mod args;
+mod client;
+mod commands;
+mod completions;
+pub mod doctor;
+pub mod embed;
+mod exit;
+mod interrupt;
+mod lock;
+mod output;
+mod progress;
+mod session;
+mod table;
+mod workdir;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Runtime;
+pub use embed::{ByHand, Embed, Node, Quickstart, Seams};
+pub use exit::{CliError, Exit};
+pub use lock::StateLock;
+pub use output::Output;
+pub use workdir::Workdir;
+
+/// Runs the command line of this process.
+pub fn main(seams: Seams) -> ExitCode {
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // clap prints help and version to stdout (0), mistakes to stderr (2).
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let output = output::Output::new(&args.global);
+    match run(args, &output, seams) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output.error(&error);
+            error.exit.into()
+        }
+    }
+}
+
+fn run(args: args::Args, output: &output::Output, seams: Seams) -> Result<Exit, CliError> {
+    let level = match args.global.verbose {
+        0 => "off",
+        1 => "devstack=info",
+        _ => "devstack=debug",
+    };
+    crate::telemetry::start(crate::telemetry::Format::Human, level).map_err(CliError::usage)?;
+    let timeout = args.global.timeout;
+    let context = commands::Context { global: args.global, output, seams };
+    // A command that only asks needs one thread; an embedded node brings actors, git and processes.
+    let runtime = if args.command.embeds() {
+        tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    };
+    let runtime = runtime.map_err(|e| CliError::failure(format!("cannot start: {e}")))?;
+    let result = runtime.block_on(async {
+        let handles_interrupts = args.command.handles_interrupts();
+        let command = commands::run(context, args.command);
+        let limited = async {
+            match timeout {
+                None => command.await,
+                Some(limit) => {
+                    tokio::time::timeout(limit, command).await.unwrap_or_else(|_| Err(CliError::timed_out(limit)))
+                }
+            }
+        };
+        tokio::select! {
+            result = limited => result,
+            () = interrupt::first(), if !handles_interrupts => Ok(Exit::Interrupted),
+        }
+    });
+    // A thread that waits for a lock or reads a file must not hold the exit up.
+    runtime.shutdown_background();
+    result
+}

@@ -88,11 +88,8 @@ pub trait Backend: Send + Sync + 'static {
     /// The output of an attempt (`None`: the newest). With `follow` it ends when the attempt does.
     async fn logs(&self, task: TaskRef, attempt: Option<u32>, follow: bool) -> Result<ByteStream, ApiError>;
 
-    /// The conflict that a blocked or a resolution task is about.
+    /// What a person needs to do a blocked, a resolution or a human's task by hand.
     async fn conflict(&self, task: TaskRef) -> Result<dto::Conflict, ApiError>;
-
-    /// A bundle with both sides of the conflict as `refs/heads/ours` and `refs/heads/theirs`.
-    async fn conflict_bundle(&self, task: TaskRef) -> Result<ByteStream, ApiError>;
 
     /// A person's result as a bundle, through quarantine and into the hub.
     async fn resolve(

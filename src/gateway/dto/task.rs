@@ -229,24 +229,27 @@ pub struct Explanation {
     pub text: String,
 }
 
-/// `GET /v1/tasks/{project}/{id}/resolve`: the conflict, whichever of its two tasks was named.
+/// `GET /v1/tasks/{project}/{id}/resolve`: what a person needs to do a task by hand, whichever of the two tasks of a
+/// conflict was named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// `v1`.
     #[serde(rename = "apiVersion")]
     pub api_version: V1,
-    /// The blocked task, `project/id`.
+    /// The task that the result is for, `project/id`.
     pub task: String,
-    /// The resolution task, `project/id`.
-    pub resolution: String,
-    /// The integration head that the result is merged into; a commit.
+    /// The blocked task, `project/id`; `null` for a person's own task.
+    pub resolves: Option<String>,
+    /// The hub: a path on the node's host, which is the caller's host too.
+    pub hub: String,
+    /// The branch to work on.
+    pub branch: String,
+    /// The integration head that the result must contain.
     pub ours: String,
-    /// The blocked commit.
-    pub theirs: String,
-    /// Their merge base.
-    pub base: String,
+    /// The blocked commit, which it must contain too; `null` for a person's own task.
+    pub theirs: Option<String>,
     /// Conflicting paths.
     pub paths: Vec<String>,
-    /// Git's messages and the prompts of both sides.
+    /// Git's messages and the prompts of both sides, or the task's prompt.
     pub text: String,
 }

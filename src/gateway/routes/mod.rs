@@ -64,8 +64,7 @@ pub fn router(backend: Arc<dyn Backend>, limits: Limits) -> Router {
         .route("/v1/facts", get(facts::follow))
         .route("/v1/tasks/{project}/{id}/logs", get(tasks::logs))
         .route("/v1/tasks/{project}/{id}/diff", get(tasks::diff))
-        .route("/v1/tasks/{project}/{id}/resolve", get(tasks::conflict).post(tasks::resolve))
-        .route("/v1/tasks/{project}/{id}/resolve/bundle", get(tasks::conflict_bundle));
+        .route("/v1/tasks/{project}/{id}/resolve", get(tasks::conflict).post(tasks::resolve));
     bounded
         .merge(streaming)
         .method_not_allowed_fallback(|| async { not_there(405, "this path does not take this method") })

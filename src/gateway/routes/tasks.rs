@@ -118,10 +118,6 @@ pub(super) async fn conflict(State(api): State<Api>, OfTask(task): OfTask) -> Re
     api.backend.conflict(task).await.map(Json)
 }
 
-pub(super) async fn conflict_bundle(State(api): State<Api>, OfTask(task): OfTask) -> Result<Response, ApiError> {
-    Ok(stream("application/x-git-bundle", api.backend.conflict_bundle(task).await?))
-}
-
 /// The body is a bundle, however large the configuration allows; it is never held in memory.
 pub(super) async fn resolve(
     State(api): State<Api>,

@@ -1,0 +1,353 @@
+//! The command line. Flag beats `DEVSTACK_*` beats default.
+//! Deliberately absent: doing anything.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::config::{node::Sandbox, units};
+
+/// Turn a plan into merged commits with teams of coding agents.
+#[derive(Debug, Parser)]
+#[command(name = "devstack", version, disable_help_subcommand = true, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, ClapArgs)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Global {
+    /// How to print data
+    #[arg(short, long, global = true, value_enum, default_value = "table", env = "DEVSTACK_OUTPUT")]
+    pub(super) output: Format,
+    /// The node to ask: unix:///path/to/api.sock. Default: the nearest .devstack upwards
+    #[arg(long, global = true, value_name = "URL", env = "DEVSTACK_ADDRESS")]
+    pub(super) address: Option<String>,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value = "auto", env = "DEVSTACK_COLOR")]
+    pub(super) color: Color,
+    /// No progress on stderr
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// More on stderr: once for log lines, twice for details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// Never ask; commands that would ask are refused
+    #[arg(long, global = true, env = "DEVSTACK_NO_INPUT")]
+    pub(super) no_input: bool,
+    /// Give up after this long, for example 30s
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration, env = "DEVSTACK_TIMEOUT")]
+    pub(super) timeout: Option<Duration>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    units::parse_duration(text).map(Duration::from_millis)
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
+    /// One JSON object per line
+    Jsonl,
+}
+
+/// When colours are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Where attempts run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// Docker, if an engine answers
+    Auto,
+    /// Containers
+    Docker,
+    /// Processes of this machine
+    Process,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Show the whole story on an example repository
+    Quickstart {
+        /// Where; an existing one is continued
+        #[arg(long, default_value = "devstack-quickstart")]
+        dir: PathBuf,
+        /// Where attempts run
+        #[arg(long, value_enum, default_value = "auto", env = "DEVSTACK_RUNTIME")]
+        runtime: Runtime,
+    },
+    /// Run a plan to its end
+    Run {
+        /// The plan file
+        plan: PathBuf,
+        /// Wait for the end; `run` always does
+        #[arg(long)]
+        wait: bool,
+        /// Keep waiting while a person must act
+        #[arg(long)]
+        wait_human: bool,
+        #[command(flatten)]
+        host: HostArgs,
+    },
+    /// Run a node in the foreground
+    Up {
+        #[command(flatten)]
+        host: HostArgs,
+    },
+    /// Check, submit, show and cancel plans
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// List, show, pause and resume projects
+    #[command(subcommand)]
+    Project(ProjectCommand),
+    /// Look at tasks and move them
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// List agents
+    #[command(subcommand)]
+    Agent(ListCommand),
+    /// List hosts
+    #[command(subcommand)]
+    Host(ListCommand),
+    /// List merges
+    #[command(subcommand)]
+    Merge(MergeCommand),
+    /// The whole at a glance
+    Status,
+    /// Follow what happens
+    #[command(subcommand)]
+    Event(EventCommand),
+    /// Check this machine
+    Doctor,
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+/// How an embedded node runs attempts.
+#[derive(Debug, Clone, ClapArgs)]
+pub(super) struct HostArgs {
+    /// Where attempts run
+    #[arg(long, value_enum, default_value = "auto", env = "DEVSTACK_RUNTIME")]
+    pub(super) runtime: Runtime,
+    /// Put attempts into a sandbox (bwrap) where it works
+    #[arg(long, value_enum, default_value = "auto", env = "DEVSTACK_SANDBOX")]
+    pub(super) sandbox: Sandbox,
+    /// Attempts at once. Default: one per processor
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000), env = "DEVSTACK_SLOTS")]
+    pub(super) slots: Option<u32>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PlanCommand {
+    /// Check a plan file; all its mistakes at once
+    Check {
+        /// The plan file
+        plan: PathBuf,
+    },
+    /// Submit a plan; submitting again brings it up to date
+    Submit {
+        /// The plan file
+        plan: PathBuf,
+        /// Wait until all tasks are COMPLETED, or a person must act
+        #[arg(long)]
+        wait: bool,
+        /// Keep waiting while a person must act
+        #[arg(long)]
+        wait_human: bool,
+    },
+    /// Show a project's tasks as a plan
+    Show {
+        /// The project
+        project: String,
+    },
+    /// Give up every unfinished task of a project, or of one plan of it
+    Cancel {
+        /// The project
+        project: String,
+        /// Only this plan
+        #[arg(long)]
+        plan: Option<u32>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ProjectCommand {
+    /// List projects
+    List,
+    /// Show a project
+    Show {
+        /// The project
+        project: String,
+    },
+    /// Start no more attempts
+    Pause {
+        /// The project
+        project: String,
+    },
+    /// Start attempts again
+    Resume {
+        /// The project
+        project: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ListCommand {
+    /// List them
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MergeCommand {
+    /// List merges, oldest first
+    List {
+        /// Only of this project
+        #[arg(long)]
+        project: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum EventCommand {
+    /// Print facts as they happen
+    Tail {
+        /// Start after this number; 0: everything kept
+        #[arg(long)]
+        after: Option<u64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TaskCommand {
+    /// List tasks
+    List {
+        /// Only of this project
+        #[arg(long)]
+        project: Option<String>,
+        /// Only in these statuses, comma-separated
+        #[arg(long)]
+        status: Option<String>,
+    },
+    /// Everything about a task
+    Show {
+        /// `ID` or `PROJECT/ID`
+        task: String,
+    },
+    /// The output of an attempt
+    Logs {
+        /// `ID` or `PROJECT/ID`
+        task: String,
+        /// Follow it to its end
+        #[arg(short, long)]
+        follow: bool,
+        /// Which attempt. Default: the newest
+        #[arg(long)]
+        attempt: Option<u32>,
+    },
+    /// What the newest commit changes
+    Diff {
+        /// `ID` or `PROJECT/ID`
+        task: String,
+    },
+    /// End the running attempt, uncharged
+    Stop {
+        /// `ID` or `PROJECT/ID`
+        task: String,
+    },
+    /// Try a BLOCKED task again, or one in a backoff at once
+    Retry {
+        /// `ID` or `PROJECT/ID`
+        task: String,
+        /// A hint for the agent
+        #[arg(short, long)]
+        message: Option<String>,
+    },
+    /// Give a task up
+    Reject {
+        /// `ID` or `PROJECT/ID`
+        task: String,
+        /// Why
+        #[arg(short, long)]
+        message: Option<String>,
+    },
+    /// Accept a task in REVIEW
+    Approve {
+        /// `ID` or `PROJECT/ID`
+        task: String,
+    },
+    /// Send a task in REVIEW back
+    RequestChanges {
+        /// `ID` or `PROJECT/ID`
+        task: String,
+        /// What to change
+        #[arg(short, long)]
+        message: String,
+    },
+    /// Do a conflict or a person's task by hand
+    Resolve {
+        /// `ID` or `PROJECT/ID`; the blocked or the resolution task
+        task: String,
+        #[command(flatten)]
+        way: ResolveWay,
+    },
+    /// Wait until tasks are COMPLETED, or a person must act
+    Wait {
+        /// `ID` or `PROJECT/ID`; none: all of the project
+        tasks: Vec<String>,
+        /// The project
+        #[arg(long)]
+        project: Option<String>,
+        /// Keep waiting while a person must act
+        #[arg(long)]
+        wait_human: bool,
+    },
+    /// Why a task is where it is
+    Explain {
+        /// `ID` or `PROJECT/ID`
+        task: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(super) struct ResolveWay {
+    /// Lay it out in this new directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkout: Option<PathBuf>,
+    /// Hand in the commit that is checked out in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) from: Option<PathBuf>,
+}
+
+impl Command {
+    /// Does it run a node, whatever runs already?
+    pub(super) fn embeds(&self) -> bool {
+        matches!(self, Self::Quickstart { .. } | Self::Run { .. } | Self::Up { .. })
+    }
+
+    /// Does it say itself what an interrupt means?
+    pub(super) fn handles_interrupts(&self) -> bool {
+        self.embeds()
+    }
+}

@@ -1,0 +1,109 @@
+//! One HTTP request at a time, over the unix socket or straight into the router of a node in this process.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::{Method, Request, header::CONTENT_TYPE},
+};
+use futures::StreamExt;
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use std::path::PathBuf;
+use tower::ServiceExt;
+
+use super::CliError;
+use crate::gateway::{ApiError, ByteStream, server};
+
+/// Where requests go.
+#[derive(Clone)]
+pub(super) enum Client {
+    /// A node of another process.
+    Socket(PathBuf),
+    /// A node of this process.
+    Router(Router),
+}
+
+impl Client {
+    /// The raw answer of a GET.
+    pub(super) async fn get(&self, path: &str) -> Result<Bytes, CliError> {
+        collect(self.send(Method::GET, path, Body::empty(), None).await?).await
+    }
+
+    /// A GET, read.
+    pub(super) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        parse(&self.get(path).await?)
+    }
+
+    /// The answer of a GET as it comes.
+    pub(super) async fn stream(&self, path: &str) -> Result<ByteStream, CliError> {
+        let body = self.send(Method::GET, path, Body::empty(), None).await?;
+        Ok(body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)).boxed())
+    }
+
+    /// A change: posted with a fresh idempotency key.
+    pub(super) async fn change(&self, path: &str, body: &impl Serialize) -> Result<Bytes, CliError> {
+        let body = serde_json::to_vec(body).map_err(|e| CliError::failure(e.to_string()))?;
+        self.post(path, Body::from(body), "application/json").await
+    }
+
+    /// A body of any kind, posted with a fresh idempotency key.
+    pub(super) async fn post(&self, path: &str, body: Body, kind: &'static str) -> Result<Bytes, CliError> {
+        collect(self.send(Method::POST, path, body, Some(kind)).await?).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Body, kind: Option<&str>) -> Result<Body, CliError> {
+        let mut request = Request::builder().method(&method).uri(path).header("host", "devstack");
+        if let Some(kind) = kind {
+            request = request.header(CONTENT_TYPE, kind).header("idempotency-key", fresh_key()?);
+        }
+        let request = request.body(body).map_err(|e| CliError::usage(format!("`{path}` cannot be asked for: {e}")))?;
+        let response = match self {
+            // The router answers everything, errors too.
+            Self::Router(router) => router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
+            Self::Socket(socket) => {
+                let lost = |e: &dyn std::fmt::Display| {
+                    let error = CliError::unreachable(format!("no node answers on {}: {e}", socket.display()));
+                    error.hint("is it running? `devstack up` starts one")
+                };
+                let stream = server::connect(socket).await.map_err(|e| lost(&e))?;
+                let (mut sender, connection) =
+                    hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| lost(&e))?;
+                tokio::spawn(connection);
+                sender.send_request(request).await.map_err(|e| lost(&e))?.map(Body::new)
+            }
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response.into_body());
+        }
+        let body = collect(response.into_body()).await?;
+        Err(ApiError::from_answer(status.as_u16(), &body).into())
+    }
+}
+
+async fn collect(body: Body) -> Result<Bytes, CliError> {
+    let lost = |e| CliError::unreachable(format!("the node went away in the middle of an answer: {e}"));
+    Ok(body.collect().await.map_err(lost)?.to_bytes())
+}
+
+/// Reads an answer.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
+    serde_json::from_slice(body).map_err(|e| {
+        CliError::failure(format!("the node's answer cannot be understood: {e}"))
+            .hint("the node may be of another version: compare `devstack version` on both sides")
+    })
+}
+
+/// 128 random bits in hexadecimal.
+fn fresh_key() -> Result<String, CliError> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).map_err(|e| CliError::failure(format!("the machine gives no random numbers: {e}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A text as one segment of a path or a query: everything unusual is escaped.
+pub(super) fn escape(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.,".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}

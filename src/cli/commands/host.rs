@@ -1,0 +1,78 @@
+//! A node in this process that runs attempts and answers on the directory's socket: for `run` and `up`.
+
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    cli::{
+        CliError, Exit, Node, Seams, StateLock, Workdir,
+        args::{HostArgs, Runtime},
+        client::Client,
+        exit::code,
+    },
+    config::{node::NodeConfig, problem::Problem},
+    gateway::server::Server,
+};
+
+/// A running node, its socket and its lock.
+pub(super) struct Hosted {
+    /// The node.
+    pub(super) node: Box<dyn Node>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    lock: StateLock,
+}
+
+impl Hosted {
+    /// Starts the node of a directory whose lock is ours.
+    pub(super) async fn start(dir: &Workdir, lock: StateLock, host: &HostArgs, seams: Seams) -> Result<Self, CliError> {
+        admit(host.runtime)?;
+        let mut config = NodeConfig::embedded(dir.path());
+        config.agent_host.sandbox = host.sandbox;
+        config.agent_host.slots = host.slots.unwrap_or(config.agent_host.slots);
+        let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
+        let failed = |problem| CliError::new(Exit::Failure, problem);
+        let node = seams.node.start(config, true).await.map_err(failed)?;
+        let server = match Server::bind(&dir.socket()) {
+            Ok(server) => server,
+            Err(error) => {
+                node.shutdown(false).await.map_err(failed)?;
+                return Err(CliError::failure(error.to_string()));
+            }
+        };
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(server.serve(node.router(), connections, stopped));
+        Ok(Self { node, stop, serving, lock })
+    }
+
+    /// The shortest way to it.
+    pub(super) fn client(&self) -> Client {
+        Client::Router(self.node.router())
+    }
+
+    /// Ends it: attempts are left to be re-adopted by the next node, or stopped. Streams of readers end with the node.
+    pub(super) async fn end(self, stop_attempts: bool) -> Result<(), CliError> {
+        self.stop.send_replace(true);
+        let ended = self.node.shutdown(stop_attempts).await;
+        // It panics or is cancelled only with the runtime itself.
+        let _ = self.serving.await;
+        drop(self.lock);
+        ended.map_err(|problem| CliError::new(Exit::Failure, problem))
+    }
+}
+
+/// Only the process runtime is built. `auto` means containers: running agents on the bare machine is a person's choice.
+fn admit(runtime: Runtime) -> Result<(), CliError> {
+    let hint = "run attempts as processes of this machine with `--runtime process`";
+    match runtime {
+        Runtime::Process => Ok(()),
+        Runtime::Auto => {
+            let problem =
+                Problem::new(code::NO_ENGINE, "no container engine can be used: containers are not built yet");
+            Err(CliError::new(Exit::Refused, problem.hint(hint)))
+        }
+        Runtime::Docker => {
+            let problem = Problem::new(code::NOT_BUILT, "`--runtime docker` is not built yet");
+            Err(CliError::new(Exit::Refused, problem.hint(hint)))
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Projects, agents, hosts, merges, and the whole at a glance.
+
+use super::Context;
+use crate::{
+    cli::{
+        CliError, Exit,
+        args::{MergeCommand, ProjectCommand},
+        client::{escape, parse},
+        output::{Output, Paint},
+        table::Table,
+    },
+    gateway::dto,
+};
+
+/// Commits are shown this long.
+const SHORT: usize = 10;
+
+pub(super) async fn project(context: &Context<'_>, command: ProjectCommand) -> Result<Exit, CliError> {
+    match command {
+        ProjectCommand::List => {
+            let table = |body: &[u8]| {
+                let mut table =
+                    Table::new(&["PROJECT", "STATE", "TASKS", "COMPLETED", "BLOCKED", "INTEGRATION", "HEAD"]);
+                for project in parse::<dto::ProjectList>(body)?.projects {
+                    let count = |status: &str| project.tasks.get(status).copied().unwrap_or(0).to_string();
+                    let all: u64 = project.tasks.values().sum();
+                    table.row([
+                        project.name.clone(),
+                        if project.paused { "paused" } else { "running" }.to_owned(),
+                        all.to_string(),
+                        count("COMPLETED"),
+                        count("BLOCKED"),
+                        project.integration.clone().unwrap_or_default(),
+                        short(project.head.as_deref()),
+                    ]);
+                }
+                Ok(table.render(context.output))
+            };
+            context.show("/v1/projects", table).await
+        }
+        ProjectCommand::Show { project } => {
+            let page = |body: &[u8]| Ok(project_page(&parse::<dto::ProjectPage>(body)?.project));
+            context.show(&format!("/v1/projects/{}", escape(&project)), page).await
+        }
+        ProjectCommand::Pause { project } => change(context, &project, "pause").await,
+        ProjectCommand::Resume { project } => change(context, &project, "resume").await,
+    }
+}
+
+async fn change(context: &Context<'_>, project: &str, what: &str) -> Result<Exit, CliError> {
+    let session = context.session().await?;
+    let path = format!("/v1/projects/{}/{what}", escape(project));
+    let body = session.client.change(&path, &serde_json::json!({})).await;
+    session.close().await?;
+    context.print(&body?, |body| Ok(parse::<dto::Answer>(body)?.message))?;
+    Ok(Exit::Ok)
+}
+
+fn project_page(project: &dto::Project) -> String {
+    let mut text = format!("{}\n", project.name);
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {name:<12} {value}\n"));
+        }
+    };
+    line("source", project.source.as_deref().unwrap_or_default());
+    line("integration", project.integration.as_deref().unwrap_or_default());
+    line("head", project.head.as_deref().unwrap_or_default());
+    line("delivered", project.delivered.as_deref().unwrap_or_default());
+    line("waits", project.delivery_blocked.as_deref().unwrap_or_default());
+    line("state", if project.paused { "paused" } else { "running" });
+    line("plans", &project.plans.to_string());
+    for (status, count) in project.tasks.iter().filter(|(_, count)| **count > 0) {
+        line(&status.to_lowercase(), &count.to_string());
+    }
+    text
+}
+
+pub(super) async fn agents(context: &Context<'_>) -> Result<Exit, CliError> {
+    let table = |body: &[u8]| {
+        let mut table = Table::new(&["AGENT", "PROJECT", "ROLE", "HOST", "TASK", "ATTEMPT", "STAGE", "SINCE"]);
+        for agent in parse::<dto::AgentList>(body)?.agents {
+            let working = agent.task.is_some();
+            table.row([
+                agent.name,
+                agent.project,
+                agent.role,
+                agent.host.unwrap_or_default(),
+                agent.task.unwrap_or_else(|| "idle".to_owned()),
+                agent.attempt.map(|n| n.to_string()).unwrap_or_default(),
+                agent.stage.unwrap_or_default(),
+                agent.since.map(|at| at.to_string()).unwrap_or_default(),
+            ]);
+            if !working {
+                table.paint(4, Paint::Dim);
+            }
+        }
+        Ok(table.render(context.output))
+    };
+    context.show("/v1/agents", table).await
+}
+
+pub(super) async fn hosts(context: &Context<'_>) -> Result<Exit, CliError> {
+    let table = |body: &[u8]| Ok(host_table(&parse::<dto::HostList>(body)?.hosts).render(context.output));
+    context.show("/v1/hosts", table).await
+}
+
+fn host_table(hosts: &[dto::Host]) -> Table {
+    let mut table = Table::new(&["HOST", "STATE", "SLOTS", "USED", "RUNTIME", "SANDBOX", "SECRETS"]);
+    for host in hosts {
+        let state = if host.up { "up" } else { "down" };
+        let (slots, used) = (host.slots.to_string(), host.used.to_string());
+        let secrets = host.secrets.join(",");
+        table.row([&host.name, state, &slots, &used, &host.runtime, &host.sandbox, &secrets].map(str::to_owned));
+        table.paint(1, if host.up { Paint::Green } else { Paint::Red });
+        if host.sandbox == "unsandboxed" {
+            table.paint(5, Paint::Yellow);
+        }
+    }
+    table
+}
+
+pub(super) async fn merges(context: &Context<'_>, command: MergeCommand) -> Result<Exit, CliError> {
+    let MergeCommand::List { project } = command;
+    let table = |body: &[u8]| {
+        let mut table = Table::new(&["TASK", "COMMIT", "MERGE", "AT"]);
+        for merge in parse::<dto::MergeList>(body)?.merges {
+            let (commit, merged) = (short(Some(&merge.commit)), short(Some(&merge.merge_commit)));
+            table.row([merge.task, commit, merged, merge.at.to_string()]);
+        }
+        Ok(table.render(context.output))
+    };
+    let query = project.map(|project| format!("?project={}", escape(&project))).unwrap_or_default();
+    context.show(&format!("/v1/merges{query}"), table).await
+}
+
+pub(super) async fn status(context: &Context<'_>) -> Result<Exit, CliError> {
+    let page = |body: &[u8]| {
+        let overview: dto::Overview = parse(body)?;
+        let mut text = String::new();
+        for (_, word) in dto::STATUSES {
+            let count = overview.tasks.get(word).copied().unwrap_or(0);
+            let word_ = context.output.paint(Output::status(word), &format!("{word:<10}"));
+            text.push_str(&format!("{word_} {count:>7}\n"));
+        }
+        text.push_str(&format!("\n{} of {} slots used\n\n", overview.running, overview.slots));
+        text.push_str(&host_table(&overview.hosts).render(context.output));
+        if !overview.waiting.is_empty() {
+            text.push_str("\nWaiting for a person:\n");
+            text.push_str(&super::wait::table(&overview.waiting).render(context.output));
+        }
+        Ok(text)
+    };
+    context.show("/v1/status", page).await
+}
+
+/// The first digits of a commit.
+pub(super) fn short(commit: Option<&str>) -> String {
+    commit.unwrap_or_default().chars().take(SHORT).collect()
+}

@@ -1,0 +1,117 @@
+//! One module per noun; each command asks the API and prints the answer.
+
+mod event;
+mod host;
+mod lists;
+mod plan;
+mod resolve;
+mod run;
+mod task;
+mod wait;
+
+use std::path::{Path, PathBuf};
+
+use axum::body::Bytes;
+use serde_json::Value;
+
+use super::{
+    CliError, Exit, Seams,
+    address::{self, Target},
+    args::{Command, Format, Global},
+    client::parse,
+    completions, doctor,
+    output::Output,
+    session::Session,
+};
+
+/// What every command has.
+pub(super) struct Context<'a> {
+    pub(super) global: Global,
+    pub(super) output: &'a Output,
+    pub(super) seams: Seams,
+}
+
+/// Runs a command.
+pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Quickstart { dir, runtime } => (context.seams.quickstart)(dir, runtime, context.output.clone()).await,
+        Command::Run { plan, wait: _, wait_human, host } => run::run(&context, &plan, wait_human, &host).await,
+        Command::Up { host } => run::up(&context, &host).await,
+        Command::Plan(command) => plan::run(&context, command).await,
+        Command::Project(command) => lists::project(&context, command).await,
+        Command::Task(command) => task::run(&context, command).await,
+        Command::Agent(_) => lists::agents(&context).await,
+        Command::Host(_) => lists::hosts(&context).await,
+        Command::Merge(command) => lists::merges(&context, command).await,
+        Command::Status => lists::status(&context).await,
+        Command::Event(command) => event::run(&context, command).await,
+        Command::Doctor => doctor::run(context.output),
+        Command::Completions { shell } => completions::print(shell, context.output),
+        Command::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            context.output.data(&match context.output.format {
+                Format::Table => format!("devstack {version}"),
+                Format::Json | Format::Jsonl => format!("{{\"apiVersion\":\"v1\",\"version\":\"{version}\"}}"),
+            });
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+impl Context<'_> {
+    /// A way to the node of the present directory.
+    async fn session(&self) -> Result<Session, CliError> {
+        self.session_from(&std::env::current_dir()?).await
+    }
+
+    /// A way to the node of the directory that `from` is in.
+    async fn session_from(&self, from: &Path) -> Result<Session, CliError> {
+        let target = address::target(self.global.address.as_deref(), from)?;
+        Session::open(&target, self.seams).await
+    }
+
+    /// The socket of `--address`, if it was given.
+    fn address(&self) -> Result<Option<Target>, CliError> {
+        self.global.address.as_deref().map(address::parse).transpose().map(|socket| socket.map(Target::Socket))
+    }
+
+    /// Asks for one thing, prints it, and ends the session.
+    async fn show(&self, path: &str, table: impl FnOnce(&[u8]) -> Result<String, CliError>) -> Result<Exit, CliError> {
+        let session = self.session().await?;
+        let body = session.client.get(path).await;
+        session.close().await?;
+        self.print(&body?, table)?;
+        Ok(Exit::Ok)
+    }
+
+    /// Prints an answer: as it came, line by line, or as the table says.
+    fn print(&self, body: &Bytes, table: impl FnOnce(&[u8]) -> Result<String, CliError>) -> Result<(), CliError> {
+        match self.output.format {
+            Format::Json => self.output.raw(&[body, &b"\n"[..]].concat()),
+            Format::Jsonl => self.output.data(&lines(&parse(body)?)),
+            Format::Table => self.output.data(&table(body)?),
+        }
+        Ok(())
+    }
+}
+
+/// The entries of an answer's list a line each; an answer that is no list on one line.
+fn lines(answer: &Value) -> String {
+    let lists: Vec<&Vec<Value>> = match answer {
+        Value::Object(fields) => fields.values().filter_map(Value::as_array).collect(),
+        _ => Vec::new(),
+    };
+    let is_list = answer.as_object().is_some_and(|fields| {
+        fields.iter().all(|(key, value)| value.is_array() || key == "apiVersion" || key == "next")
+    });
+    match lists.as_slice() {
+        [list] if is_list => list.iter().map(|entry| format!("{entry}\n")).collect(),
+        _ => format!("{answer}\n"),
+    }
+}
+
+/// The directory that a file is in.
+fn directory_of(file: &Path) -> Result<PathBuf, CliError> {
+    let path = std::path::absolute(file)?;
+    Ok(path.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned))
+}

@@ -1,0 +1,168 @@
+//! `run` and `up`: a node in the foreground.
+
+use std::{path::Path, time::Duration};
+
+use axum::body::Bytes;
+use devstack_dag::plan::PlanSpec;
+use futures::StreamExt;
+
+use super::{Context, directory_of, host::Hosted, plan, wait};
+use crate::{
+    cli::{
+        CliError, Exit, Workdir,
+        address::Target,
+        args::HostArgs,
+        client::{Client, parse},
+        interrupt::Interrupts,
+        progress::{Progress, facts},
+        session::{Found, find},
+    },
+    config::plan_file,
+    gateway::dto,
+};
+
+/// After an interrupt, how long a second one may come while attempts run: long enough to read the line that says so.
+const SECOND_INTERRUPT: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(
+    context: &Context<'_>,
+    path: &Path,
+    through_humans: bool,
+    host: &HostArgs,
+) -> Result<Exit, CliError> {
+    let plan = plan_file::load(path)?;
+    let mut interrupts = Interrupts::listen();
+    if let Some(Target::Socket(socket)) = context.address()? {
+        return beside(context, &Client::Socket(socket), &plan, through_humans, &mut interrupts).await;
+    }
+    let dir = directory_of(path)?;
+    let dir = match Workdir::find(&dir) {
+        Some(found) => found,
+        None => Workdir::create(&dir)?,
+    };
+    let lock = tokio::select! {
+        found = find(&dir) => match found? {
+            Found::Running(client) => return beside(context, &client, &plan, through_humans, &mut interrupts).await,
+            Found::Free(lock) => lock,
+        },
+        () = interrupts.next() => return Ok(Exit::Interrupted),
+    };
+    let hosted = Hosted::start(&dir, lock, host, context.seams).await?;
+    let client = hosted.client();
+    let ended = tokio::select! {
+        body = drive(context, &client, &plan, through_humans) => body.map(Some),
+        () = interrupts.next() => Ok(None),
+        problem = hosted.node.failed() => Err(CliError::new(Exit::Failure, problem)),
+    };
+    match ended {
+        Ok(Some(body)) => {
+            let exit = wait::print(context, &body);
+            hosted.end(false).await?;
+            exit
+        }
+        Ok(None) => {
+            let stop = interrupted(context, &client, &mut interrupts).await;
+            hosted.end(stop).await?;
+            Ok(Exit::Interrupted)
+        }
+        Err(error) => {
+            // The first error is the one to tell.
+            let _ = hosted.end(false).await;
+            Err(error)
+        }
+    }
+}
+
+/// The node runs elsewhere: an interrupt ends only the watching.
+async fn beside(
+    context: &Context<'_>,
+    client: &Client,
+    plan: &PlanSpec,
+    through_humans: bool,
+    interrupts: &mut Interrupts,
+) -> Result<Exit, CliError> {
+    tokio::select! {
+        body = drive(context, client, plan, through_humans) => wait::print(context, &body?),
+        () = interrupts.next() => Ok(Exit::Interrupted),
+    }
+}
+
+/// Submits the plan and waits until it is settled, telling what happens.
+async fn drive(
+    context: &Context<'_>,
+    client: &Client,
+    plan: &PlanSpec,
+    through_humans: bool,
+) -> Result<Bytes, CliError> {
+    // Opened before the plan is there, so that nothing of it is missed.
+    let mut facts = if context.global.quiet { None } else { Some(facts(client, None).await?) };
+    let answer: dto::PlanAnswer = parse(&plan::submit(client, plan).await?)?;
+    context.output.note(&plan::told(&answer));
+    let project = plan.project.name.as_str();
+    let mut progress = Progress::new(context.output, project, plan.tasks.len() as u64);
+    let settled = wait::ask(client, project, None, through_humans);
+    tokio::pin!(settled);
+    loop {
+        let next = async {
+            match &mut facts {
+                Some(facts) => facts.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // What happened is told before how it ended.
+            biased;
+            fact = next => match fact {
+                Some(Ok(fact)) => progress.see(&fact),
+                // Progress is a courtesy: without it the plan runs on.
+                Some(Err(_)) | None => facts = None,
+            },
+            body = &mut settled => return body,
+        }
+    }
+}
+
+/// Tells what keeps running; does a second interrupt ask to stop it?
+async fn interrupted(context: &Context<'_>, client: &Client, interrupts: &mut Interrupts) -> bool {
+    let running = client.read::<dto::Overview>("/v1/status").await.map_or(0, |overview| overview.running);
+    if running == 0 {
+        return false;
+    }
+    let many = if running == 1 { "1 attempt keeps".to_owned() } else { format!("{running} attempts keep") };
+    context.output.note(&format!(
+        "interrupted: {many} running, and the next run takes over; interrupt again within {} s to stop",
+        SECOND_INTERRUPT.as_secs()
+    ));
+    tokio::time::timeout(SECOND_INTERRUPT, interrupts.next()).await.is_ok()
+}
+
+pub(super) async fn up(context: &Context<'_>, host: &HostArgs) -> Result<Exit, CliError> {
+    let mut interrupts = Interrupts::listen();
+    let here = std::env::current_dir()?;
+    let dir = match Workdir::find(&here) {
+        Some(found) => found,
+        None => Workdir::create(&here)?,
+    };
+    let lock = match find(&dir).await? {
+        Found::Free(lock) => lock,
+        Found::Running(_) => {
+            let problem = crate::config::problem::Problem::new(
+                crate::cli::exit::code::NODE_RUNS,
+                format!("a node of {} runs already", dir.path().display()),
+            );
+            return Err(CliError::new(Exit::Refused, problem.hint("use it: every command finds it by itself")));
+        }
+    };
+    let hosted = Hosted::start(&dir, lock, host, context.seams).await?;
+    context.output.note(&format!("a node answers on unix://{}", dir.socket().display()));
+    tokio::select! {
+        () = interrupts.next() => {}
+        problem = hosted.node.failed() => {
+            let _ = hosted.end(false).await;
+            return Err(CliError::new(Exit::Failure, problem));
+        }
+    }
+    let stop = interrupted(context, &hosted.client(), &mut interrupts).await;
+    hosted.end(stop).await?;
+    Ok(Exit::Interrupted)
+}

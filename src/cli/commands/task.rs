@@ -1,0 +1,265 @@
+//! `task …`: looking at tasks and moving them.
+
+use axum::body::Bytes;
+use futures::StreamExt;
+use serde::Deserialize;
+use serde_json::{json, value::RawValue};
+
+use super::{Context, lists::short, resolve, wait};
+use crate::{
+    cli::{
+        CliError, Exit,
+        args::TaskCommand,
+        client::{Client, escape, parse},
+        exit::code,
+        output::{Output, Paint, clean},
+        table::Table,
+    },
+    config::problem::Problem,
+    gateway::{ByteStream, dto},
+};
+
+pub(super) async fn run(context: &Context<'_>, command: TaskCommand) -> Result<Exit, CliError> {
+    match command {
+        TaskCommand::List { project, status } => list(context, project, status).await,
+        TaskCommand::Show { task } => {
+            let body = of_task(context, &task, |client, path| async move { client.get(&path).await }).await?;
+            context.print(&body, |body| Ok(page(context.output, &parse::<dto::TaskPage>(body)?.task)))?;
+            Ok(Exit::Ok)
+        }
+        TaskCommand::Explain { task } => {
+            let ask = |client: Client, path| async move { client.get(&format!("{path}/explain")).await };
+            let body = of_task(context, &task, ask).await?;
+            context.print(&body, |body| Ok(clean(&parse::<dto::Explanation>(body)?.text)))?;
+            Ok(Exit::Ok)
+        }
+        TaskCommand::Logs { task, follow, attempt } => {
+            let attempt = attempt.map(|number| format!("&attempt={number}")).unwrap_or_default();
+            copy(context, &task, &format!("logs?follow={follow}{attempt}")).await
+        }
+        TaskCommand::Diff { task } => copy(context, &task, "diff").await,
+        TaskCommand::Stop { task } => change(context, &task, "stop", json!({})).await,
+        TaskCommand::Retry { task, message } => change(context, &task, "retry", json!({ "message": message })).await,
+        TaskCommand::Reject { task, message } => change(context, &task, "reject", json!({ "reason": message })).await,
+        TaskCommand::Approve { task } => change(context, &task, "approve", json!({})).await,
+        TaskCommand::RequestChanges { task, message } => {
+            change(context, &task, "request-changes", json!({ "message": message })).await
+        }
+        TaskCommand::Resolve { task, way } => resolve::run(context, &task, way).await,
+        TaskCommand::Wait { tasks, project, wait_human } => wait_for(context, tasks, project, wait_human).await,
+    }
+}
+
+/// `/v1/tasks/{project}/{id}` of a task that a person named; a short id must be one project's only.
+pub(super) async fn path(client: &Client, task: &str) -> Result<String, CliError> {
+    let path = |project: &str, id: &str| format!("/v1/tasks/{}/{}", escape(project), escape(id));
+    if let Some((project, id)) = task.split_once('/') {
+        return Ok(path(project, id));
+    }
+    let projects = client.read::<dto::ProjectList>("/v1/projects").await?.projects;
+    if let [only] = projects.as_slice() {
+        return Ok(path(&only.name, task));
+    }
+    let mut found = Vec::new();
+    for project in &projects {
+        match client.get(&path(&project.name, task)).await {
+            Ok(_) => found.push(project.name.as_str()),
+            Err(error) if error.exit == Exit::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    match found.as_slice() {
+        [only] => Ok(path(only, task)),
+        [] => {
+            let problem = Problem::new(code::NO_TASK, format!("there is no task `{task}`"));
+            Err(CliError::new(Exit::NotFound, problem.hint("`devstack task list` shows the tasks")))
+        }
+        [first, ..] => {
+            let message = format!("`{task}` is a task of several projects: {}", found.join(", "));
+            let hint = format!("name one of them, for example `{first}/{task}`");
+            Err(CliError::new(Exit::Usage, Problem::new(code::AMBIGUOUS, message).hint(hint)))
+        }
+    }
+}
+
+async fn of_task<F>(context: &Context<'_>, task: &str, ask: impl FnOnce(Client, String) -> F) -> Result<Bytes, CliError>
+where
+    F: Future<Output = Result<Bytes, CliError>>,
+{
+    let session = context.session().await?;
+    let body = async { ask(session.client.clone(), path(&session.client, task).await?).await }.await;
+    session.close().await?;
+    body
+}
+
+async fn change(context: &Context<'_>, task: &str, what: &str, body: serde_json::Value) -> Result<Exit, CliError> {
+    let ask = |client: Client, path| async move { client.change(&format!("{path}/{what}"), &body).await };
+    let body = of_task(context, task, ask).await?;
+    context.print(&body, |body| Ok(parse::<dto::Answer>(body)?.message))?;
+    Ok(Exit::Ok)
+}
+
+/// Copies an answer to stdout as it comes.
+async fn copy(context: &Context<'_>, task: &str, what: &str) -> Result<Exit, CliError> {
+    let session = context.session().await?;
+    let copied = async {
+        // Without a running node nothing more is written: following would never end.
+        let what = if session.is_idle() { what.replace("follow=true", "follow=false") } else { what.to_owned() };
+        let mut bytes: ByteStream =
+            session.client.stream(&format!("{}/{what}", path(&session.client, task).await?)).await?;
+        while let Some(chunk) = bytes.next().await {
+            context.output.raw(&chunk.map_err(|e| CliError::unreachable(format!("the output broke off: {e}")))?);
+        }
+        Ok(Exit::Ok)
+    };
+    let copied = copied.await;
+    session.close().await?;
+    copied
+}
+
+/// One page of `GET /v1/tasks`, its entries unread.
+#[derive(Deserialize)]
+struct RawPage {
+    tasks: Vec<Box<RawValue>>,
+    next: Option<String>,
+}
+
+async fn list(context: &Context<'_>, project: Option<String>, status: Option<String>) -> Result<Exit, CliError> {
+    let session = context.session().await?;
+    let body = all_tasks(&session.client, project, status).await;
+    session.close().await?;
+    context.print(&body?, |body| {
+        let mut table = Table::new(&["ID", "STATUS", "AGENT", "ATTEMPTS", "PRIORITY", "TITLE"]);
+        let tasks = parse::<dto::TaskList>(body)?.tasks;
+        let several = tasks.windows(2).any(|pair| pair[0].project != pair[1].project);
+        for task in tasks {
+            let id = if several { format!("{}/{}", task.project, task.id) } else { task.id };
+            let reason = task.blocked_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let agent = task.agent.unwrap_or_default();
+            let attempts = task.attempts.to_string();
+            table.row([id, format!("{}{reason}", task.status), agent, attempts, task.priority, task.title]);
+            table.paint(1, Output::status(&task.status));
+        }
+        Ok(table.render(context.output))
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// All pages as one answer.
+async fn all_tasks(client: &Client, project: Option<String>, status: Option<String>) -> Result<Bytes, CliError> {
+    let project = project.map(|project| format!("&project={}", escape(&project))).unwrap_or_default();
+    let status = status.map(|status| format!("&status={}", escape(&status))).unwrap_or_default();
+    let first = client.get(&format!("/v1/tasks?{}", format!("{project}{status}").trim_start_matches('&'))).await?;
+    let mut page: RawPage = parse(&first)?;
+    if page.next.is_none() {
+        return Ok(first);
+    }
+    let mut tasks = Vec::new();
+    loop {
+        tasks.append(&mut page.tasks);
+        let Some(next) = page.next else { break };
+        page = client.read(&format!("/v1/tasks?after={}{project}{status}", escape(&next))).await?;
+    }
+    let all = json!({ "apiVersion": "v1", "tasks": tasks, "next": null });
+    Ok(all.to_string().into())
+}
+
+async fn wait_for(
+    context: &Context<'_>,
+    tasks: Vec<String>,
+    project: Option<String>,
+    through_humans: bool,
+) -> Result<Exit, CliError> {
+    let session = context.session().await?;
+    let waited = async {
+        let mut projects = project.into_iter().collect::<Vec<_>>();
+        let mut ids = Vec::new();
+        for task in &tasks {
+            let path = match projects.first() {
+                Some(project) if !task.contains('/') => format!("/v1/tasks/{project}/{task}"),
+                _ => path(&session.client, task).await?,
+            };
+            let (project, id) = path.trim_start_matches("/v1/tasks/").split_once('/').unwrap_or_default();
+            if !projects.iter().any(|known| known == project) {
+                projects.push(project.to_owned());
+            }
+            ids.push(id.to_owned());
+        }
+        if projects.is_empty() {
+            projects = session
+                .client
+                .read::<dto::ProjectList>("/v1/projects")
+                .await?
+                .projects
+                .into_iter()
+                .map(|p| p.name)
+                .collect();
+        }
+        let [project] = projects.as_slice() else {
+            return Err(
+                CliError::usage("tasks of exactly one project can be waited for").hint("name it with --project")
+            );
+        };
+        let ids = (!ids.is_empty()).then_some(ids.as_slice());
+        wait::settle(context, &session, project, ids, through_humans).await
+    };
+    let waited = waited.await;
+    session.close().await?;
+    waited
+}
+
+/// Everything about a task, for a person.
+fn page(output: &Output, detail: &dto::TaskDetail) -> String {
+    let task = &detail.task;
+    let mut text = format!("{}/{}  {}\n", task.project, task.id, clean(&task.title));
+    let mut line = |name: &str, value: String| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {name:<13} {value}\n"));
+        }
+    };
+    let reason = task.blocked_reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    line("status", format!("{}{reason}", output.paint(Output::status(&task.status), &task.status)));
+    line("why", clean(detail.reason.as_deref().unwrap_or_default()));
+    line("executor", task.role.clone().unwrap_or_else(|| "a person".to_owned()));
+    line("agent", task.agent.clone().unwrap_or_default());
+    line("host", task.host.clone().unwrap_or_default());
+    line("priority", task.priority.clone());
+    line("dependencies", task.dependencies.join(", "));
+    line("resolves", task.resolves.clone().unwrap_or_default());
+    line("resolved by", task.resolved_by.clone().unwrap_or_default());
+    line("branch", task.branch.clone().unwrap_or_default());
+    line("commit", task.commit.clone().unwrap_or_default());
+    line("merge", task.merge_commit.clone().unwrap_or_default());
+    line("delivered", task.delivered_at.map(|at| at.to_string()).unwrap_or_default());
+    line("created", task.created_at.to_string());
+    line("updated", task.updated_at.to_string());
+    let mut block = |name: &str, body: &str| {
+        if !body.trim().is_empty() {
+            let body: String = clean(body).lines().map(|line| format!("  {line}\n")).collect();
+            text.push_str(&format!("\n{}\n{body}", output.paint(Paint::Bold, name)));
+        }
+    };
+    block("Prompt", &detail.prompt);
+    for feedback in &detail.feedback {
+        let from = if feedback.attempt == 0 { "a person".to_owned() } else { format!("attempt {}", feedback.attempt) };
+        block(&format!("Feedback of {from}"), &feedback.text);
+    }
+    if !detail.attempt_list.is_empty() {
+        let mut table = Table::new(&["ATTEMPT", "STAGE", "AGENT", "OUTCOME", "EXIT", "COMMIT", "STARTED", "ENDED"]);
+        for attempt in &detail.attempt_list {
+            table.row([
+                attempt.number.to_string(),
+                attempt.stage.clone(),
+                attempt.agent.clone(),
+                attempt.outcome.clone().unwrap_or_else(|| "running".to_owned()),
+                attempt.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+                short(attempt.commit.as_deref()),
+                attempt.started_at.to_string(),
+                attempt.ended_at.map(|at| at.to_string()).unwrap_or_default(),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&table.render(output));
+    }
+    text
+}

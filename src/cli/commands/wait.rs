@@ -1,0 +1,83 @@
+//! Waiting until everything is COMPLETED (0) or nothing can move without a person (7).
+
+use std::time::Duration;
+
+use super::Context;
+use crate::{
+    cli::{
+        CliError, Exit,
+        args::Format,
+        client::{Client, escape, parse},
+        output::Output,
+        session::Session,
+        table::Table,
+    },
+    config::problem::Problem,
+    gateway::dto,
+};
+
+/// A node that dispatches nothing settles at once or never: this is long enough for its answer.
+const IDLE_PATIENCE: Duration = Duration::from_secs(2);
+/// The code of "no node runs".
+const NO_NODE: &str = "DS0407";
+
+/// Waits, prints what waits for a person, and gives the exit code.
+pub(super) async fn settle(
+    context: &Context<'_>,
+    session: &Session,
+    project: &str,
+    tasks: Option<&[String]>,
+    through_humans: bool,
+) -> Result<Exit, CliError> {
+    let asked = ask(&session.client, project, tasks, through_humans);
+    let body = if session.is_idle() {
+        let nothing_moves = || {
+            let problem = Problem::new(NO_NODE, "no node runs, so nothing moves");
+            CliError::new(
+                Exit::Refused,
+                problem.hint("start one with `devstack up`, or run the plan with `devstack run PLAN`"),
+            )
+        };
+        tokio::time::timeout(IDLE_PATIENCE, asked).await.unwrap_or_else(|_| Err(nothing_moves()))?
+    } else {
+        asked.await?
+    };
+    print(context, &body)
+}
+
+/// Asks the node to answer when everything is settled.
+pub(super) async fn ask(
+    client: &Client,
+    project: &str,
+    tasks: Option<&[String]>,
+    through_humans: bool,
+) -> Result<axum::body::Bytes, CliError> {
+    let ids = tasks.map(|ids| format!("&tasks={}", escape(&ids.join(",")))).unwrap_or_default();
+    client.get(&format!("/v1/wait?project={}{ids}&through_humans={through_humans}", escape(project))).await
+}
+
+/// Prints how it settled; the exit code says the same.
+pub(super) fn print(context: &Context<'_>, body: &[u8]) -> Result<Exit, CliError> {
+    let settled: dto::Settled = parse(body)?;
+    match context.output.format {
+        Format::Json | Format::Jsonl => context.output.raw(&[body, b"\n"].concat()),
+        Format::Table if settled.completed => {
+            context.output.note(&format!("all {} tasks are COMPLETED", settled.tasks))
+        }
+        Format::Table => {
+            context.output.note("nothing can move without a person:");
+            context.output.data(&table(&settled.waiting).render(context.output));
+        }
+    }
+    Ok(if settled.completed { Exit::Ok } else { Exit::Waiting })
+}
+
+/// A line per task that waits for a person, with the command that moves it.
+pub(super) fn table(waiting: &[dto::Waiting]) -> Table {
+    let mut table = Table::new(&["TASK", "STATUS", "WHY", "WHAT MOVES IT"]);
+    for task in waiting {
+        table.row([&task.task, &task.status, &task.reason, &task.command].map(String::as_str));
+        table.paint(1, Output::status(&task.status));
+    }
+    table
+}

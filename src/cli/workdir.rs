@@ -1,0 +1,121 @@
+//! `.devstack`: the state directory beside a plan. Found upwards, made private, kept out of git.
+//! Deliberately absent: what is in it (the node's business), and git itself: one line is added to a file.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The directory's name.
+pub(super) const NAME: &str = ".devstack";
+/// The line in `.git/info/exclude`.
+const EXCLUDED: &str = ".devstack/";
+
+/// A state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workdir(PathBuf);
+
+impl Workdir {
+    /// The nearest one, from `start` upwards.
+    pub fn find(start: &Path) -> Option<Self> {
+        start.ancestors().map(|dir| dir.join(NAME)).find(|dir| dir.is_dir()).map(Self)
+    }
+
+    /// The one in `dir`, made if it is not there: mode 0700, excluded from the git repository around it.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn create(dir: &Path) -> io::Result<Self> {
+        let path = dir.join(NAME);
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => exclude(dir)?,
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(Self(path))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The socket of its node.
+    pub fn socket(&self) -> PathBuf {
+        self.0.join("api.sock")
+    }
+}
+
+/// Adds our line to the exclude file of the repository around `dir`, if there is one and it lacks the line.
+fn exclude(dir: &Path) -> io::Result<()> {
+    let Some(git) = dir.ancestors().find_map(git_dir) else { return Ok(()) };
+    let info = git.join("info");
+    fs::create_dir_all(&info)?;
+    let file = info.join("exclude");
+    let text = fs::read_to_string(&file).unwrap_or_default();
+    if text.lines().any(|line| line.trim() == EXCLUDED) {
+        return Ok(());
+    }
+    let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    fs::OpenOptions::new().create(true).append(true).open(file)?.write_all(format!("{newline}{EXCLUDED}\n").as_bytes())
+}
+
+/// The git directory that `dir` is the top of: `.git` itself, or for a worktree the repository that it belongs to.
+fn git_dir(dir: &Path) -> Option<PathBuf> {
+    let git = dir.join(".git");
+    if git.is_dir() {
+        return Some(git);
+    }
+    let text = fs::read_to_string(&git).ok()?;
+    let own = dir.join(text.strip_prefix("gitdir:")?.trim());
+    match fs::read_to_string(own.join("commondir")) {
+        Ok(common) => Some(own.join(common.trim())),
+        Err(_) => Some(own),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_found_from_below_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = dir.path().join("a/b");
+        fs::create_dir_all(&below).unwrap();
+        assert_eq!(Workdir::find(&below), None);
+        let made = Workdir::create(dir.path()).unwrap();
+        assert_eq!(Workdir::find(&below).as_ref(), Some(&made));
+        assert_eq!(fs::metadata(made.path()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn it_is_excluded_from_git_once() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join(".git/info")).unwrap();
+        fs::create_dir_all(dir.path().join("sub")).unwrap();
+        fs::write(dir.path().join(".git/info/exclude"), "*.log").unwrap();
+        Workdir::create(dir.path()).unwrap();
+        Workdir::create(&dir.path().join("sub")).unwrap();
+        let text = fs::read_to_string(dir.path().join(".git/info/exclude")).unwrap();
+        assert_eq!(text, "*.log\n.devstack/\n");
+    }
+
+    #[test]
+    fn a_worktree_excludes_in_its_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("repo/.git/worktrees/w");
+        fs::create_dir_all(&own).unwrap();
+        fs::write(own.join("commondir"), "../..\n").unwrap();
+        let tree = dir.path().join("w");
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join(".git"), format!("gitdir: {}\n", own.display())).unwrap();
+        Workdir::create(&tree).unwrap();
+        let text = fs::read_to_string(dir.path().join("repo/.git/info/exclude")).unwrap();
+        assert_eq!(text, ".devstack/\n");
+    }
+}
