@@ -51,8 +51,8 @@ impl Engine {
             usage,
         });
         match (verdict, stage) {
-            (Verdict::Passed, Stage::Work) => self.after_work(draft, ix, commit),
-            (Verdict::Passed, Stage::Check) => self.after_checks(draft, ix),
+            (Verdict::Passed, Stage::Work) => self.after_work(draft, ix, commit, self.place(task, task.status)),
+            (Verdict::Passed, Stage::Check) => self.after_checks(draft, ix, self.place(task, task.status)),
             (Verdict::Charged, _) => {
                 let said = describe(number, stage, &outcome, task);
                 self.charge(draft, ix, stage, number, &said, &tail);
@@ -94,25 +94,24 @@ impl Engine {
         draft.fact(FactKind::TaskMoved { task: self.task_ref(self.at(ix)), place });
     }
 
-    /// A work attempt exited 0.
-    pub(super) fn after_work(&self, draft: &mut Draft, ix: TaskIx, commit: Option<CommitId>) {
-        let task = self.at(ix);
+    /// A work attempt exited 0, or a person handed in a result; `place` has the counters to go on with.
+    pub(super) fn after_work(&self, draft: &mut Draft, ix: TaskIx, commit: Option<CommitId>, place: Place) {
         if commit.is_none() {
             self.complete(draft, ix, None, None);
-        } else if self.project_of(task).has_checks() {
+        } else if self.project_of(self.at(ix)).has_checks() {
             // The merge is prepared as a follow-up.
-            self.go(draft, ix, Place { uncharged: 0, ..self.place(task, Status::Testing) });
+            self.go(draft, ix, Place { status: Status::Testing, uncharged: 0, ..place });
         } else {
-            self.after_checks(draft, ix);
+            self.after_checks(draft, ix, place);
         }
     }
 
     /// The checks passed, or there are none. Nobody reviews twice.
-    pub(super) fn after_checks(&self, draft: &mut Draft, ix: TaskIx) {
+    pub(super) fn after_checks(&self, draft: &mut Draft, ix: TaskIx, place: Place) {
         let task = self.at(ix);
         let review = self.project_of(task).record.spec.review == Review::Human && task.approved_at().is_none();
         let status = if review { Status::Review } else { Status::Approved };
-        self.go(draft, ix, Place { uncharged: 0, ..self.place(task, status) });
+        self.go(draft, ix, Place { status, uncharged: 0, ..place });
     }
 
     /// Proven done, with what follows for the attempts' refs.

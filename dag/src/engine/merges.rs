@@ -44,7 +44,7 @@ impl Engine {
         }
         draft.fact(FactKind::MergePrepared { attempt, onto, candidate });
         match task.status {
-            Status::Testing if !project.has_checks() => self.after_checks(draft, ix),
+            Status::Testing if !project.has_checks() => self.after_checks(draft, ix, self.place(task, task.status)),
             // Checks on a head that is history already would prove nothing: the queue asks again.
             Status::Approved if project.has_checks() && (news || project.record.head == Some(onto)) => {
                 self.go(draft, ix, self.place(task, Status::Testing));

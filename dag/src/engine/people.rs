@@ -235,7 +235,8 @@ impl Engine {
         };
         let attempt = AttemptId { task: self.task_ref(task), number };
         draft.fact(FactKind::ResultGiven { attempt, start, commit });
-        self.after_work(draft, ix, Some(commit));
+        // A person acted: what follows (failing checks) has a new budget.
+        self.after_work(draft, ix, Some(commit), self.unblocked(task));
         Ok(Answer::Done)
     }
 

@@ -95,7 +95,7 @@ impl Engine {
         let task = self.at(ix);
         if stage == Stage::Check && !self.project_of(task).has_checks() {
             // The checks were removed while it waited for a slot.
-            return self.after_checks(draft, ix);
+            return self.after_checks(draft, ix, self.place(task, task.status));
         }
         let role = &self.classes[class as usize].spec;
         let agent = self.free_agent(class);

@@ -1,0 +1,112 @@
+//! A model of an agent host: holds attempts until they are forgotten, works when asked to go on, can lose its
+//! connection or its memory.
+
+use std::collections::BTreeMap;
+
+use devstack_dag::{
+    attempt::{Order, Outcome, Report, Stage, Start},
+    command::{Command, HostReport},
+    effect::Effect,
+    ids::{AttemptId, CommitId, HostName, Text},
+};
+
+use super::{git::Git, random::Random};
+
+pub struct Host {
+    pub name: HostName,
+    pub slots: u32,
+    pub secrets: Vec<String>,
+    pub connected: bool,
+    pub attempts: BTreeMap<AttemptId, Held>,
+}
+
+pub enum Held {
+    Running(Box<Order>),
+    Finished(Report),
+}
+
+impl Host {
+    pub fn report(&self) -> Command {
+        Command::ReportHost(HostReport {
+            host: self.name.clone(),
+            slots: self.slots,
+            secrets: self.secrets.clone(),
+            attempts: self.attempts.keys().cloned().collect(),
+        })
+    }
+
+    /// Everything a host says when it connects, and again every few seconds.
+    pub fn tell_all(&self) -> Vec<Command> {
+        let finished = self.attempts.values().filter_map(|held| match held {
+            Held::Finished(report) => Some(Command::FinishAttempt(report.clone())),
+            Held::Running(_) => None,
+        });
+        std::iter::once(self.report()).chain(finished).collect()
+    }
+
+    /// Does what it is told; a report, if that ended an attempt.
+    pub fn obey(&mut self, effect: Effect) -> Option<Command> {
+        match effect {
+            Effect::StartAttempt { order, .. } => {
+                self.attempts.entry(order.attempt.clone()).or_insert(Held::Running(order));
+                None
+            }
+            Effect::StopAttempt { attempt, .. } => match self.attempts.get(&attempt)? {
+                Held::Running(_) => Some(self.end(attempt, Outcome::Stopped, None)),
+                Held::Finished(_) => None,
+            },
+            Effect::ForgetAttempt { attempt, .. } => {
+                self.attempts.remove(&attempt);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn end(&mut self, attempt: AttemptId, outcome: Outcome, commit: Option<CommitId>) -> Command {
+        let tail = Text::Inline("last words".into());
+        let report = Report { attempt: attempt.clone(), outcome, commit, tail, usage: None };
+        self.attempts.insert(attempt, Held::Finished(report.clone()));
+        Command::FinishAttempt(report)
+    }
+
+    /// Ends one of its running attempts in some way.
+    pub fn work(&mut self, git: &mut Git, random: &mut Random, bad: u32) -> Option<Command> {
+        let running = self.attempts.values().filter_map(|held| match held {
+            Held::Running(order) => Some(order.clone()),
+            Held::Finished(_) => None,
+        });
+        let running: Vec<Box<Order>> = running.collect();
+        let order = random.pick(&running)?;
+        let outcome = match random.percent(bad) {
+            false => Outcome::Exited(0),
+            true => match random.below(8) {
+                0 => Outcome::Exited(75),
+                1 => Outcome::Signalled(11),
+                2 => Outcome::TimedOut,
+                3 => Outcome::Stalled,
+                4 => Outcome::OutOfMemory,
+                5 => Outcome::Infrastructure("engine lost".into()),
+                6 => Outcome::Policy("a secret in a.txt".into()),
+                _ => Outcome::Exited(1),
+            },
+        };
+        let result = match &order.start {
+            _ if order.stage == Stage::Check || random.percent(bad / 2) => None,
+            Start::Empty => None,
+            Start::Commit { tip, .. } => Some(git.commit(&[*tip])),
+            // A resolver that drops a side: DevOps must refuse it.
+            Start::Merging { base, .. } if random.percent(bad / 2) => Some(git.commit(&[*base])),
+            Start::Merging { base, theirs } => Some(git.commit(&[*base, *theirs])),
+        };
+        Some(self.end(order.attempt.clone(), outcome, result))
+    }
+
+    /// The machine went down: running attempts are gone, unless the shims outlived the node.
+    pub fn crash(&mut self, random: &mut Random) {
+        self.connected = false;
+        if random.percent(50) {
+            self.attempts.retain(|_, held| matches!(held, Held::Finished(_)));
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The world around the engine: store, links, hosts, DevOps, timers and people; every move of it is one draw.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use devstack_dag::{
+    Answer, Config, Decision, Engine, Rejection,
+    attempt::Start,
+    command::{Command, HostReport},
+    effect::{Effect, Timer},
+    fact::{Fact, FactKind},
+    ids::{CommitId, HostName, ProjectName, TaskRef, Text, Timestamp},
+    invariants,
+    plan::PlanSpec,
+    record::{MergeState, Record, RecordKey, Status},
+};
+
+use super::{
+    git::{Git, Hub},
+    host::Host,
+    plans,
+    random::Random,
+};
+use crate::common::host_name;
+
+pub struct World {
+    pub random: Random,
+    pub engine: Engine,
+    now: u64,
+    pub facts: Vec<Fact>,
+    store: BTreeMap<RecordKey, Record>,
+    pub plans: Vec<PlanSpec>,
+    pub git: Git,
+    pub hubs: HashMap<ProjectName, Hub>,
+    pub hosts: BTreeMap<HostName, Host>,
+    to_hosts: Vec<(HostName, Effect)>,
+    from_hosts: Vec<Command>,
+    jobs: VecDeque<Effect>,
+    from_devops: VecDeque<Command>,
+    timers: Vec<Timer>,
+    /// Things go wrong: messages, hosts, disks, agents.
+    pub faults: bool,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let mut git = Git::default();
+        let plans: Vec<PlanSpec> =
+            (0..1 + random.below(2)).map(|n| plans::random(&mut random, &format!("p{n}"))).collect();
+        let mut hubs = HashMap::new();
+        for plan in plans.iter().filter(|p| p.project.source.is_some()) {
+            let project = plan.project.name.clone();
+            let conflicts = [0, 15, 40][random.below(3)];
+            hubs.insert(project, Hub { head: git.commit(&[]), swaps: Vec::new(), conflicts });
+        }
+        let host = |n: usize, random: &mut Random| {
+            let (name, slots) = (host_name(&format!("host{n}")), 1 + random.below(3) as u32);
+            let secrets = if n == 0 { vec!["KEY".into()] } else { Vec::new() };
+            (name.clone(), Host { name, slots, secrets, connected: true, attempts: BTreeMap::new() })
+        };
+        let hosts = (0..1 + random.below(3)).map(|n| host(n, &mut random)).collect();
+        Self {
+            random,
+            engine: Engine::new(Config::default()),
+            now: 1_000,
+            facts: Vec::new(),
+            store: BTreeMap::new(),
+            plans,
+            git,
+            hubs,
+            hosts,
+            to_hosts: Vec::new(),
+            from_hosts: Vec::new(),
+            jobs: VecDeque::new(),
+            from_devops: VecDeque::new(),
+            timers: Vec::new(),
+            faults: true,
+        }
+    }
+
+    /// One command: stepped, committed, checked; its effects are on their way.
+    pub fn send(&mut self, command: Command) -> Result<Answer, Rejection> {
+        self.now += self.random.below(3) as u64;
+        let Decision { facts, effects, touched, answer } = self.engine.step(Timestamp(self.now), command)?;
+        self.facts.extend(facts.iter().cloned());
+        for key in touched {
+            match self.engine.record(&key) {
+                Some(record) => _ = self.store.insert(key, record),
+                None => _ = self.store.remove(&key),
+            }
+        }
+        invariants::check(&self.engine).unwrap();
+        invariants::check_quiet(&self.engine).unwrap();
+        facts.iter().for_each(|fact| self.check_fact(fact));
+        // A crash between the commit and the effects: they come from `resume`.
+        if self.faults && self.random.percent(1) {
+            self.crash();
+        } else {
+            self.perform(effects);
+        }
+        Ok(answer)
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match &effect {
+                Effect::StartAttempt { host, order } => {
+                    self.check_start(&order.attempt.task, &order.start);
+                    self.to_hosts.push((host.clone(), effect));
+                }
+                Effect::StopAttempt { host, .. } | Effect::ForgetAttempt { host, .. } => {
+                    self.to_hosts.push((host.clone(), effect));
+                }
+                Effect::PrepareMerge(_) | Effect::PublishMerge { .. } | Effect::Deliver(_) => {
+                    self.jobs.push_back(effect);
+                }
+                Effect::SetTimer { timer, .. } => self.timers.push(timer.clone()),
+                Effect::ReleaseAttempts { task, .. } => {
+                    assert!(self.engine.status(task).unwrap().is_terminal(), "{task} released too early");
+                }
+            }
+        }
+    }
+
+    /// Guarantee 2: the base contains the merges of all dependencies.
+    fn check_start(&self, task: &TaskRef, start: &Start) {
+        let (Start::Commit { base, .. } | Start::Merging { base, .. }) = *start else { return };
+        for dependency in &self.engine.task(task).unwrap().spec.dependencies {
+            let dependency = TaskRef { project: task.project.clone(), id: dependency.clone() };
+            let merge = self.engine.task(&dependency).unwrap().merge_commit;
+            assert!(
+                merge.is_none_or(|merge| self.git.contains(base, merge)),
+                "{task} starts without the merge of {dependency}"
+            );
+        }
+    }
+
+    /// Guarantees 3 and 4: what is COMPLETED is in the head, and only the newest work result is merged.
+    fn check_fact(&self, fact: &Fact) {
+        match &fact.kind {
+            FactKind::TaskCompleted { task, merge_commit: Some(commit), .. } => {
+                let hub = &self.hubs[&task.project];
+                assert!(self.git.contains(hub.head, *commit), "{task} is COMPLETED but not merged");
+            }
+            FactKind::MergeIntended { attempt, commit, .. } => {
+                let task = self.engine.task(&attempt.task).unwrap();
+                let newest = self.engine.attempts(&attempt.task).iter().rev().find(|a| a.commit.is_some()).unwrap();
+                assert_eq!(newest.attempt, *attempt, "an older result of {} is merged", task.spec.id);
+                assert_eq!(newest.commit, Some(*commit));
+            }
+            _ => {}
+        }
+    }
+
+    /// Kill -9 of the Taskmaster: what was in memory is gone, the store is the truth, and the facts agree with it.
+    pub fn crash(&mut self) {
+        let mut replayed = Engine::new(Config::default());
+        self.facts.iter().for_each(|fact| replayed.apply(fact));
+        invariants::check(&replayed).unwrap();
+        let replayed: BTreeMap<_, _> = replayed.records().map(|r| (r.key(), r)).collect();
+        assert_eq!(replayed, self.store, "facts and records disagree");
+        self.engine = Engine::from_records(Config::default(), self.store.values().cloned()).unwrap();
+        invariants::check(&self.engine).unwrap();
+        invariants::check_quiet(&self.engine).unwrap();
+        self.from_hosts.clear();
+        self.from_devops.clear();
+        self.timers.clear();
+        self.jobs.clear();
+        let effects = self.engine.resume(Timestamp(self.now));
+        self.perform(effects);
+        self.connect_all();
+    }
+
+    pub fn connect_all(&mut self) {
+        for host in self.hosts.values_mut() {
+            host.connected = true;
+            self.from_hosts.extend(host.tell_all());
+        }
+    }
+
+    /// Something that is under way goes on. False: nothing is.
+    pub fn go_on(&mut self) -> bool {
+        let busy = [
+            !self.to_hosts.is_empty(),
+            !self.from_hosts.is_empty(),
+            !self.jobs.is_empty(),
+            !self.from_devops.is_empty(),
+            !self.timers.is_empty(),
+            self.hosts.values().any(|h| h.attempts.len() > 0),
+        ];
+        let choices: Vec<usize> = (0..busy.len()).filter(|&n| busy[n]).collect();
+        match self.random.pick(&choices).copied() {
+            Some(0) => self.deliver_to_host(),
+            Some(1) => self.deliver_from_host(),
+            Some(2) => self.run_job(),
+            Some(3) => {
+                let command = self.from_devops.pop_front().unwrap();
+                if self.faults && self.random.percent(10) {
+                    self.send(command.clone()).unwrap();
+                }
+                self.send(command).unwrap();
+            }
+            Some(4) => {
+                let n = self.random.below(self.timers.len());
+                let timer = self.timers.swap_remove(n);
+                self.send(Command::TimerFired(timer)).unwrap();
+            }
+            Some(_) => self.work(),
+            None => return false,
+        }
+        true
+    }
+
+    fn deliver_to_host(&mut self) {
+        let n = self.random.below(self.to_hosts.len());
+        let (name, effect) = self.to_hosts.swap_remove(n);
+        if self.faults && self.random.percent(5) {
+            self.to_hosts.push((name.clone(), effect.clone()));
+        }
+        let Some(host) = self.hosts.get_mut(&name).filter(|h| h.connected) else { return };
+        self.from_hosts.extend(host.obey(effect));
+    }
+
+    fn deliver_from_host(&mut self) {
+        let n = self.random.below(self.from_hosts.len());
+        let command = self.from_hosts.swap_remove(n);
+        if self.faults && self.random.percent(10) {
+            return;
+        }
+        if self.faults && self.random.percent(10) {
+            self.from_hosts.push(command.clone());
+        }
+        self.send(command).unwrap();
+    }
+
+    fn run_job(&mut self) {
+        let job = self.jobs.pop_front().unwrap();
+        let project = match &job {
+            Effect::PrepareMerge(request) => &request.attempt.task.project,
+            Effect::PublishMerge { project, .. } | Effect::Deliver(project) => project,
+            _ => unreachable!(),
+        };
+        let hub = self.hubs.get_mut(&project.clone()).unwrap();
+        self.from_devops.extend(hub.run(&mut self.git, &mut self.random, job, self.faults));
+    }
+
+    fn work(&mut self) {
+        let names: Vec<HostName> = self.hosts.keys().cloned().collect();
+        let name = self.random.pick(&names).unwrap();
+        let bad = if self.faults { 40 } else { 5 };
+        let host = self.hosts.get_mut(name).unwrap();
+        let report = host.work(&mut self.git, &mut self.random, bad);
+        if host.connected {
+            self.from_hosts.extend(report);
+            // The reconcile loop: what was lost is told again.
+            if self.from_hosts.is_empty() && (self.random.percent(20) || !self.faults) {
+                self.from_hosts.extend(host.tell_all());
+            }
+        }
+    }
+
+    /// Something goes wrong, or the integration branch moves.
+    pub fn misfortune(&mut self) {
+        let names: Vec<HostName> = self.hosts.keys().cloned().collect();
+        let name = self.random.pick(&names).unwrap().clone();
+        let host = self.hosts.get_mut(&name).unwrap();
+        match self.random.below(8) {
+            0 => host.connected = false,
+            1 => host.crash(&mut self.random),
+            2..4 => {
+                host.connected = true;
+                self.from_hosts.extend(host.tell_all());
+            }
+            4 => _ = self.send(Command::LoseHost(name)),
+            5 => {
+                // Truth from an earlier time: a report that overtook everything.
+                let (slots, secrets) = (host.slots, host.secrets.clone());
+                let report = HostReport { host: name, slots, secrets, attempts: Vec::new() };
+                _ = self.send(Command::ReportHost(report));
+            }
+            6 => self.crash(),
+            _ => self.sync(),
+        }
+    }
+
+    /// The source moved on and DevOps merged it in; sometimes its report is lost in a crash.
+    fn sync(&mut self) {
+        let mut names: Vec<ProjectName> = self.hubs.keys().cloned().collect();
+        names.sort();
+        let Some(name) = self.random.pick(&names) else { return };
+        let hub = self.hubs.get_mut(name).unwrap();
+        hub.head = self.git.commit(&[hub.head]);
+        if self.random.percent(80) {
+            self.from_devops.push_back(Command::HeadMoved { project: name.clone(), head: hub.head });
+        }
+    }
+
+    /// A person does something, sensible or not.
+    pub fn meddle(&mut self) {
+        let n = self.random.below(self.plans.len());
+        let project = self.plans[n].project.name.clone();
+        let tasks = self.engine.task_refs(&project, None);
+        let Some(task) = self.random.pick(&tasks).cloned() else { return self.submit(n) };
+        let message = Text::Inline("please".into());
+        let command = match self.random.below(22) {
+            0..3 => Command::RetryTask { task, message: Some(message) },
+            3 => Command::RejectTask { task, reason: "not wanted".into() },
+            4..6 => Command::StopTask(task),
+            6 => Command::PauseProject(project),
+            7..9 => Command::ResumeProject(project),
+            9..12 => Command::ApproveTask(task),
+            12 => Command::RequestChanges { task, message },
+            13..16 => return self.resolve(&task),
+            16 if self.random.percent(10) => Command::CancelPlan { project, plan: None },
+            _ => {
+                let changed = plans::change(&mut self.random, &self.plans[n]);
+                let before = std::mem::replace(&mut self.plans[n], changed);
+                if self.engine.project(&project).is_none() || !self.try_submit(n) {
+                    self.plans[n] = before;
+                }
+                return;
+            }
+        };
+        _ = self.send(command);
+    }
+
+    pub fn submit(&mut self, n: usize) {
+        assert!(self.try_submit(n));
+    }
+
+    fn try_submit(&mut self, n: usize) -> bool {
+        let plan = self.plans[n].clone();
+        let head = self.hubs.get(&plan.project.name).map(|h| h.head);
+        self.send(Command::SubmitPlan { plan, head }).is_ok()
+    }
+
+    /// Lays a conflict out on the present head and hands in both sides merged.
+    pub fn resolve(&mut self, task: &TaskRef) {
+        let next = self.engine.next_attempt(task).unwrap();
+        let record = self.engine.task(&next.task).unwrap();
+        let Some(hub) = self.hubs.get(&task.project) else { return };
+        let sides: Vec<CommitId> = match &record.kind {
+            devstack_dag::record::Kind::Work => vec![hub.head],
+            devstack_dag::record::Kind::Resolve { conflict, .. } => vec![hub.head, conflict.theirs],
+        };
+        let commit = self.git.commit(&sides);
+        _ = self.send(Command::ResolveTask { task: task.clone(), number: next.number, commit });
+    }
+
+    /// All tasks of all projects.
+    pub fn tasks(&self) -> Vec<TaskRef> {
+        self.plans.iter().flat_map(|p| self.engine.task_refs(&p.project.name, None)).collect()
+    }
+
+    /// At the end: every merge that landed is in the head once, and everything COMPLETED is there.
+    pub fn check_end(&self) {
+        for (name, hub) in &self.hubs {
+            let mut swapped = std::collections::HashSet::new();
+            for &candidate in &hub.swaps {
+                let merges = self.engine.merges(name);
+                let merge = merges.iter().find(|m| m.candidate == candidate).unwrap();
+                assert_eq!(merge.state, MergeState::Landed, "a swap that is not known to have landed");
+                assert!(swapped.insert(&merge.attempt.task), "{} was merged twice", merge.attempt.task);
+            }
+            for task in self.engine.tasks(name).filter(|t| t.status == Status::Completed) {
+                let merged = task.merge_commit.is_none_or(|commit| self.git.contains(hub.head, commit));
+                assert!(merged, "{} is COMPLETED but not merged", task.spec.id);
+                assert_eq!(task.merge_commit.is_some(), task.delivered_at.is_some(), "{} not delivered", task.spec.id);
+            }
+        }
+    }
+}
