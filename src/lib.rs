@@ -1,10 +1,13 @@
 //! devstack: a plan becomes merged commits. The folder tree is the architecture; see `docs/architecture.md`.
 
+pub mod actor;
 pub mod agent_host;
 pub mod cli;
 pub mod config;
 pub mod devops;
+pub mod fault;
 pub mod gateway;
+pub mod node;
 pub mod repository;
 pub mod runtime;
 pub mod store;

@@ -1,1 +1,13 @@
-//! To be written.
+//! The AgentHost actor and its Attempts: one machine's slots.
+
+mod actor;
+mod attempt;
+mod flow;
+mod host;
+pub mod message;
+mod seeds;
+mod task_file;
+
+pub use actor::AgentHost;
+pub use host::{Host, shelf_of};
+pub use seeds::Seeds;

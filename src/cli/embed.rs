@@ -1,16 +1,12 @@
 //! What the CLI needs of the rest of devstack beyond HTTP, as seams that `bin/devstack.rs` connects: the node in this
-//! process, conflicts done by hand, the quickstart.
+//! process, and conflicts done by hand.
 //! Deliberately absent: the node itself.
 
-use std::{
-    path::{Path, PathBuf},
-    pin::Pin,
-};
+use std::path::Path;
 
 use async_trait::async_trait;
 use axum::Router;
 
-use super::{CliError, Exit, Output, Runtime};
 use crate::{
     config::{node::NodeConfig, problem::Problem},
     gateway::dto,
@@ -66,9 +62,4 @@ pub struct Seams {
     pub node: &'static dyn Embed,
     /// Does conflicts by hand.
     pub by_hand: &'static dyn ByHand,
-    /// Tells the story of `quickstart`. Runs on a multi-thread runtime; interrupts are its own business.
-    pub quickstart: fn(PathBuf, Runtime, Output) -> Quickstart,
 }
-
-/// A story being told.
-pub type Quickstart = Pin<Box<dyn Future<Output = Result<Exit, CliError>> + Send>>;

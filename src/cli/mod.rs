@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::Runtime;
-pub use embed::{ByHand, Embed, Node, Quickstart, Seams};
+pub use embed::{ByHand, Embed, Node, Seams};
 pub use exit::{CliError, Exit};
 pub use lock::StateLock;
 pub use output::Output;

@@ -103,6 +103,16 @@ impl Output {
         paint(self.color, paint_, text)
     }
 
+    /// A coloured piece of a note.
+    pub(super) fn paint_note(&self, paint_: Paint, text: &str) -> String {
+        paint(self.color_errors, paint_, text)
+    }
+
+    /// Is data coloured?
+    pub(super) fn colors(&self) -> bool {
+        self.color
+    }
+
     /// A status word in its colour.
     pub(super) fn status(word: &str) -> Paint {
         match word {

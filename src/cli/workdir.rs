@@ -10,6 +10,9 @@ use std::{
 
 /// The directory's name.
 pub(super) const NAME: &str = ".devstack";
+
+/// Agents, as another user, pass through it to their own directories; what is private in it is 0700.
+const MODE: u32 = 0o711;
 /// The line in `.git/info/exclude`.
 const EXCLUDED: &str = ".devstack/";
 
@@ -23,16 +26,16 @@ impl Workdir {
         start.ancestors().map(|dir| dir.join(NAME)).find(|dir| dir.is_dir()).map(Self)
     }
 
-    /// The one in `dir`, made if it is not there: mode 0700, excluded from the git repository around it.
+    /// The one in `dir`, made if it is not there: mode 0711, excluded from the git repository around it.
     ///
     /// # Errors
     /// As the file system says.
     pub fn create(dir: &Path) -> io::Result<Self> {
         let path = dir.join(NAME);
-        match fs::DirBuilder::new().mode(0o700).create(&path) {
+        match fs::DirBuilder::new().mode(MODE).create(&path) {
             Ok(()) => exclude(dir)?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(MODE))?;
             }
             Err(e) => return Err(e),
         }

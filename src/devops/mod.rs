@@ -1,1 +1,8 @@
-//! To be written.
+//! The DevOps actor, one per project: merge queue worker, imports, delivery.
+
+mod actor;
+mod jobs;
+pub mod message;
+
+pub use actor::{Devops, DevopsArguments};
+pub use jobs::Project;

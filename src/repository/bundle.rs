@@ -14,7 +14,7 @@ use git2::Repository;
 use super::{Error, hub::Hub, oid};
 
 /// The ref that a result's bundle names, and no other: `HEAD` of the workspace.
-pub const RESULT_REF: &str = "HEAD";
+pub const RESULT_REF: &str = devstack_shim::layout::BUNDLE_REF;
 /// The first line.
 const SIGNATURE: &str = "# v2 git bundle";
 /// A header is a few lines; one that is longer is refused unread, in bytes.

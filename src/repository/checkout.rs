@@ -45,14 +45,15 @@ pub enum CheckoutError {
     },
 }
 
-/// Make a clone of the hub at `dir` on `branch`, at `base`, with `theirs` being merged into it: `MERGE_HEAD` is set and the
-/// files hold the markers. Returns `true` if files conflict; `false` if the merge is clean and waits to be committed.
-pub fn checkout_conflict(
+/// Make a clone of the hub at `dir` on `branch`, at `base`; with `theirs`, that is being merged into it: `MERGE_HEAD` is set
+/// and the files hold the markers. Returns `true` if files conflict; `false` if there is no merge, or a clean one that waits
+/// to be committed.
+pub fn checkout_by_hand(
     git: &Git,
     hub: &Path,
     dir: &Path,
     base: CommitId,
-    theirs: CommitId,
+    theirs: Option<CommitId>,
     branch: &str,
 ) -> Result<bool, Error> {
     if dir.exists() && fs::read_dir(dir).map_err(Error::io("list", dir))?.next().is_some() {
@@ -61,12 +62,17 @@ pub fn checkout_conflict(
     let clone =
         git.run("clone").deadline(TRANSFER_DEADLINE).args(["--quiet", "--no-checkout", "--no-local", "--no-tags"]);
     clone.args(["--origin", "devstack", "--"]).args([hub, dir]).ok()?;
+    let checkout = ["--quiet", "--no-track", "-B", branch, &base.to_string()];
+    let Some(theirs) = theirs else {
+        inside(git, "checkout", dir).args(checkout).ok()?;
+        return Ok(false);
+    };
     let bundle = dir.join(".git").join("devstack-theirs.bundle");
     write_bundle(&Repository::open_bare(hub)?, theirs, &[base], RESULT_REF, &bundle)?;
     let fetch = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--"];
     inside(git, "fetch", dir).args(fetch).args([&bundle]).args([format!("{RESULT_REF}:{THEIRS}")]).ok()?;
     fs::remove_file(&bundle).map_err(Error::io("remove", &bundle))?;
-    inside(git, "checkout", dir).args(["--quiet", "--no-track", "-B", branch, &base.to_string()]).ok()?;
+    inside(git, "checkout", dir).args(checkout).ok()?;
     let merge = inside(git, "merge", dir).args(["--quiet", "--no-commit", "--no-ff", THEIRS]).output()?;
     match merge.code {
         0 => Ok(false),

@@ -5,12 +5,13 @@
 //! |---|---|
 //! | [`git`] | runs the host's `git` with a cleared environment, deadlines and bounded output |
 //! | [`durable`] | the few steps that make objects and refs survive a power cut |
-//! | [`hub`] | creates and opens the hub, its head, its lock |
+//! | [`hub`], `hubs` | creates and opens the hub, its head, its lock; each opened once a node |
 //! | [`pins`] | `refs/devstack/attempts/<task>/<n>`: commits of attempts stay reachable |
 //! | [`merge`], [`publish`] | prepare a merge without moving a ref; move the ref and prove it |
 //! | [`quarantine`], [`policy`], [`secrets`] | take a bundle from an untrusted host |
 //! | [`source`], [`sync`], [`deliver`] | the person's repository: read, follow, give back |
 //! | [`mirror`], [`bundle`] | what workspaces borrow and are sent |
+//! | [`starter`] | an example repository and a drawn history, for `quickstart` |
 //! | [`checkout`] | a conflict laid out for a person, and the way back |
 //!
 //! Everything here is synchronous and may block on the disk or on a process: callers run it on blocking threads,
@@ -24,6 +25,7 @@ pub mod durable;
 pub mod git;
 pub mod history;
 pub mod hub;
+mod hubs;
 pub mod lock;
 pub mod merge;
 pub mod message;
@@ -35,6 +37,7 @@ pub mod quarantine;
 mod scratch;
 pub mod secrets;
 pub mod source;
+pub mod starter;
 pub mod sync;
 
 use std::path::PathBuf;
@@ -44,6 +47,7 @@ use devstack_dag::ids::{AttemptId, CommitId};
 pub use self::{
     durable::Durability,
     hub::{Hub, HubOptions},
+    hubs::Hubs,
     lock::ProjectLock,
     merge::{ConflictFound, Prepared},
     publish::Published,
@@ -102,6 +106,9 @@ pub enum Error {
     /// There is no hub, or something else, at this place.
     #[error("{0} is not a hub of devstack")]
     NotAHub(PathBuf),
+    /// A text that should name a commit does not.
+    #[error("`{0}` is not the id of a commit")]
+    NotACommit(String),
     /// A commit that was named is not in the hub.
     #[error("commit {0} is not in the hub")]
     Unknown(CommitId),

@@ -128,6 +128,10 @@ impl Runtime for FakeRuntime {
         Ok(())
     }
 
+    async fn keep_log(&self, _: &AttemptId, _: &std::path::Path) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
     async fn log(&self, attempt: &AttemptId, _from: u64, _follow: bool) -> Result<LogReader, RuntimeError> {
         self.known(attempt)?;
         Ok(LogReader::open("/nonexistent".into(), 0, false, Box::new(|| true)))

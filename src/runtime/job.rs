@@ -1,12 +1,14 @@
 //! What a host asks a runtime to run: an order of the engine with everything resolved that only a host can resolve.
 
-use std::{fmt, path::PathBuf};
+use std::path::PathBuf;
 
 use devstack_dag::{
     attempt::Start,
     ids::{AgentName, AttemptId, RoleName},
     plan::{Limits, Network},
 };
+
+use crate::config::secrets::Secret;
 
 /// One attempt, ready to run.
 #[derive(Debug, Clone)]
@@ -59,26 +61,4 @@ pub struct Workspace {
 /// The author of an agent's commits: name and mail address. The domain is one that never exists (RFC 2606).
 pub fn author(agent: &AgentName) -> (String, String) {
     (agent.to_string(), format!("{agent}@devstack.invalid"))
-}
-
-/// A secret value. It cannot be printed by accident.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a value.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value, for the one place that hands it to a shim.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }

@@ -13,7 +13,10 @@ pub mod process;
 mod ready;
 mod shim;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use async_trait::async_trait;
 use devstack_dag::{
@@ -22,7 +25,7 @@ use devstack_dag::{
 };
 
 pub use self::{
-    job::{Job, Secret, Workspace, author},
+    job::{Job, Workspace, author},
     log::LogReader,
     process::{ProcessConfig, ProcessRuntime, Sandbox},
 };
@@ -51,6 +54,9 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Ends whatever is left of an attempt and deletes all its files. An unknown attempt is no error.
     async fn remove(&self, attempt: &AttemptId) -> Result<(), RuntimeError>;
+
+    /// Moves the output of an attempt that is over to this file, for after [`Runtime::remove`]. No output, no file.
+    async fn keep_log(&self, attempt: &AttemptId, file: &Path) -> Result<(), RuntimeError>;
 
     /// The output of an attempt from byte `from` on; with `follow` until the attempt is over.
     async fn log(&self, attempt: &AttemptId, from: u64, follow: bool) -> Result<LogReader, RuntimeError>;

@@ -1,1 +1,11 @@
-//! To be written.
+//! The Taskmaster actor: holds the DAG, is the only writer of the store, supervises one DevOps actor a project.
+
+mod actor;
+mod ledger;
+pub mod message;
+mod outbox;
+mod projects;
+
+pub use actor::{StartDevops, Taskmaster, TaskmasterArguments};
+pub use ledger::Ledger;
+pub use outbox::Outbox;

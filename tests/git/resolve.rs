@@ -4,7 +4,7 @@ use std::path::Path;
 
 use devstack::repository::{
     Error, Prepared, Published,
-    checkout::{CheckoutError, bundle_from_dir, checkout_conflict},
+    checkout::{CheckoutError, bundle_from_dir, checkout_by_hand},
     quarantine::{Expectation, Imported},
 };
 use devstack_dag::ids::CommitId;
@@ -21,7 +21,7 @@ fn conflict() -> (Project, CommitId, CommitId) {
 }
 
 fn lay_out(project: &Project, dir: &Path, head: CommitId, theirs: CommitId) -> bool {
-    checkout_conflict(project.hub.git(), project.hub.dir(), dir, head, theirs, "resolve-T-002").expect("laid out")
+    checkout_by_hand(project.hub.git(), project.hub.dir(), dir, head, Some(theirs), "resolve-T-002").expect("laid out")
 }
 
 #[test]
@@ -66,7 +66,8 @@ fn a_person_resolves_a_conflict() {
 fn a_directory_in_use_is_not_touched_and_a_side_that_is_missing_is_named() {
     let (project, head, theirs) = conflict();
     let used = project.source_dir();
-    let error = checkout_conflict(project.hub.git(), project.hub.dir(), &used, head, theirs, "x").expect_err("in use");
+    let error =
+        checkout_by_hand(project.hub.git(), project.hub.dir(), &used, head, Some(theirs), "x").expect_err("in use");
     assert!(matches!(error, Error::Checkout(CheckoutError::NotEmpty(_))), "{error}");
     let workspace = project.workspace("ws");
     let bundle = project.root.path().join("x.bundle");

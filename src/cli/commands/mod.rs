@@ -4,6 +4,7 @@ mod event;
 mod host;
 mod lists;
 mod plan;
+mod quickstart;
 mod resolve;
 mod run;
 mod task;
@@ -34,7 +35,7 @@ pub(super) struct Context<'a> {
 /// Runs a command.
 pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, CliError> {
     match command {
-        Command::Quickstart { dir, runtime } => (context.seams.quickstart)(dir, runtime, context.output.clone()).await,
+        Command::Quickstart { dir, runtime } => quickstart::run(&context, &dir, runtime).await,
         Command::Run { plan, wait: _, wait_human, host } => run::run(&context, &plan, wait_human, &host).await,
         Command::Up { host } => run::up(&context, &host).await,
         Command::Plan(command) => plan::run(&context, command).await,

@@ -244,8 +244,10 @@ pub struct Conflict {
     pub hub: String,
     /// The branch to work on.
     pub branch: String,
-    /// The integration head that the result must contain.
+    /// The integration head now: what a person starts from.
     pub ours: String,
+    /// What the result must build upon: the head may move on while a person works.
+    pub base: String,
     /// The blocked commit, which it must contain too; `null` for a person's own task.
     pub theirs: Option<String>,
     /// Conflicting paths.

@@ -192,3 +192,17 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
     };
     entries.filter_map(|entry| entry.map(|entry| entry.file_name().into_string().ok()).transpose()).collect()
 }
+
+/// Moves a file that an agent could write to one that only the node can; an empty or missing one is left.
+pub(super) fn keep(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(from) {
+        Ok(found) if found.is_file() && found.len() > 0 => {}
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    if let Some(dir) = to.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    fs::rename(from, to)
+}

@@ -174,6 +174,11 @@ impl Runtime for ProcessRuntime {
         self.blocking(move |inner| inner.remove(&attempt)).await
     }
 
+    async fn keep_log(&self, attempt: &AttemptId, file: &Path) -> Result<(), RuntimeError> {
+        let (log, file) = (self.inner.dir(attempt).join(layout::LOG), file.to_owned());
+        self.blocking(move |_| files::keep(&log, &file).map_err(RuntimeError::failed("keeping its log"))).await
+    }
+
     async fn log(&self, attempt: &AttemptId, from: u64, follow: bool) -> Result<LogReader, RuntimeError> {
         let dir = self.inner.known(attempt)?;
         let (inner, attempt) = (Arc::clone(&self.inner), attempt.clone());
@@ -246,7 +251,7 @@ impl Inner {
         };
         let spec = files::spec(self, job, dir, cgroups)?;
         files::write(job, &spec).map_err(RuntimeError::failed(format!("writing the files of {}", job.attempt)))?;
-        let secrets: HashMap<&str, &str> = job.secrets.iter().map(|(n, value)| (n.as_str(), value.reveal())).collect();
+        let secrets: HashMap<&str, &str> = job.secrets.iter().map(|(n, value)| (n.as_str(), value.expose())).collect();
         let mut child = self
             .shim("run", &spec.dir, &spec.key)
             .stdin(if spec.secrets { Stdio::piped() } else { Stdio::null() })

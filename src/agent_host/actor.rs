@@ -1,0 +1,238 @@
+//! The AgentHost: slots of one machine. Starts an Attempt for each order, adopts what the runtime still holds at
+//! its start, restarts Attempts that panic, reports its full state, removes what was acknowledged.
+//! Deliberately absent: choosing what runs where (the engine) and running it (the runtime).
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use devstack_dag::{attempt::Order, command::HostReport, ids::AttemptId};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
+
+use super::{
+    attempt::{Attempt, AttemptArguments, AttemptMessage, infrastructure},
+    host::Host,
+    message::AgentHostMessage,
+};
+use crate::{
+    actor::{Generations, RestartPolicy, RestartVerdict, Restarts},
+    fault::{self, Point},
+    taskmaster::message::TaskmasterMessage,
+};
+
+/// The actor.
+pub struct AgentHost;
+
+/// The state.
+pub struct State {
+    host: Arc<Host>,
+    running: HashMap<AttemptId, Child>,
+    /// Left by an earlier process, and neither ordered nor forgotten yet.
+    found: HashSet<AttemptId>,
+    /// Being removed: known to the runtime still, to nobody else.
+    leaving: Vec<AttemptId>,
+    /// The runtime was asked what it holds; until it answered, orders wait.
+    surveyed: bool,
+    early: Vec<AgentHostMessage>,
+    stopping: Vec<oneshot::Sender<()>>,
+    started: Instant,
+}
+
+struct Child {
+    actor: ActorRef<AttemptMessage>,
+    order: Arc<Order>,
+    generations: Generations,
+    restarts: Restarts,
+    stop: bool,
+}
+
+impl Actor for AgentHost {
+    type Msg = AgentHostMessage;
+    type State = State;
+    type Arguments = Arc<Host>;
+
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, host: Arc<Host>) -> Result<State, ActorProcessingErr> {
+        let surveyor = host.clone();
+        tokio::spawn(async move {
+            let found = surveyor.survey().await;
+            // The actor has gone: its successor looks again.
+            let _ = myself.cast(AgentHostMessage::Observed(found));
+        });
+        Ok(State {
+            host,
+            running: HashMap::new(),
+            found: HashSet::new(),
+            leaving: Vec::new(),
+            surveyed: false,
+            early: Vec::new(),
+            stopping: Vec::new(),
+            started: Instant::now(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        if !state.surveyed && !matches!(message, AgentHostMessage::Observed(_)) {
+            state.early.push(message);
+            return Ok(());
+        }
+        match message {
+            AgentHostMessage::Start(order) => state.start(&myself, Arc::new(*order)).await?,
+            AgentHostMessage::Stop(attempt) => state.stop(&attempt),
+            AgentHostMessage::Forget(attempt) => state.forget(&myself, attempt),
+            AgentHostMessage::Observed(found) => state.found(&myself, found)?,
+            AgentHostMessage::ReportAgain => state.report_again(),
+            AgentHostMessage::Removed(attempt) => state.removed(&attempt),
+            AgentHostMessage::StopAll(done) => state.stop_all(done),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(cell, reason) = event {
+            state.attempt_failed(&myself, &cell, &reason).await?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    async fn start(
+        &mut self,
+        myself: &ActorRef<AgentHostMessage>,
+        order: Arc<Order>,
+    ) -> Result<(), ActorProcessingErr> {
+        let attempt = order.attempt.clone();
+        self.found.remove(&attempt);
+        if self.running.contains_key(&attempt) || self.leaving.contains(&attempt) {
+            return Ok(());
+        }
+        fault::point(Point::AgentHostOrder);
+        let generations = Generations::default();
+        let actor = self.spawn(myself, &order, &generations, false).await?;
+        self.running.insert(attempt, Child { actor, order, generations, restarts: Restarts::default(), stop: false });
+        Ok(())
+    }
+
+    async fn spawn(
+        &self,
+        myself: &ActorRef<AgentHostMessage>,
+        order: &Arc<Order>,
+        generations: &Generations,
+        stop: bool,
+    ) -> Result<ActorRef<AttemptMessage>, ActorProcessingErr> {
+        let arguments =
+            AttemptArguments { order: order.clone(), host: self.host.clone(), fence: generations.next(), stop };
+        Ok(Actor::spawn_linked(None, Attempt, arguments, myself.get_cell()).await?.0)
+    }
+
+    fn stop(&mut self, attempt: &AttemptId) {
+        if let Some(child) = self.running.get_mut(attempt) {
+            child.stop = true;
+            // It failed just now: its successor is started with the wish.
+            let _ = child.actor.cast(AttemptMessage::Stop);
+        }
+    }
+
+    fn forget(&mut self, myself: &ActorRef<AgentHostMessage>, attempt: AttemptId) {
+        self.found.remove(&attempt);
+        if self.leaving.contains(&attempt) {
+            return;
+        }
+        fault::point(Point::AttemptBeforeForget);
+        if let Some(child) = self.running.remove(&attempt) {
+            // Closes the fence of the job, too.
+            drop(child.generations.next());
+            child.actor.stop(None);
+        }
+        self.leaving.push(attempt.clone());
+        let (host, myself) = (self.host.clone(), myself.clone());
+        tokio::spawn(async move {
+            host.remove(&attempt).await;
+            let _ = myself.cast(AgentHostMessage::Removed(attempt));
+        });
+    }
+
+    fn removed(&mut self, attempt: &AttemptId) {
+        self.leaving.retain(|other| other != attempt);
+        self.answer_stopping();
+    }
+
+    fn found(&mut self, myself: &ActorRef<AgentHostMessage>, found: Vec<AttemptId>) -> Result<(), ActorProcessingErr> {
+        self.surveyed = true;
+        self.found = found.into_iter().collect();
+        self.report();
+        for message in std::mem::take(&mut self.early) {
+            myself.cast(message)?;
+        }
+        Ok(())
+    }
+
+    /// The full state, always.
+    fn report(&self) {
+        let report = HostReport {
+            host: self.host.name.clone(),
+            slots: self.host.slots,
+            secrets: self.host.secret_names(),
+            attempts: self.running.keys().chain(&self.found).cloned().collect(),
+        };
+        // Nobody there: the Taskmaster asks when it is back.
+        let _ = self.host.taskmaster.cast(TaskmasterMessage::HostReported(report));
+    }
+
+    fn report_again(&self) {
+        self.report();
+        for child in self.running.values() {
+            let _ = child.actor.cast(AttemptMessage::ReportAgain);
+        }
+    }
+
+    fn stop_all(&mut self, done: oneshot::Sender<()>) {
+        let all: Vec<AttemptId> = self.running.keys().cloned().collect();
+        all.iter().for_each(|attempt| self.stop(attempt));
+        self.stopping.push(done);
+        self.answer_stopping();
+    }
+
+    fn answer_stopping(&mut self) {
+        if self.running.is_empty() && self.leaving.is_empty() {
+            self.stopping.drain(..).for_each(|done| {
+                // Whoever asked has gone.
+                let _ = done.send(());
+            });
+        }
+    }
+
+    async fn attempt_failed(
+        &mut self,
+        myself: &ActorRef<AgentHostMessage>,
+        cell: &ActorCell,
+        reason: &ActorProcessingErr,
+    ) -> Result<(), ActorProcessingErr> {
+        let found = self.running.iter().find(|(_, child)| child.actor.get_id() == cell.get_id());
+        let Some(attempt) = found.map(|(attempt, _)| attempt.clone()) else { return Ok(()) };
+        let Some(mut child) = self.running.remove(&attempt) else { return Ok(()) };
+        let verdict = child.restarts.failed(RestartPolicy::default(), self.started.elapsed());
+        tracing::error!(%attempt, %reason, ?verdict, "the Attempt actor failed");
+        if verdict == RestartVerdict::GiveUp {
+            let exit = infrastructure(&child.order, format!("its actor failed too often: {reason}"));
+            let _ = self.host.taskmaster.cast(TaskmasterMessage::AttemptExited(exit));
+            return Ok(());
+        }
+        child.actor = self.spawn(myself, &child.order, &child.generations, child.stop).await?;
+        self.running.insert(attempt, child);
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! The actor of one attempt: workspace material → runtime → wait → report → forgotten. A panic restarts it, and
+//! because every step is idempotent it adopts what runs instead of running it again.
+//! Deliberately absent: what an exit means (the engine decides) and git on the workspace (the shim does it).
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use devstack_dag::attempt::{Order, Outcome};
+use futures::FutureExt;
+use ractor::{Actor, ActorProcessingErr, ActorRef, Message};
+use tokio::sync::watch;
+
+use super::{flow, host::Host};
+use crate::{
+    actor::Fence,
+    fault::{self, Point},
+    taskmaster::message::{Exit, TaskmasterMessage},
+};
+
+/// The actor.
+pub(super) struct Attempt;
+
+/// To one Attempt. Local only.
+pub(super) enum AttemptMessage {
+    /// The job is over: how the attempt went.
+    Over(Box<Exit>),
+    /// The job panicked.
+    Panicked(String),
+    /// End it.
+    Stop,
+    /// Send the report again, if there is one.
+    ReportAgain,
+}
+
+impl Message for AttemptMessage {}
+
+/// What it is started with.
+pub(super) struct AttemptArguments {
+    /// What to run.
+    pub order: Arc<Order>,
+    /// The machine.
+    pub host: Arc<Host>,
+    /// Closed when the actor is restarted.
+    pub fence: Fence,
+    /// Was a stop asked for before a restart?
+    pub stop: bool,
+}
+
+/// The state.
+pub(super) struct State {
+    host: Arc<Host>,
+    stop: watch::Sender<bool>,
+    exit: Option<Box<Exit>>,
+}
+
+impl Actor for Attempt {
+    type Msg = AttemptMessage;
+    type State = State;
+    type Arguments = AttemptArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        given: Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let AttemptArguments { order, host, fence, stop } = given;
+        let (stop, stopped) = watch::channel(stop);
+        let job = flow::run(order, host.clone(), fence, stopped);
+        tokio::spawn(async move {
+            let message = match AssertUnwindSafe(job).catch_unwind().await {
+                Ok(Ok(exit)) => AttemptMessage::Over(Box::new(exit)),
+                // Fenced: the successor of this actor does the work.
+                Ok(Err(_)) => return,
+                Err(panic) => AttemptMessage::Panicked(panic_text(&*panic)),
+            };
+            // The actor has gone: the attempt was forgotten.
+            let _ = myself.cast(message);
+        });
+        Ok(State { host, stop, exit: None })
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            AttemptMessage::Over(exit) => state.over(exit),
+            AttemptMessage::Panicked(reason) => return Err(reason.into()),
+            AttemptMessage::Stop => drop(state.stop.send_replace(true)),
+            AttemptMessage::ReportAgain => state.report(),
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn over(&mut self, exit: Box<Exit>) {
+        tracing::info!(attempt = %exit.attempt(), outcome = ?exit.report.outcome, "attempt is over");
+        fault::point(Point::AttemptBeforeReport);
+        self.exit = Some(exit);
+        self.report();
+    }
+
+    fn report(&self) {
+        if let Some(exit) = &self.exit {
+            // Nobody there: the Taskmaster asks for reports when it is back.
+            let _ = self.host.taskmaster.cast(TaskmasterMessage::AttemptExited((**exit).clone()));
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+}
+
+/// The exit of an attempt that could not be run, for no fault of its task.
+pub(super) fn infrastructure(order: &Order, reason: String) -> Exit {
+    Exit::without_result(order.attempt.clone(), Outcome::Infrastructure(reason))
+}

@@ -1,0 +1,175 @@
+//! The job of an attempt, from material to exit. Every step may be repeated: what runs already is waited for,
+//! what ended already is reported. Deliberately absent: retries; the engine decides on them.
+
+use std::sync::Arc;
+
+use devstack_dag::{
+    attempt::{Order, Outcome, Report, Usage},
+    ids::{AttemptId, Text},
+};
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::{attempt::infrastructure, host::Host};
+use crate::{
+    actor::{Fence, Fenced},
+    fault::{self, Point},
+    runtime::{Ended, RuntimeError},
+    taskmaster::message::Exit,
+};
+
+/// Bytes of the agent's own summary that go into feedback; with the tail it stays below `Text::INLINE_MAX`.
+const SUMMARY_MAX: usize = 400;
+
+/// Bytes of the last output that go into feedback.
+const TAIL_MAX: usize = 1400;
+
+/// Runs or adopts an attempt and says how it went.
+pub(super) async fn run(
+    order: Arc<Order>,
+    host: Arc<Host>,
+    fence: Fence,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Exit, Fenced> {
+    let attempt = &order.attempt;
+    let ended = match wait(&host, attempt, &mut stop).await {
+        Err(RuntimeError::Unknown(_)) => {
+            let job = tokio::select! {
+                biased;
+                () = asked(&mut stop) => return Ok(Exit::without_result(attempt.clone(), Outcome::Stopped)),
+                job = host.prepare(order.clone()) => job,
+            };
+            let job = match job {
+                Ok(job) => job,
+                Err(reason) => return Ok(infrastructure(&order, reason)),
+            };
+            fence.check()?;
+            fault::point(Point::AttemptBeforeStart);
+            if let Err(error) = host.runtime.start(&job).await {
+                return Ok(infrastructure(&order, format!("it could not be started: {error}")));
+            }
+            fault::point(Point::AttemptAfterStart);
+            wait(&host, attempt, &mut stop).await
+        }
+        known => known,
+    };
+    fence.check()?;
+    Ok(match ended {
+        Ok(mut ended) => {
+            if ended.harvest.again {
+                match host.runtime.harvest(attempt).await {
+                    Ok(harvest) => ended.harvest = harvest,
+                    Err(error) => ended.harvest.error = Some(error.to_string()),
+                }
+            }
+            exit(&order, &host, ended)
+        }
+        Err(error) => infrastructure(&order, format!("the runtime lost it: {error}")),
+    })
+}
+
+/// Waits for the end; passes a stop on when it is asked for.
+async fn wait(host: &Host, attempt: &AttemptId, stop: &mut watch::Receiver<bool>) -> Result<Ended, RuntimeError> {
+    let ended = host.runtime.wait(attempt);
+    tokio::pin!(ended);
+    tokio::select! {
+        ended = &mut ended => return ended,
+        () = asked(stop) => {}
+    }
+    if let Err(error) = host.runtime.stop(attempt).await {
+        tracing::debug!(%attempt, %error, "stop had no effect");
+    }
+    ended.await
+}
+
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // The actor has gone and with it everybody who could ask.
+        std::future::pending::<()>().await;
+    }
+}
+
+fn exit(order: &Order, host: &Host, ended: Ended) -> Exit {
+    let result = ended.result_json.as_deref().map(AgentResult::read).unwrap_or_default();
+    let (commit, bundle) = ended.harvest.commits.map(|commits| (commits.tip, commits.bundle)).unzip();
+    let mut tail = String::new();
+    if let Some(summary) = &result.summary {
+        tail.push_str(clip(summary, SUMMARY_MAX));
+        tail.push('\n');
+    }
+    if let Some(error) = &ended.harvest.error {
+        tail.push_str("its workspace could not be harvested: ");
+        tail.push_str(clip(error, SUMMARY_MAX));
+        tail.push('\n');
+    }
+    tail.push_str(clip_front(&ended.tail, TAIL_MAX));
+    Exit {
+        report: Report {
+            attempt: order.attempt.clone(),
+            outcome: ended.outcome,
+            commit,
+            tail: Text::Inline(tail.into()),
+            usage: result.usage.map(UsageFile::into_usage),
+        },
+        bundle,
+        start: order.start.clone(),
+        secrets: host.secret_values(&order.secrets),
+    }
+}
+
+/// `out/result.json`, optional, written by the agent: everything in it is a claim.
+#[derive(Debug, Default, Deserialize)]
+struct AgentResult {
+    summary: Option<String>,
+    usage: Option<UsageFile>,
+}
+
+#[derive(Debug, Deserialize)]
+struct UsageFile {
+    #[serde(default)]
+    input_tokens: u64,
+    #[serde(default)]
+    output_tokens: u64,
+    #[serde(default)]
+    cost_usd: f64,
+}
+
+impl AgentResult {
+    fn read(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    }
+}
+
+impl UsageFile {
+    fn into_usage(self) -> Usage {
+        // `as` saturates: a nonsensical claim becomes 0 or the maximum.
+        let cost_micros = (self.cost_usd * 1e6) as u64;
+        Usage { input_tokens: self.input_tokens, output_tokens: self.output_tokens, cost_micros }
+    }
+}
+
+fn clip(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+fn clip_front(text: &str, max: usize) -> &str {
+    &text[text.ceil_char_boundary(text.len().saturating_sub(max))..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_claims_cannot_break_anything() {
+        for bytes in [&b""[..], b"{", b"[]", b"{\"usage\":{\"cost_usd\":-1e300}}", b"{\"summary\":3}"] {
+            let usage = AgentResult::read(bytes).usage.map(UsageFile::into_usage);
+            assert!(usage.is_none_or(|usage| usage.cost_micros == 0));
+        }
+    }
+
+    #[test]
+    fn clipping_respects_characters() {
+        assert_eq!((clip("aé", 2), clip_front("éa", 2)), ("a", "a"));
+    }
+}

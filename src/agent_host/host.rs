@@ -1,0 +1,139 @@
+//! One machine as its actors see it: runtime, slots, secrets, seeds of workspaces, and the shelf of finished logs.
+//! Deliberately absent: which attempts there are (the actor knows) and what they are for (the order says).
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use devstack_dag::{
+    attempt::{Order, Stage, Start},
+    ids::{AttemptId, HostName},
+};
+
+use super::{Seeds, task_file};
+use crate::{
+    actor::Address,
+    config::secrets::{Secret, Secrets},
+    runtime::{Job, Runtime, State, Workspace},
+    store::Blobs,
+    taskmaster::message::TaskmasterMessage,
+};
+
+/// The longest prompt or feedback, in bytes.
+const TEXT_MAX: u64 = 16 << 20;
+
+/// One machine.
+pub struct Host {
+    /// Its name.
+    pub name: HostName,
+    /// Room for so many attempts at once.
+    pub slots: u32,
+    /// What runs attempts.
+    pub runtime: Arc<dyn Runtime>,
+    /// Where workspaces get their commits from.
+    pub seeds: Arc<Seeds>,
+    /// What `.env` and its like hold.
+    pub secrets: Secrets,
+    /// Long prompts and feedback.
+    pub blobs: Arc<Blobs>,
+    /// Logs of attempts that were removed.
+    pub shelf: PathBuf,
+    /// Where reports go.
+    pub taskmaster: Address<TaskmasterMessage>,
+}
+
+impl Host {
+    /// Names of the secrets it can resolve.
+    pub(super) fn secret_names(&self) -> Vec<String> {
+        self.secrets.names()
+    }
+
+    /// Values, for the search in results. A name that is gone meanwhile has no value to search for.
+    pub(super) fn secret_values(&self, names: &[String]) -> Vec<Secret> {
+        let known = names.iter().filter_map(|name| self.secrets.lookup(std::slice::from_ref(name)).ok());
+        known.flatten().map(|(_, value)| value).collect()
+    }
+
+    /// Everything the runtime needs for this order. The error is for people.
+    pub(super) async fn prepare(self: &Arc<Self>, order: Arc<Order>) -> Result<Job, String> {
+        let host = self.clone();
+        // Reads blobs and moves commits between repositories: not on an async thread.
+        if order.start == Start::Empty && order.feedback.is_empty() {
+            return host.assemble(&order);
+        }
+        tokio::task::spawn_blocking(move || host.assemble(&order)).await.map_err(|error| error.to_string())?
+    }
+
+    fn assemble(&self, order: &Order) -> Result<Job, String> {
+        let read = |text: &_| {
+            self.blobs.read_text(text, TEXT_MAX).map_err(|error| format!("its prompt cannot be read: {error}"))
+        };
+        let work = order.stage == Stage::Work;
+        let workspace = match self.seeds.gather(&order.attempt, &order.start)? {
+            None => None,
+            Some(gathered) => Some(Workspace {
+                mirror_objects: gathered.mirror_objects,
+                bundles: gathered.bundles,
+                integration: gathered.integration,
+                start: order.start.clone(),
+                harvest: work,
+            }),
+        };
+        Ok(Job {
+            attempt: order.attempt.clone(),
+            agent: order.agent.clone(),
+            role: order.role.clone(),
+            command: if work { order.command.clone() } else { task_file::check_command(&order.command) },
+            prompt: task_file::prompt(order, read)?,
+            task_json: task_file::task_json(order, read)?,
+            // A check runs code of the repository: it gets no secret.
+            secrets: if work { self.secrets.lookup(&order.secrets).map_err(|e| e.to_string())? } else { Vec::new() },
+            workspace,
+            image: order.image.clone(),
+            network: order.network,
+            limits: order.limits,
+            timeout_ms: order.timeout_ms,
+            grace_ms: order.grace_ms,
+            idle_timeout_ms: order.idle_timeout_ms,
+        })
+    }
+
+    /// What earlier processes left here. Remains that can never run are removed at once.
+    pub(super) async fn survey(&self) -> Vec<AttemptId> {
+        let observed = match self.runtime.list().await {
+            Ok(observed) => observed,
+            Err(error) => {
+                tracing::error!(%error, "the runtime cannot say what it holds");
+                return Vec::new();
+            }
+        };
+        let mut found = Vec::new();
+        for one in observed {
+            if let State::Broken { why } = one.state {
+                tracing::warn!(attempt = %one.attempt, %why, "removing what is left of an attempt that never started");
+                self.remove(&one.attempt).await;
+            } else {
+                found.push(one.attempt);
+            }
+        }
+        found
+    }
+
+    /// Puts the log on the shelf and removes everything else of an attempt.
+    pub(super) async fn remove(&self, attempt: &AttemptId) {
+        self.seeds.clear(attempt);
+        if let Err(error) = self.runtime.keep_log(attempt, &shelf_of(&self.shelf, attempt)).await {
+            tracing::warn!(%attempt, %error, "its log is lost");
+        }
+        if let Err(error) = self.runtime.remove(attempt).await {
+            tracing::error!(%attempt, %error, "what is left of an attempt cannot be removed; the next start tries again");
+        }
+    }
+}
+
+/// Where the log of a removed attempt is.
+pub fn shelf_of(shelf: &Path, attempt: &AttemptId) -> PathBuf {
+    let task = &attempt.task;
+    shelf.join(task.project.as_str()).join(task.id.as_str()).join(format!("{}.log", attempt.number))
+}

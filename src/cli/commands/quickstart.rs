@@ -1,0 +1,176 @@
+//! `quickstart`: an example repository, its plan run to the end, told as a story.
+//! Deliberately absent: anything the other commands cannot do; it is `run` with a narrator.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use futures::StreamExt;
+
+use super::{Context, host::Hosted, plan, wait};
+use crate::{
+    cli::{
+        CliError, Exit, Workdir,
+        args::{HostArgs, Runtime},
+        client::{Client, parse},
+        interrupt::Interrupts,
+        output::{Output, Paint, clean},
+        progress::facts,
+        session::{Found, find},
+    },
+    config::{node::Sandbox, plan_file, problem::Problem},
+    gateway::dto,
+    repository::{
+        git::Git,
+        starter::{self, StarterFile},
+    },
+};
+
+macro_rules! file {
+    ($path:literal) => {
+        StarterFile { path: $path, content: include_str!(concat!("../../../deploy/quickstart/", $path)) }
+    };
+}
+
+/// The example: a plan, scripted agents, a check.
+const FILES: [StarterFile; 5] =
+    [file!("README.md"), file!("devstack.toml"), file!("check.sh"), file!("agents/dev.sh"), file!("agents/senior.sh")];
+
+/// Room for both agents of the story, on any machine.
+const SLOTS: u32 = 2;
+
+/// The branch that the plan's work ends on.
+const INTEGRATION: &str = "dev";
+
+const BY_HAND: &str = "DS0410";
+
+pub(super) async fn run(context: &Context<'_>, dir: &Path, runtime: Runtime) -> Result<Exit, CliError> {
+    let output = context.output;
+    let git = Git::probe().map_err(|error| CliError::failure(error.to_string()))?;
+    let dir = example(dir, output)?;
+    let workdir = match Workdir::find(&dir) {
+        Some(found) if found.path().starts_with(&dir) => found,
+        _ => Workdir::create(&dir)?,
+    };
+    let lock = match find(&workdir).await? {
+        Found::Free(lock) => lock,
+        Found::Running(_) => {
+            let problem = Problem::new(BY_HAND, format!("a node works in {} already", dir.display()));
+            return Err(CliError::new(Exit::Refused, problem.hint("wait for it, or choose another --dir")));
+        }
+    };
+    if runtime == Runtime::Auto {
+        output.note("containers are not built yet: agents run as processes of this machine");
+    }
+    let runtime = if runtime == Runtime::Auto { Runtime::Process } else { runtime };
+    let host = HostArgs { runtime, sandbox: Sandbox::Auto, slots: Some(SLOTS) };
+    let mut interrupts = Interrupts::listen();
+    let hosted = Hosted::start(&workdir, lock, &host, context.seams).await?;
+    let client = hosted.client();
+    let told = tokio::select! {
+        told = tell(context, &client, &dir) => told,
+        () = interrupts.next() => {
+            output.note("interrupted: the same command goes on from here");
+            hosted.end(false).await?;
+            return Ok(Exit::Interrupted);
+        }
+        problem = hosted.node.failed() => Err(CliError::new(Exit::Failure, problem)),
+    };
+    let exit = match told {
+        Ok(body) => wait::print(context, &body),
+        Err(error) => Err(error),
+    };
+    hosted.end(false).await?;
+    let exit = exit?;
+    if exit == Exit::Ok {
+        epilogue(output, &git, &dir)?;
+    }
+    Ok(exit)
+}
+
+/// The example's directory: made, or continued if it is ours.
+fn example(dir: &Path, output: &Output) -> Result<PathBuf, CliError> {
+    let ours = fs::read_to_string(dir.join("devstack.toml")).is_ok_and(|text| text.contains("name = \"cafe\""));
+    let empty = match fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    };
+    if !ours && !empty {
+        let problem = Problem::new(BY_HAND, format!("{} has something else in it", dir.display()));
+        return Err(CliError::new(Exit::Refused, problem.hint("choose another directory with --dir")));
+    }
+    fs::create_dir_all(dir)?;
+    let dir = dir.canonicalize()?;
+    // A killed quickstart may have left files without a commit: the repository is made last and whole.
+    if !dir.join(".git").join("HEAD").exists() || starter::is_unborn(&dir) {
+        starter::create(&dir, &FILES, "Open the café").map_err(|error| CliError::failure(error.to_string()))?;
+        output.note(&format!("made an example repository in {}", dir.display()));
+    } else {
+        output.note(&format!("continuing in {}", dir.display()));
+    }
+    Ok(dir)
+}
+
+async fn tell(context: &Context<'_>, client: &Client, dir: &Path) -> Result<axum::body::Bytes, CliError> {
+    let output = context.output;
+    let started = Instant::now();
+    for host in client.read::<dto::HostList>("/v1/hosts").await?.hosts {
+        output.note(&format!("{} slots on {}, sandbox: {}", host.slots, host.name, host.sandbox));
+    }
+    let plan = plan_file::load(&dir.join("devstack.toml"))?;
+    let mut facts = facts(client, None).await?;
+    let answer: dto::PlanAnswer = parse(&plan::submit(client, &plan).await?)?;
+    output.note(&format!("{}\n", plan::told(&answer)));
+    let settled = wait::ask(client, plan.project.name.as_str(), None, false);
+    tokio::pin!(settled);
+    loop {
+        tokio::select! {
+            biased;
+            fact = facts.next() => match fact {
+                Some(Ok(fact)) => narrate(output, started, &fact),
+                // The story is a courtesy: without it the plan runs on.
+                Some(Err(_)) | None => return settled.await,
+            },
+            body = &mut settled => return body,
+        }
+    }
+}
+
+/// One line for each turn of the story.
+fn narrate(output: &Output, started: Instant, fact: &dto::Fact) {
+    let message = clean(&fact.message);
+    let (paint, text) = match fact.kind.as_str() {
+        "attempt-started" => (Paint::Blue, format!("attempt {}: {message}", fact.attempt.unwrap_or_default())),
+        "attempt-ended" if message != "done" => {
+            (Paint::Yellow, format!("attempt {} {message}", fact.attempt.unwrap_or_default()))
+        }
+        "feedback-given" => (Paint::Dim, message),
+        "merge-prepared" => (Paint::Dim, message),
+        "conflict-found" => (Paint::Magenta, message),
+        "task-completed" => (Paint::Green, message),
+        _ => return,
+    };
+    let task = fact.task.as_deref().unwrap_or_default();
+    output.note(&format!("{:>6.1} s  {task:<14} {}", started.elapsed().as_secs_f64(), output.paint_note(paint, &text)));
+}
+
+/// The merged history, and where to look next.
+fn epilogue(output: &Output, git: &Git, dir: &Path) -> Result<(), CliError> {
+    let graph =
+        starter::graph(git, dir, INTEGRATION, output.colors()).map_err(|error| CliError::failure(error.to_string()))?;
+    let shown = dir.display();
+    output.note("\nEvery task is merged into the branch `dev`:\n");
+    output.data(&graph);
+    output.note(&format!(
+        "\nLook around:\n\
+         \x20 cd {shown}\n\
+         \x20 devstack task list               what became of each task\n\
+         \x20 devstack task show T-4           its attempts and their feedback\n\
+         \x20 devstack task logs T-3-resolve-1 what an agent said\n\
+         \x20 git show dev:menu.txt            the result\n\
+         Then write a devstack.toml for a repository of your own: the one there is a start."
+    ));
+    Ok(())
+}

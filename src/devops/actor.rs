@@ -1,0 +1,102 @@
+//! A project's DevOps actor: the only writer of the hub's integration ref. Jobs run one at a time, in the order they
+//! came, on a blocking thread; their results go to the Taskmaster. A restarted actor closes the fence of the job that
+//! was running. Deliberately absent: deciding what to merge (the engine's merge queue) and git itself.
+
+use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use super::{
+    jobs::{self, Done, Job, Project},
+    message::DevopsMessage,
+};
+use crate::{actor::Address, taskmaster::message::TaskmasterMessage};
+
+/// The actor.
+pub struct Devops;
+
+/// What it is started with.
+pub struct DevopsArguments {
+    /// The project's hub and source, and the fence of this incarnation.
+    pub project: Project,
+    /// Where results go.
+    pub taskmaster: Address<TaskmasterMessage>,
+}
+
+/// The state.
+pub struct State {
+    project: Arc<Project>,
+    taskmaster: Address<TaskmasterMessage>,
+    waiting: VecDeque<Job>,
+    busy: bool,
+}
+
+impl Actor for Devops {
+    type Msg = DevopsMessage;
+    type State = State;
+    type Arguments = DevopsArguments;
+
+    async fn pre_start(&self, _: ActorRef<Self::Msg>, given: DevopsArguments) -> Result<State, ActorProcessingErr> {
+        let DevopsArguments { project, taskmaster } = given;
+        Ok(State { project: Arc::new(project), taskmaster, waiting: VecDeque::new(), busy: false })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            DevopsMessage::MakeHubReady { submission, fresh, spec } => {
+                state.queue(Job::MakeHubReady { submission, fresh, spec });
+            }
+            DevopsMessage::Import(exit) => state.queue(Job::Import(exit)),
+            DevopsMessage::Prepare(request) => state.queue(Job::Prepare(request)),
+            DevopsMessage::Publish { merge, onto, candidate } => state.queue(Job::Publish { merge, onto, candidate }),
+            DevopsMessage::Deliver => state.queue(Job::Deliver),
+            DevopsMessage::Release { task, upto } => state.queue(Job::Release { task, upto }),
+            DevopsMessage::JobDone(done) => state.done(done)?,
+        }
+        state.work(&myself);
+        Ok(())
+    }
+}
+
+impl State {
+    /// The same job twice in the queue (an effect that was repeated) is one job.
+    fn queue(&mut self, job: Job) {
+        if !self.waiting.contains(&job) {
+            self.waiting.push_back(job);
+        }
+    }
+
+    fn work(&mut self, myself: &ActorRef<DevopsMessage>) {
+        if self.busy {
+            return;
+        }
+        let Some(job) = self.waiting.pop_front() else { return };
+        self.busy = true;
+        let (project, myself) = (self.project.clone(), myself.clone());
+        tokio::task::spawn_blocking(move || {
+            let done =
+                std::panic::catch_unwind(AssertUnwindSafe(|| jobs::run(&project, job))).unwrap_or(Done::Panicked);
+            // The actor has gone; its successor does the work.
+            let _ = myself.cast(DevopsMessage::JobDone(done));
+        });
+    }
+
+    fn done(&mut self, done: Done) -> Result<(), ActorProcessingErr> {
+        self.busy = false;
+        let message = match done {
+            Done::Nothing => return Ok(()),
+            Done::Fenced => return Ok(()),
+            Done::Panicked => return Err("a job panicked".into()),
+            Done::Tell(command) => TaskmasterMessage::DevopsReported(command),
+            Done::HubReady(ready) => TaskmasterMessage::HubReady(ready),
+        };
+        // Nobody there: the Taskmaster is being restarted and asks for everything anew.
+        let _ = self.taskmaster.cast(message);
+        Ok(())
+    }
+}

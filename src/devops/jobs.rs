@@ -1,0 +1,315 @@
+//! The jobs of a DevOps actor: blocking git work, each idempotent, each checking its fence before an act that others
+//! can see. Deliberately absent: the queue (the actor) and what follows from a result (the engine).
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use devstack_dag::{
+    attempt::{Conflict, Outcome, Start},
+    command::{self, Command},
+    effect::MergeRequest,
+    ids::{CommitId, MergeId, ProjectName, TaskRef, Timestamp},
+    plan::ProjectSpec,
+};
+
+use crate::{
+    actor::{Fence, Fenced},
+    fault::{self, Point},
+    repository::{
+        self, Hub, Hubs, Prepared, Published,
+        deliver::Delivery,
+        quarantine::{Expectation, Imported, Refusal},
+        source::Source,
+        sync::Synced,
+    },
+    store::Blobs,
+    taskmaster::message::{Exit, HubReady, SourceRefused},
+};
+
+/// A project as its jobs see it.
+pub struct Project {
+    /// The project's description, as last submitted.
+    pub spec: Mutex<ProjectSpec>,
+    /// The node's hubs; `None`: there is no usable git here.
+    pub hubs: Option<Arc<Hubs>>,
+    /// For texts too long for a record.
+    pub blobs: Arc<Blobs>,
+    /// Limits on results.
+    pub limits: repository::policy::Limits,
+    /// How long attempt refs stay after their task is done.
+    pub retention: Duration,
+    /// The wall clock.
+    pub clock: fn() -> Timestamp,
+    /// Closed when the actor is restarted.
+    pub fence: Fence,
+}
+
+/// A job.
+pub(super) enum Job {
+    MakeHubReady { submission: u64, fresh: bool, spec: Box<ProjectSpec> },
+    Import(Box<Exit>),
+    Prepare(MergeRequest),
+    Publish { merge: MergeId, onto: CommitId, candidate: CommitId },
+    Deliver,
+    Release { task: TaskRef, upto: u32 },
+}
+
+impl PartialEq for Job {
+    /// Would doing both be doing one twice?
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::MakeHubReady { submission: a, .. }, Self::MakeHubReady { submission: b, .. }) => a == b,
+            (Self::Import(a), Self::Import(b)) => a.attempt() == b.attempt(),
+            (Self::Prepare(a), Self::Prepare(b)) => a == b,
+            (Self::Publish { merge: a, .. }, Self::Publish { merge: b, .. }) => a == b,
+            (Self::Deliver, Self::Deliver) => true,
+            (Self::Release { task: a, upto: m }, Self::Release { task: b, upto: n }) => a == b && m == n,
+            _ => false,
+        }
+    }
+}
+
+/// What came of a job.
+pub enum Done {
+    /// Nobody needs to know.
+    Nothing,
+    /// Overtaken by a restart.
+    Fenced,
+    /// It panicked.
+    Panicked,
+    /// For the engine.
+    Tell(Command),
+    /// For a submission that waits.
+    HubReady(HubReady),
+}
+
+/// Why a job stopped.
+enum Stop {
+    Fenced,
+    Failed(repository::Error),
+}
+
+impl From<Fenced> for Stop {
+    fn from(_: Fenced) -> Self {
+        Self::Fenced
+    }
+}
+
+impl<E: Into<repository::Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Does a job.
+pub(super) fn run(project: &Project, job: Job) -> Done {
+    match job {
+        Job::MakeHubReady { submission, fresh, spec } => {
+            *project.spec.lock().unwrap_or_else(PoisonError::into_inner) = *spec;
+            let head = project.make_hub_ready(fresh);
+            if let Err(Stop::Fenced) = head {
+                return Done::Fenced;
+            }
+            Done::HubReady(HubReady { submission, head: head.map_err(refused) })
+        }
+        Job::Import(exit) => tell(project.import(*exit), None),
+        Job::Prepare(request) => {
+            let job = command::Job::Prepare(request.attempt.clone());
+            tell(project.prepare(&request), Some(job))
+        }
+        Job::Publish { merge, onto, candidate } => {
+            let job = command::Job::Publish(project.name(), merge);
+            tell(project.publish(merge, onto, candidate), Some(job))
+        }
+        Job::Deliver => tell(project.deliver(), Some(command::Job::Deliver(project.name()))),
+        Job::Release { task, upto } => {
+            if let Err(Stop::Failed(error)) = project.release(&task, upto) {
+                tracing::warn!(%task, %error, "attempt refs stay for now");
+            }
+            Done::Nothing
+        }
+    }
+}
+
+fn tell(result: Result<Command, Stop>, job: Option<command::Job>) -> Done {
+    match (result, job) {
+        (Ok(command), _) => Done::Tell(command),
+        (Err(Stop::Fenced), _) => Done::Fenced,
+        (Err(Stop::Failed(error)), Some(job)) => Done::Tell(Command::JobFailed { job, reason: error.to_string() }),
+        (Err(Stop::Failed(error)), None) => {
+            tracing::error!(%error, "an import failed; the host reports the attempt again");
+            Done::Nothing
+        }
+    }
+}
+
+fn refused(stop: Stop) -> SourceRefused {
+    let Stop::Failed(error) = stop else {
+        return SourceRefused {
+            message: "the job was overtaken by a restart".into(),
+            hint: "try again".into(),
+            invalid: false,
+        };
+    };
+    let invalid = matches!(error, repository::Error::Source(_));
+    let text = error.to_string();
+    // Source errors end with their mend after a semicolon.
+    let (message, hint) = text.split_once("; ").unwrap_or((&text, "see the node's log"));
+    SourceRefused { message: message.to_owned(), hint: hint.to_owned(), invalid }
+}
+
+impl Project {
+    fn name(&self) -> ProjectName {
+        self.spec().name
+    }
+
+    fn spec(&self) -> ProjectSpec {
+        self.spec.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn hubs(&self) -> Result<&Hubs, repository::Error> {
+        let missing = || repository::Error::NoGit("there is no usable git on this host".into());
+        self.hubs.as_deref().ok_or_else(missing)
+    }
+
+    fn hub(&self) -> Result<Arc<Hub>, repository::Error> {
+        self.hubs()?.get(&self.name())
+    }
+
+    fn source(&self) -> Result<Source, repository::Error> {
+        Source::locate(self.spec().source.as_deref().unwrap_or_default())
+    }
+
+    /// A project that the engine does not know yet gets a hub of its own; one left by a refused plan is put aside.
+    fn make_hub_ready(&self, fresh: bool) -> Result<CommitId, Stop> {
+        let spec = self.spec();
+        let source = self.source()?;
+        let hubs = self.hubs()?;
+        source.branches(hubs.git(), spec.base.as_deref(), &spec.integration)?;
+        self.fence.check()?;
+        if fresh {
+            hubs.put_aside(&spec.name, (self.clock)().0)?;
+        }
+        let hub = hubs.get_or_create(&spec.name, &spec.integration)?;
+        let (head, _) = hub.mirror_source(&source, spec.base.as_deref())?;
+        self.fence.check()?;
+        match hub.sync(&source, (self.clock)())? {
+            Synced::Unchanged { head } | Synced::Moved { head } => Ok(head),
+            // Delivery will say what a person must do; the plan itself can be taken.
+            Synced::Conflict(_) | Synced::Refused(_) => Ok(head),
+        }
+    }
+
+    /// Quarantine, pin, report: a result that is refused ends the attempt as a policy finding.
+    fn import(&self, exit: Exit) -> Result<Command, Stop> {
+        let Exit { mut report, bundle, start, secrets } = exit;
+        let Some(bundle) = bundle else { return Ok(Command::FinishAttempt(report)) };
+        fault::point(Point::DevopsBeforeImport);
+        let (base, must_contain) = match start {
+            Start::Empty => return Ok(Command::FinishAttempt(report)),
+            Start::Commit { base, .. } => (base, vec![]),
+            Start::Merging { base, theirs } => (base, vec![theirs]),
+        };
+        let secrets: Vec<Vec<u8>> = secrets.iter().map(|secret| secret.expose().as_bytes().to_vec()).collect();
+        let expected = Expectation {
+            attempt: &report.attempt,
+            base,
+            must_contain: &must_contain,
+            secrets: &secrets,
+            limits: self.limits.clone(),
+            now: (self.clock)(),
+        };
+        self.fence.check()?;
+        let imported = self.hub()?.import_result(&bundle, &expected)?;
+        fault::point(Point::DevopsAfterPin);
+        match imported {
+            Imported::Accepted(commit) => report.commit = Some(commit),
+            Imported::Refused(refusal) => {
+                tracing::warn!(attempt = %report.attempt, ?refusal, "the result was refused");
+                report.commit = None;
+                report.outcome = match refusal {
+                    Refusal::Policy(finding) => Outcome::Policy(finding),
+                    Refusal::Damaged(why) => Outcome::Infrastructure(format!("its result was damaged: {why}")),
+                };
+            }
+        }
+        Ok(Command::FinishAttempt(report))
+    }
+
+    fn prepare(&self, request: &MergeRequest) -> Result<Command, Stop> {
+        self.fence.check()?;
+        let attempt = request.attempt.clone();
+        let prepared = self.hub()?.prepare(request, (self.clock)())?;
+        fault::point(Point::DevopsAfterPrepare);
+        Ok(match prepared {
+            Prepared::Candidate { onto, commit } => Command::MergePrepared { attempt, onto, candidate: commit },
+            // The same way as every merge: publishing it finds it landed.
+            Prepared::AlreadyContained { head } => Command::MergePrepared { attempt, onto: head, candidate: head },
+            Prepared::Refused(reason) => Command::MergeRefused { attempt, reason },
+            Prepared::Conflict(found) => {
+                let text = self.blobs.text(&found.messages).map_err(|error| repository::Error::Io {
+                    what: "keep the material of the conflict of",
+                    path: attempt.to_string().into(),
+                    source: std::io::Error::other(error),
+                })?;
+                let (ours, theirs, base, paths) = (found.ours, found.theirs, found.base, found.paths);
+                Command::MergeConflicted { attempt, conflict: Conflict { ours, theirs, base, paths, text } }
+            }
+        })
+    }
+
+    fn publish(&self, merge: MergeId, onto: CommitId, candidate: CommitId) -> Result<Command, Stop> {
+        let project = self.name();
+        let hub = self.hub()?;
+        let lock = hub.lock()?;
+        fault::point(Point::DevopsBeforeSwap);
+        self.fence.check()?;
+        let published = hub.publish(&lock, onto, candidate)?;
+        fault::point(Point::DevopsAfterSwap);
+        Ok(match published {
+            Published::Landed { head } => Command::MergeLanded { merge, project, head },
+            Published::Lost { head } => Command::MergeLost { merge, project, head },
+        })
+    }
+
+    /// Fast-forward only; a source that moved on is merged in first, in a recorded sync merge.
+    fn deliver(&self) -> Result<Command, Stop> {
+        let project = self.name();
+        let (hub, source) = (self.hub()?, self.source()?);
+        fault::point(Point::DevopsBeforeDeliver);
+        self.fence.check()?;
+        let delivery = hub.deliver(&source)?;
+        fault::point(Point::DevopsAfterDeliver);
+        Ok(match delivery {
+            Delivery::Delivered { head } => Command::Delivered { project, head },
+            Delivery::Blocked { reason } => Command::DeliveryBlocked { project, reason },
+            Delivery::Diverged => match hub.sync(&source, (self.clock)())? {
+                // The engine takes note of the head and asks for the delivery again.
+                Synced::Unchanged { head } | Synced::Moved { head } => Command::HeadMoved { project, head },
+                Synced::Refused(reason) => Command::DeliveryBlocked { project, reason },
+                Synced::Conflict(found) => {
+                    Command::DeliveryBlocked { project, reason: self.diverged(&hub, &found.paths) }
+                }
+            },
+        })
+    }
+
+    fn diverged(&self, hub: &Hub, paths: &[String]) -> String {
+        let spec = self.spec();
+        format!(
+            "the source's `{branch}` has commits that conflict with devstack's in {paths}; merge {hub} into it \
+             (`git fetch {hub} {branch} && git merge FETCH_HEAD` on `{branch}`), switch away from it and submit the plan again",
+            branch = spec.integration,
+            paths = paths.join(", "),
+            hub = hub.dir().display(),
+        )
+    }
+
+    fn release(&self, task: &TaskRef, upto: u32) -> Result<(), Stop> {
+        self.fence.check()?;
+        self.hub()?.drop_pins(task, upto, self.retention, SystemTime::now())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Named points at which a test makes the process die or an actor panic: `DEVSTACK_FAULT=<point>:<kill|panic>[:<nth>]`.
+//! Without the variable a point costs one load. Deliberately absent: any effect that a test does not ask for.
+
+use std::{
+    str::FromStr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+macro_rules! points {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// Where a fault can be injected.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Point { $($(#[$doc])* $variant,)* }
+
+        impl Point {
+            /// Every point, for tests that hit each of them.
+            pub const ALL: &'static [Point] = &[$(Point::$variant,)*];
+
+            /// The name used in `DEVSTACK_FAULT`.
+            pub fn name(self) -> &'static str {
+                match self { $(Point::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+points! {
+    /// Before a group commit is written.
+    JournalBeforeCommit = "journal-before-commit",
+    /// After a group commit is durable, before anybody is told.
+    JournalAfterCommit = "journal-after-commit",
+    /// An effect is about to be carried out.
+    TaskmasterBeforeEffect = "taskmaster-before-effect",
+    /// The Taskmaster handles a report.
+    TaskmasterReport = "taskmaster-report",
+    /// The AgentHost got an order.
+    AgentHostOrder = "agent-host-order",
+    /// The workspace's material is ready, nothing runs yet.
+    AttemptBeforeStart = "attempt-before-start",
+    /// The shim runs, nobody was told.
+    AttemptAfterStart = "attempt-after-start",
+    /// The attempt is over, its report is not sent.
+    AttemptBeforeReport = "attempt-before-report",
+    /// The report is acknowledged, nothing is removed yet.
+    AttemptBeforeForget = "attempt-before-forget",
+    /// A result is about to be imported into the hub.
+    DevopsBeforeImport = "devops-before-import",
+    /// A result is pinned in the hub, the Taskmaster does not know.
+    DevopsAfterPin = "devops-after-pin",
+    /// A merge is prepared, the Taskmaster does not know.
+    DevopsAfterPrepare = "devops-after-prepare",
+    /// The intent is durable, the ref has not moved.
+    DevopsBeforeSwap = "devops-before-swap",
+    /// The ref has moved, the Taskmaster does not know.
+    DevopsAfterSwap = "devops-after-swap",
+    /// The source is about to be brought up to date.
+    DevopsBeforeDeliver = "devops-before-deliver",
+    /// The source has the head, the Taskmaster does not know.
+    DevopsAfterDeliver = "devops-after-deliver",
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Kill,
+    Panic,
+}
+
+#[derive(Debug)]
+struct Fault {
+    name: String,
+    action: Action,
+    nth: u64,
+    hits: AtomicU64,
+}
+
+impl FromStr for Fault {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split(':');
+        let name = parts.next().ok_or(())?.to_owned();
+        let action = match parts.next() {
+            Some("kill") => Action::Kill,
+            Some("panic") => Action::Panic,
+            _ => return Err(()),
+        };
+        let nth = parts.next().map_or(Ok(1), str::parse).map_err(drop)?;
+        Ok(Self { name, action, nth, hits: AtomicU64::new(0) })
+    }
+}
+
+/// Does what the test asked for at this point, if it did.
+///
+/// # Panics
+/// When `DEVSTACK_FAULT` asks for it: an actor's supervisor is being tested.
+pub fn point(point: Point) {
+    static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
+    let fault = FAULT.get_or_init(|| std::env::var("DEVSTACK_FAULT").ok()?.parse().ok());
+    let Some(fault) = fault else { return };
+    if fault.name != point.name() || fault.hits.fetch_add(1, Ordering::SeqCst) + 1 != fault.nth {
+        return;
+    }
+    match fault.action {
+        Action::Kill => {
+            let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
+        }
+        Action::Panic => panic!("injected fault at {}", point.name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_unique_and_parses() {
+        for (i, a) in Point::ALL.iter().enumerate() {
+            assert!(Point::ALL[i + 1..].iter().all(|b| b.name() != a.name()));
+            let fault: Fault = format!("{}:kill:3", a.name()).parse().expect("parses");
+            assert_eq!((fault.action, fault.nth), (Action::Kill, 3));
+        }
+        assert!("x:explode".parse::<Fault>().is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! What went wrong in the core, as the API says it.
+//! Deliberately absent: hiding anything but causes that are of no use to the asker.
+
+use std::fmt::Display;
+
+use devstack_dag::{Class, Rejection, ids::TaskRef};
+
+use crate::{actor::Gone, config::problem::Problem, gateway::ApiError, repository, taskmaster::message::AskError};
+
+impl From<Gone> for ApiError {
+    fn from(gone: Gone) -> Self {
+        Self::unavailable(gone.to_string())
+    }
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        let problem = Problem::new(rejection.code(), rejection.to_string()).hint(rejection.hint());
+        let status = match rejection.class() {
+            Class::NotFound => 404,
+            Class::Invalid => 422,
+            Class::State => 409,
+        };
+        Self::new(status, problem)
+    }
+}
+
+impl From<AskError> for ApiError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Rejected(rejection) => rejection.into(),
+            AskError::KeyReused => Self::key_reused(),
+            AskError::Source(refused) => {
+                let problem = Problem::new("DS0250", refused.message).hint(refused.hint);
+                Self::new(if refused.invalid { 422 } else { 409 }, problem)
+            }
+        }
+    }
+}
+
+/// A defect or a failing disk.
+pub(super) fn internal(error: impl Display) -> ApiError {
+    ApiError::internal(error.to_string())
+}
+
+/// Git's errors that a person can do something about say so themselves.
+pub(super) fn git(error: repository::Error) -> ApiError {
+    match error {
+        repository::Error::NoGit(_) | repository::Error::Busy(_) => ApiError::unavailable(error.to_string()),
+        other => internal(other),
+    }
+}
+
+/// There is no such task.
+pub(super) fn no_task(task: &TaskRef) -> ApiError {
+    Rejection::UnknownTask(task.clone()).into()
+}
+
+/// Runs blocking work off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(internal)
+}

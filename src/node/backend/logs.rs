@@ -1,0 +1,143 @@
+//! What is read from the host's disk and the hub for one task: its page's texts, logs, diffs.
+//! Deliberately absent: logs of other hosts.
+
+use std::{io, pin::Pin, task};
+
+use axum::body::Bytes;
+use devstack_dag::{
+    attempt::Start,
+    ids::{AttemptId, TaskRef, Text},
+    plan::PlanSpec,
+    record::{AttemptRecord, TaskRecord},
+};
+use futures::Stream;
+
+use super::{Core, TEXT_MAX, errors, views};
+use crate::{
+    agent_host::shelf_of,
+    gateway::{ApiError, ByteStream, dto},
+    repository::history::Bounded,
+    runtime::RuntimeError,
+};
+
+/// The longest diff shown, in bytes.
+const DIFF_MAX: usize = 8 << 20;
+
+/// Bytes of a finished log read at once.
+const CHUNK: usize = 64 << 10;
+
+impl Core {
+    pub(super) async fn text(&self, text: Text) -> Result<String, ApiError> {
+        if let Text::Inline(text) = text {
+            return Ok(text.into());
+        }
+        let blobs = self.blobs.clone();
+        errors::blocking(move || blobs.read_text(&text, TEXT_MAX)).await?.map_err(errors::internal)
+    }
+
+    pub(super) async fn with_prompts(&self, mut plan: PlanSpec) -> Result<PlanSpec, ApiError> {
+        for task in &mut plan.tasks {
+            task.prompt = Text::Inline(self.text(task.prompt.clone()).await?.into());
+        }
+        Ok(plan)
+    }
+
+    pub(super) async fn detail(
+        &self,
+        record: TaskRecord,
+        attempts: Vec<AttemptRecord>,
+    ) -> Result<dto::TaskDetail, ApiError> {
+        let mut feedback = Vec::new();
+        for entry in &record.feedback {
+            feedback.push(dto::Feedback { attempt: entry.attempt, text: self.text(entry.text.clone()).await? });
+        }
+        let reason = record.blocked.as_ref().map(|(_, detail)| detail).or(record.rejected.as_ref());
+        Ok(dto::TaskDetail {
+            task: dto::Task::from_record(&record, attempts.last()),
+            prompt: self.text(record.spec.prompt.clone()).await?,
+            reason: reason.map(ToString::to_string),
+            feedback,
+            attempt_list: attempts.iter().map(dto::Attempt::from_record).collect(),
+        })
+    }
+
+    /// What the newest harvested commit changes, seen from where its attempt started.
+    pub(super) async fn diff_of(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
+        let known = task.clone();
+        let (record, attempts) = self.look(move |view| views::task(view, &known)).await??;
+        let nothing = || ApiError::not_found("DS0309", format!("{task} has no commit yet"));
+        let (number, commit) = record.harvested.ok_or_else(nothing)?;
+        let attempt = attempts.iter().find(|attempt| attempt.attempt.number == number).ok_or_else(nothing)?;
+        let base = match attempt.start {
+            Start::Commit { base, .. } | Start::Merging { base, .. } => base,
+            Start::Empty => return Err(nothing()),
+        };
+        let hub = self.hub(&task.project).await?;
+        let patch = errors::blocking(move || hub.diff(base, commit, DIFF_MAX)).await?.map_err(errors::git)?;
+        Ok(once(shown(patch)))
+    }
+
+    /// From the runtime while its files are there, then from the shelf.
+    pub(super) async fn log_of(
+        &self,
+        task: TaskRef,
+        number: Option<u32>,
+        follow: bool,
+    ) -> Result<ByteStream, ApiError> {
+        let known = task.clone();
+        let (record, _) = self.look(move |view| views::task(view, &known)).await??;
+        let number = number.unwrap_or(record.attempts);
+        if number == 0 || number > record.attempts {
+            let hint = if record.attempts == 0 { "it has not started yet" } else { "see `devstack task show`" };
+            return Err(ApiError::not_found("DS0309", format!("{task} has no attempt {number}")).hint(hint));
+        }
+        let attempt = AttemptId { task, number };
+        if let Some(host) = &self.host {
+            match host.runtime.log(&attempt, 0, follow).await {
+                Ok(reader) => {
+                    return Ok(Box::pin(futures::stream::unfold(reader, |mut reader| async move {
+                        let next = reader.next().await.transpose()?;
+                        Some((next.map(Bytes::from), reader))
+                    })));
+                }
+                Err(RuntimeError::Unknown(_)) => {}
+                Err(error) => return Err(errors::internal(error)),
+            }
+        }
+        self.shelved(&attempt).await
+    }
+
+    async fn shelved(&self, attempt: &AttemptId) -> Result<ByteStream, ApiError> {
+        match tokio::fs::File::open(shelf_of(&self.shelf, attempt)).await {
+            Ok(file) => Ok(Box::pin(Chunks(file))),
+            // It said nothing, or its log is past the retention.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(once(String::new())),
+            Err(error) => Err(errors::internal(error)),
+        }
+    }
+}
+
+fn shown(patch: Bounded) -> String {
+    let cut = if patch.truncated { "\n(the diff is longer; the rest is left out)\n" } else { "" };
+    patch.text + cut
+}
+
+fn once(text: String) -> ByteStream {
+    Box::pin(futures::stream::once(async move { Ok(Bytes::from(text)) }))
+}
+
+/// A file, chunk by chunk.
+struct Chunks(tokio::fs::File);
+
+impl Stream for Chunks {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> task::Poll<Option<Self::Item>> {
+        let mut buffer = vec![0; CHUNK];
+        let mut read = tokio::io::ReadBuf::new(&mut buffer);
+        std::task::ready!(tokio::io::AsyncRead::poll_read(Pin::new(&mut self.0), context, &mut read))?;
+        let length = read.filled().len();
+        buffer.truncate(length);
+        task::Poll::Ready((length > 0).then(|| Ok(buffer.into())))
+    }
+}

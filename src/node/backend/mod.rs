@@ -1,0 +1,316 @@
+//! The API's backend over the actors. Reading is a look at the engine inside the Taskmaster; changing is a message.
+//! Every answer waits until what it says is durable.
+//! Deliberately absent: judgement. What may be done the engine decides; how it is shown the gateway's DTOs say.
+
+mod errors;
+mod logs;
+mod people;
+mod views;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use devstack_dag::{
+    Answer,
+    command::Command,
+    ids::{ProjectName, TaskRef, Text, Timestamp},
+    plan::PlanSpec,
+};
+use tokio::sync::oneshot;
+
+use super::facts;
+use crate::{
+    actor::Address,
+    agent_host::Host,
+    gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery, dto},
+    repository::Hubs,
+    store::{Blobs, RequestKey},
+    taskmaster::message::{Ask, AskError, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View},
+};
+
+/// The longest wait for an actor. Cloning a large source into its hub takes minutes.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Facts read at once for a stream.
+const FACTS_PAGE: usize = 256;
+
+/// The longest prompt or message, in bytes.
+const TEXT_MAX: u64 = 16 << 20;
+
+/// What the API needs of a node.
+pub(super) struct Core {
+    pub(super) taskmaster: Address<TaskmasterMessage>,
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) hubs: Option<Arc<Hubs>>,
+    pub(super) host: Option<Arc<Host>>,
+    pub(super) shelf: PathBuf,
+    pub(super) clock: fn() -> Timestamp,
+    pub(super) scratch: PathBuf,
+    pub(super) bundle_size: u64,
+}
+
+#[async_trait]
+impl Backend for Core {
+    async fn submit(&self, plan: PlanSpec, request: Option<RequestId>) -> Result<dto::PlanAnswer, ApiError> {
+        let warnings = self.warnings(&plan).await;
+        let plan = self.stored_plan(plan).await?;
+        let request = request.map(stored_request).transpose()?;
+        let answer = self
+            .taskmaster
+            .ask(PATIENCE, |reply| TaskmasterMessage::SubmitPlan(SubmitPlan { plan, request, reply }))
+            .await??;
+        views::plan_answer(answer, warnings)
+    }
+
+    async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError> {
+        let command = self.stored_command(command).await?;
+        let shown = views::subject(&command);
+        let request = request.map(stored_request).transpose()?;
+        Ok(views::answer(&shown, self.change(command, request).await?))
+    }
+
+    async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError> {
+        let plan = self.look(move |view| views::plan(view, &project)).await??;
+        self.with_prompts(plan).await
+    }
+
+    async fn plans(&self, project: Option<ProjectName>) -> Result<Vec<dto::Plan>, ApiError> {
+        self.look(move |view| views::plans(view, project.as_ref())).await?
+    }
+
+    async fn projects(&self) -> Result<Vec<dto::Project>, ApiError> {
+        self.look(|view| views::projects(view)).await
+    }
+
+    async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
+        self.look(move |view| views::tasks(view, &query)).await?
+    }
+
+    async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
+        let (record, attempts) = self.look(move |view| views::task(view, &task)).await??;
+        self.detail(record, attempts).await
+    }
+
+    async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {
+        self.look(move |view| view.engine.explain(&task).ok_or_else(|| errors::no_task(&task))).await?
+    }
+
+    async fn diff(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
+        self.diff_of(task).await
+    }
+
+    async fn logs(&self, task: TaskRef, attempt: Option<u32>, follow: bool) -> Result<ByteStream, ApiError> {
+        self.log_of(task, attempt, follow).await
+    }
+
+    async fn conflict(&self, task: TaskRef) -> Result<dto::Conflict, ApiError> {
+        self.conflict_of(task).await
+    }
+
+    async fn resolve(
+        &self,
+        task: TaskRef,
+        bundle: ByteStream,
+        request: Option<RequestId>,
+    ) -> Result<dto::Answer, ApiError> {
+        self.take_resolution(task, bundle, request).await
+    }
+
+    async fn agents(&self) -> Result<Vec<dto::Agent>, ApiError> {
+        self.look(|view| views::agents(view)).await
+    }
+
+    async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError> {
+        let here = self.host.clone();
+        self.look(move |view| views::hosts(view, here.as_deref())).await
+    }
+
+    async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
+        self.look(move |view| views::merges(view, project.as_ref())).await?
+    }
+
+    async fn status(&self) -> Result<dto::Overview, ApiError> {
+        let here = self.host.clone();
+        self.look(move |view| views::overview(view, here.as_deref())).await
+    }
+
+    async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
+        self.wait_until_settled(query).await
+    }
+
+    async fn facts(&self, after: Option<u64>) -> Result<FactStream, ApiError> {
+        self.fact_stream(after).await
+    }
+
+    async fn ready(&self) -> Result<(), ApiError> {
+        self.look(|_| ()).await
+    }
+
+    fn histograms(&self) -> Vec<dto::Histogram> {
+        Vec::new()
+    }
+}
+
+impl Core {
+    /// Computes something from the engine; it comes when everything it saw is durable.
+    async fn look<T: Send + 'static>(&self, view: impl FnOnce(&View<'_>) -> T + Send + 'static) -> Result<T, ApiError> {
+        let look = |reply: oneshot::Sender<T>| {
+            TaskmasterMessage::Look(Look(Box::new(move |seen| {
+                let found = view(seen);
+                // The asker has gone: nothing to do.
+                Box::new(move || drop(reply.send(found)))
+            })))
+        };
+        Ok(self.taskmaster.ask(PATIENCE, look).await?)
+    }
+
+    async fn change(&self, command: Command, request: Option<Request>) -> Result<Answer, ApiError> {
+        let ask = |reply| TaskmasterMessage::Ask(Ask { command, request, reply: Some(reply) });
+        Ok(self.taskmaster.ask::<Result<Answer, AskError>>(PATIENCE, ask).await??)
+    }
+
+    /// Long texts become blobs, durable before anything names them.
+    async fn stored(&self, text: Text) -> Result<Text, ApiError> {
+        let Text::Inline(long) = &text else { return Ok(text) };
+        if long.len() <= Text::INLINE_MAX {
+            return Ok(text);
+        }
+        let (blobs, long) = (self.blobs.clone(), long.clone());
+        errors::blocking(move || blobs.text(&long)).await?.map_err(errors::internal)
+    }
+
+    async fn stored_plan(&self, mut plan: PlanSpec) -> Result<PlanSpec, ApiError> {
+        let is_long = |text: &Text| matches!(text, Text::Inline(text) if text.len() > Text::INLINE_MAX);
+        if !plan.tasks.iter().any(|task| is_long(&task.prompt)) {
+            return Ok(plan);
+        }
+        let blobs = self.blobs.clone();
+        errors::blocking(move || {
+            let (places, long): (Vec<_>, Vec<_>) =
+                plan.tasks.iter().enumerate().filter(|(_, task)| is_long(&task.prompt)).unzip();
+            let texts: Vec<&[u8]> = long
+                .iter()
+                .map(|task| match &task.prompt {
+                    Text::Inline(text) => text.as_bytes(),
+                    Text::Blob(..) => &[],
+                })
+                .collect();
+            let sizes: Vec<u64> = texts.iter().map(|text| text.len() as u64).collect();
+            let ids = blobs.put_all(&texts)?;
+            for ((place, id), size) in places.into_iter().zip(ids).zip(sizes) {
+                plan.tasks[place].prompt = Text::Blob(id, size);
+            }
+            Ok::<_, crate::store::StoreError>(plan)
+        })
+        .await?
+        .map_err(errors::internal)
+    }
+
+    async fn stored_command(&self, command: Command) -> Result<Command, ApiError> {
+        Ok(match command {
+            Command::RetryTask { task, message: Some(message) } => {
+                Command::RetryTask { task, message: Some(self.stored(message).await?) }
+            }
+            Command::RequestChanges { task, message } => {
+                Command::RequestChanges { task, message: self.stored(message).await? }
+            }
+            other => other,
+        })
+    }
+
+    /// What a person should know about the source of a plan.
+    async fn warnings(&self, plan: &PlanSpec) -> Vec<String> {
+        let Some(source) = plan.project.source.clone() else { return Vec::new() };
+        let dirty = errors::blocking(move || {
+            let source = crate::repository::source::Source::locate(&source)?;
+            Ok::<_, crate::repository::Error>(source.dirty()?.map(|dirty| (source.shown().to_owned(), dirty)))
+        });
+        match dirty.await {
+            Ok(Ok(Some((shown, dirty)))) => vec![views::dirty(&shown, &dirty)],
+            // An unusable source is refused by the submission itself.
+            _ => Vec::new(),
+        }
+    }
+
+    async fn fact_stream(&self, after: Option<u64>) -> Result<FactStream, ApiError> {
+        let after = match after {
+            Some(after) => after,
+            None => self.look(|view| view.seq).await?,
+        };
+        let first = self.facts_after(after).await?;
+        let taskmaster = self.taskmaster.clone();
+        let (send, receive) = tokio::sync::mpsc::channel(FACTS_PAGE);
+        tokio::spawn(async move {
+            let mut answer = first;
+            let mut last = after;
+            loop {
+                let page = match answer.page {
+                    Ok(page) => page,
+                    Err(_) => return drop(send.send(Err(ApiError::behind_horizon(last))).await),
+                };
+                for (seq, fact) in &page.facts {
+                    last = seq.0;
+                    if send.send(Ok(facts::shown(*seq, fact))).await.is_err() {
+                        return;
+                    }
+                }
+                if last >= page.last.0 {
+                    let more = answer.news.wait_for(|durable| *durable > last);
+                    tokio::select! {
+                        more = more => if more.is_err() { return },
+                        () = send.closed() => return,
+                    }
+                }
+                answer = match ask_facts(&taskmaster, last).await {
+                    Ok(answer) => answer,
+                    Err(error) => return drop(send.send(Err(error)).await),
+                };
+            }
+        });
+        Ok(Box::pin(futures::stream::unfold(receive, |mut receive| async move {
+            let next = receive.recv().await?;
+            Some((next, receive))
+        })))
+    }
+
+    async fn facts_after(&self, after: u64) -> Result<FactsAnswer, ApiError> {
+        let answer = ask_facts(&self.taskmaster, after).await?;
+        if answer.page.is_err() {
+            return Err(ApiError::behind_horizon(after));
+        }
+        Ok(answer)
+    }
+
+    async fn wait_until_settled(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
+        let mut news = self.facts_after(self.look(|view| view.seq).await?).await?.news;
+        let query = Arc::new(query);
+        let known = query.clone();
+        let mut watch = self.look(move |view| views::watch(view, &known)).await??;
+        loop {
+            let known = query.clone();
+            let (settled, back, seq) = self
+                .look(move |view| {
+                    let settled = views::settled(view, &known, &mut watch);
+                    (settled, watch, view.seq)
+                })
+                .await?;
+            watch = back;
+            if let Some(settled) = settled {
+                return Ok(settled);
+            }
+            if news.wait_for(|durable| *durable > seq).await.is_err() {
+                return Err(ApiError::unavailable("the node stops"));
+            }
+        }
+    }
+}
+
+async fn ask_facts(taskmaster: &Address<TaskmasterMessage>, after: u64) -> Result<FactsAnswer, ApiError> {
+    let get = |reply| TaskmasterMessage::GetFacts(GetFacts { after, limit: FACTS_PAGE, reply });
+    Ok(taskmaster.ask(PATIENCE, get).await?)
+}
+
+fn stored_request(request: RequestId) -> Result<Request, ApiError> {
+    let key = RequestKey::new(&request.key).map_err(|error| ApiError::invalid(error.to_string()))?;
+    Ok(Request { key, body_hash: request.body_hash })
+}

@@ -1,0 +1,163 @@
+//! A person's work on a task: the conflict they take over, and the result they hand in.
+//! Deliberately absent: laying it out in their directory (the CLI does, as them).
+
+use std::{path::PathBuf, sync::Arc};
+
+use devstack_dag::{
+    command::Command,
+    ids::{AttemptId, CommitId, ProjectName, TaskRef},
+    plan::Executor,
+    record::{Kind, TaskRecord},
+};
+use futures::StreamExt;
+use tokio::io::AsyncWriteExt;
+
+use super::{Core, errors, stored_request, views};
+use crate::{
+    gateway::{ApiError, ByteStream, RequestId, dto},
+    repository::{
+        Hub, policy,
+        quarantine::{Expectation, Imported, Refusal},
+    },
+};
+
+/// A task that a person may do by hand: the one that the result is for, and what it must contain.
+struct ByHand {
+    record: TaskRecord,
+    attempt: AttemptId,
+    ours: CommitId,
+    theirs: Option<CommitId>,
+    /// The oldest head that a person may have started from.
+    oldest: CommitId,
+    text: devstack_dag::ids::Text,
+    paths: Vec<String>,
+}
+
+impl Core {
+    pub(super) async fn hub(&self, project: &ProjectName) -> Result<Arc<Hub>, ApiError> {
+        let hubs = self.hubs.clone().ok_or_else(|| ApiError::unavailable("there is no usable git on this host"))?;
+        let project = project.clone();
+        errors::blocking(move || hubs.get(&project)).await?.map_err(errors::git)
+    }
+
+    async fn by_hand(&self, task: TaskRef) -> Result<ByHand, ApiError> {
+        self.look(move |view| {
+            let given = views::task(view, &task)?.0;
+            let target = view.engine.resolution(&task).unwrap_or_else(|| task.clone());
+            let record = views::task(view, &target)?.0;
+            let project = view.engine.project(&target.project);
+            let head = project.and_then(|project| project.head);
+            let refuse = |why: &str| {
+                ApiError::state("DS0310", format!("{task} {why}")).hint(format!("see `devstack task explain {task}`"))
+            };
+            let ours = head.ok_or_else(|| refuse("has no repository: there is nothing to check out"))?;
+            let attempt = view.engine.next_attempt(&target).ok_or_else(|| errors::no_task(&target))?;
+            let oldest = view.engine.merges(&target.project).first().map_or(ours, |first| first.onto);
+            let (theirs, text, paths) = match &record.kind {
+                Kind::Resolve { conflict, .. } => {
+                    (Some(conflict.theirs), conflict.text.clone(), conflict.paths.clone())
+                }
+                Kind::Work if record.spec.executor == Executor::Human => (None, given.spec.prompt.clone(), Vec::new()),
+                Kind::Work => return Err(refuse("has no conflict to resolve, and is not a person's task")),
+            };
+            Ok(ByHand { record, attempt, ours, theirs, oldest, text, paths })
+        })
+        .await?
+    }
+
+    pub(super) async fn conflict_of(&self, task: TaskRef) -> Result<dto::Conflict, ApiError> {
+        let by_hand = self.by_hand(task).await?;
+        let hub = self.hub(&by_hand.record.project).await?;
+        let project = &by_hand.record.project;
+        let base = by_hand.base(&hub).map_err(errors::git)?;
+        Ok(dto::Conflict {
+            api_version: dto::V1,
+            task: by_hand.attempt.task.to_string(),
+            resolves: match &by_hand.record.kind {
+                Kind::Resolve { resolves, .. } => Some(format!("{project}/{resolves}")),
+                Kind::Work => None,
+            },
+            hub: hub.dir().display().to_string(),
+            branch: format!("resolve/{}", by_hand.record.spec.id),
+            ours: by_hand.ours.to_string(),
+            theirs: by_hand.theirs.map(|commit| commit.to_string()),
+            base: base.to_string(),
+            paths: by_hand.paths,
+            text: self.text(by_hand.text).await?,
+        })
+    }
+
+    /// The bundle is spooled, quarantined, pinned as the next attempt, and then the engine is told.
+    pub(super) async fn take_resolution(
+        &self,
+        task: TaskRef,
+        bundle: ByteStream,
+        request: Option<RequestId>,
+    ) -> Result<dto::Answer, ApiError> {
+        let by_hand = self.by_hand(task.clone()).await?;
+        let hub = self.hub(&by_hand.record.project).await?;
+        let spool = self.spool(bundle).await?;
+        let attempt = by_hand.attempt.clone();
+        let limits = policy::Limits { bundle_bytes: self.bundle_size, ..policy::Limits::default() };
+        let (now, file) = ((self.clock)(), spool.0.clone());
+        let imported = errors::blocking(move || {
+            let must_contain: Vec<CommitId> = by_hand.theirs.into_iter().collect();
+            let expected = Expectation {
+                attempt: &by_hand.attempt,
+                base: by_hand.base(&hub)?,
+                must_contain: &must_contain,
+                secrets: &[],
+                limits,
+                now,
+            };
+            hub.import_result(&file, &expected)
+        });
+        let commit = match imported.await?.map_err(errors::git)? {
+            Imported::Accepted(commit) => commit,
+            Imported::Refused(Refusal::Policy(why) | Refusal::Damaged(why)) => {
+                let refused = ApiError::state("DS0311", format!("the result is refused: {why}"));
+                return Err(refused.hint("mend it in the directory, commit, and hand it in again"));
+            }
+        };
+        let request = request.map(stored_request).transpose()?;
+        let command = Command::ResolveTask { task: attempt.task.clone(), number: attempt.number, commit };
+        let answer = self.change(command, request).await?;
+        Ok(views::answer(&format!("the result for {} is taken", attempt.task), answer))
+    }
+
+    async fn spool(&self, mut bundle: ByteStream) -> Result<Spool, ApiError> {
+        let mut random = [0u8; 8];
+        getrandom::fill(&mut random).map_err(errors::internal)?;
+        tokio::fs::create_dir_all(&self.scratch).await.map_err(errors::internal)?;
+        let spool = Spool(self.scratch.join(format!("{:016x}.bundle", u64::from_ne_bytes(random))));
+        let mut file = tokio::fs::File::create(&spool.0).await.map_err(errors::internal)?;
+        while let Some(chunk) = bundle.next().await {
+            let chunk = chunk.map_err(|error| ApiError::invalid(error.to_string()))?;
+            file.write_all(&chunk).await.map_err(errors::internal)?;
+        }
+        file.flush().await.map_err(errors::internal)?;
+        Ok(spool)
+    }
+}
+
+impl ByHand {
+    /// What the result must build upon. The head moves on while a person works, so an older one will do: the merge
+    /// brings the rest together.
+    fn base(&self, hub: &Hub) -> Result<CommitId, crate::repository::Error> {
+        match self.theirs {
+            Some(theirs) => Ok(hub.merge_base(self.ours, theirs)?.unwrap_or(self.ours)),
+            None => Ok(self.oldest),
+        }
+    }
+}
+
+/// A spooled upload, removed at the end.
+struct Spool(PathBuf);
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::debug!(%error, "cannot remove {}", self.0.display());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The node as the CLI embeds it, and conflicts laid out in a person's directory.
+//! Deliberately absent: sockets and locks (the CLI holds them).
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use axum::Router;
+use devstack_dag::ids::CommitId;
+use tokio::sync::Mutex;
+
+use super::{Mode, Node};
+use crate::{
+    cli::{self, ByHand, Embed},
+    config::{node::NodeConfig, problem::Problem, secrets::Secrets},
+    gateway::{self, dto},
+    repository::{self, checkout, git::Git},
+};
+
+/// Codes of a node that does not start or ends; stable.
+mod code {
+    pub(super) const START: &str = "DS0501";
+    pub(super) const FAILED: &str = "DS0502";
+    pub(super) const SECRETS: &str = "DS0503";
+    pub(super) const BY_HAND: &str = "DS0504";
+}
+
+/// Starts nodes in this process.
+pub struct Here;
+
+#[async_trait]
+impl Embed for Here {
+    async fn start(&self, config: NodeConfig, dispatch: bool) -> Result<Box<dyn cli::Node>, Problem> {
+        let mode = if dispatch { Mode::Dispatch } else { Mode::ServeOnly };
+        let secrets = match mode {
+            Mode::Dispatch => secrets_beside(&config.state_dir)?,
+            Mode::ServeOnly => Secrets::default(),
+        };
+        let limits = config.limits;
+        let node = Node::start(&config, secrets, mode).await.map_err(|e| Problem::new(code::START, e.to_string()))?;
+        Ok(Box::new(Embedded { router: gateway::router(node.backend(), limits), node: Mutex::new(node) }))
+    }
+}
+
+/// `.env` lies beside `.devstack`.
+fn secrets_beside(state_dir: &Path) -> Result<Secrets, Problem> {
+    let file = state_dir.parent().unwrap_or(state_dir).join(".env");
+    Secrets::load(&file).map_err(|error| Problem::new(code::SECRETS, error.to_string()))
+}
+
+struct Embedded {
+    router: Router,
+    node: Mutex<Node>,
+}
+
+#[async_trait]
+impl cli::Node for Embedded {
+    fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    async fn failed(&self) -> Problem {
+        Problem::new(code::FAILED, self.node.lock().await.failed().await)
+    }
+
+    async fn shutdown(self: Box<Self>, stop_attempts: bool) -> Result<(), Problem> {
+        self.node.into_inner().stop(stop_attempts).await;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ByHand for Here {
+    fn checkout(&self, conflict: &dto::Conflict, dir: &Path) -> Result<bool, Problem> {
+        let lay_out = || {
+            let theirs = conflict.theirs.as_deref().map(commit).transpose()?;
+            let (hub, ours) = (Path::new(&conflict.hub), commit(&conflict.ours)?);
+            checkout::checkout_by_hand(&Git::probe()?, hub, dir, ours, theirs, &conflict.branch)
+        };
+        lay_out().map_err(|error: repository::Error| by_hand(&error))
+    }
+
+    fn bundle(&self, conflict: &dto::Conflict, dir: &Path, bundle: &Path) -> Result<String, Problem> {
+        let write = || {
+            let theirs = conflict.theirs.as_deref().map(commit).transpose()?;
+            let must_contain: Vec<CommitId> = theirs.into_iter().collect();
+            checkout::bundle_from_dir(dir, commit(&conflict.base)?, &must_contain, bundle)
+        };
+        write().map(|commit| commit.to_string()).map_err(|error: repository::Error| by_hand(&error))
+    }
+}
+
+fn commit(text: &str) -> Result<CommitId, repository::Error> {
+    text.parse().map_err(|_| repository::Error::NotACommit(text.chars().take(80).collect()))
+}
+
+/// Git's refusals end with their mend after a semicolon.
+fn by_hand(error: &repository::Error) -> Problem {
+    let text = error.to_string();
+    match text.split_once("; ") {
+        Some((what, mend)) => Problem::new(code::BY_HAND, what).hint(mend),
+        None => Problem::new(code::BY_HAND, text),
+    }
+}

@@ -1,0 +1,225 @@
+//! The composition root: a node is a store, the actors over it, and an API. Used by `devstack-node` and embedded by
+//! `run`, `up`, `quickstart` and every command that finds no node running.
+//! Deliberately absent: anything that the actors or the engine decide.
+
+mod backend;
+pub mod embed;
+mod facts;
+mod supervisor;
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use devstack_dag::ids::Timestamp;
+use ractor::{Actor, ActorRef};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    actor::Address,
+    agent_host::{Host, Seeds, message::AgentHostMessage},
+    config::{self, node::NodeConfig, secrets::Secrets},
+    devops::{Devops, DevopsArguments, Project},
+    gateway::Backend,
+    repository::{Hubs, git::Git, policy},
+    runtime::{ProcessConfig, ProcessRuntime, Runtime, Sandbox},
+    store::{Blobs, JournalConfig, SledOptions, SledStore},
+    taskmaster::{Outbox, StartDevops},
+};
+use backend::Core;
+use supervisor::{NodeSupervisor, Parts, SupervisorArguments, SupervisorMessage};
+
+/// A running node.
+pub struct Node {
+    core: Arc<Core>,
+    supervisor: ActorRef<SupervisorMessage>,
+    agent_host: Option<Address<AgentHostMessage>>,
+    fatal: mpsc::UnboundedReceiver<String>,
+}
+
+/// What a node is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// To run attempts and merge their results.
+    Dispatch,
+    /// To serve one request, reading or changing; nothing is started.
+    ServeOnly,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its directory cannot be made or used.
+    #[error("cannot use the state directory {path}: {source}")]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The store is damaged, in use, or the disk fails.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The runtime is not usable here.
+    #[error(transparent)]
+    Runtime(#[from] crate::runtime::RuntimeError),
+    /// An actor did not start.
+    #[error("the node's actors did not start: {0}")]
+    Actors(String),
+}
+
+/// The longest wait for attempts to end when a node was asked to stop them.
+const STOP_ATTEMPTS: Duration = Duration::from_secs(120);
+
+/// The longest wait for the journal at the end: what was accepted becomes durable.
+const STOP_ACTORS: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// Opens the store and starts the actors. `secrets` are those of this host.
+    pub async fn start(config: &NodeConfig, secrets: Secrets, mode: Mode) -> Result<Self, NodeError> {
+        let dir = config.state_dir.clone();
+        let store = tokio::task::spawn_blocking(move || open_store(&dir))
+            .await
+            .map_err(|error| NodeError::Actors(error.to_string()))??;
+        let label = crate::store::Store::meta(&store).label;
+        let blobs = Arc::new(Blobs::open(&config.state_dir.join("blobs"))?);
+        // Without git a node still runs plans without a repository; `doctor` and every use of a repository say so.
+        let hubs = Git::probe().ok().map(|git| Arc::new(Hubs::new(config.state_dir.join("projects"), git)));
+        let (fatal, fatal_seen) = mpsc::unbounded_channel();
+        let (news, _) = watch::channel(0);
+
+        let taskmaster = Address::vacant("Taskmaster");
+        let outbox = Outbox::new(taskmaster.clone(), tokio::runtime::Handle::current(), mode == Mode::ServeOnly);
+        let runtime = match mode {
+            Mode::ServeOnly => None,
+            Mode::Dispatch => Some(process_runtime(config, label.to_string()).await?),
+        };
+        let shelf = config.state_dir.join("logs");
+        let host = runtime.clone().map(|runtime| {
+            Arc::new(Host {
+                name: config.name.clone(),
+                slots: config.agent_host.slots,
+                runtime,
+                seeds: Arc::new(Seeds::new(hubs.clone(), &config.state_dir)),
+                secrets,
+                blobs: blobs.clone(),
+                shelf: shelf.clone(),
+                taskmaster: taskmaster.clone(),
+            })
+        });
+        let agent_host = Address::vacant("AgentHost");
+        let parts = Parts {
+            engine: devstack_dag::Config::default(),
+            journal: JournalConfig::default(),
+            outbox,
+            start_devops: start_devops(config, hubs.clone(), blobs.clone(), taskmaster.clone()),
+            keep_facts: config.limits.facts,
+            news: news.clone(),
+            taskmaster: taskmaster.clone(),
+            agent_host: agent_host.clone(),
+            host: host.clone(),
+            fatal,
+            clock: wall_clock,
+        };
+        let (supervisor, _) = Actor::spawn(None, NodeSupervisor, SupervisorArguments { parts, store: Box::new(store) })
+            .await
+            .map_err(|error| NodeError::Actors(error.to_string()))?;
+        let core = Arc::new(Core {
+            taskmaster,
+            blobs,
+            hubs,
+            host: host.clone(),
+            shelf,
+            clock: wall_clock,
+            scratch: config.state_dir.join("uploads"),
+            bundle_size: config.limits.bundle_size,
+        });
+        Ok(Self { core, supervisor, agent_host: host.map(|_| agent_host), fatal: fatal_seen })
+    }
+
+    /// What the API needs.
+    pub fn backend(&self) -> Arc<dyn Backend> {
+        self.core.clone()
+    }
+
+    /// Returns with the reason when the node cannot go on: the process must end.
+    pub async fn failed(&mut self) -> String {
+        match self.fatal.recv().await {
+            Some(reason) => reason,
+            // The supervisor ended without a word: it was asked to.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops the actors; what was accepted becomes durable. Attempts go on, to be adopted by the next start, unless
+    /// they are to be stopped.
+    pub async fn stop(self, stop_attempts: bool) {
+        if let Some(agent_host) = self.agent_host.filter(|_| stop_attempts) {
+            let all = agent_host.ask(STOP_ATTEMPTS, |done: oneshot::Sender<()>| AgentHostMessage::StopAll(done)).await;
+            if all.is_err() {
+                tracing::error!("some attempts did not stop in time; the next start finds them");
+            }
+        }
+        if self.supervisor.stop_and_wait(None, Some(STOP_ACTORS)).await.is_err() {
+            tracing::error!("the actors did not stop in time");
+        }
+    }
+}
+
+/// Agents, as another user, pass through the state directory to their own; these are none of their business.
+const PRIVATE: [&str; 5] = ["store", "blobs", "projects", "logs", "uploads"];
+
+fn make_private(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
+fn open_store(state_dir: &Path) -> Result<SledStore, NodeError> {
+    for private in PRIVATE {
+        let path = state_dir.join(private);
+        make_private(&path).map_err(|source| NodeError::StateDir { path, source })?;
+    }
+    Ok(SledStore::open(&state_dir.join("store"), SledOptions::default())?)
+}
+
+async fn process_runtime(config: &NodeConfig, label: String) -> Result<Arc<dyn Runtime>, NodeError> {
+    let mut process = ProcessConfig::new(config.state_dir.clone(), label);
+    process.bundle_max = config.limits.bundle_size;
+    process.sandbox = match config.agent_host.sandbox {
+        config::node::Sandbox::Auto => Sandbox::Auto,
+        config::node::Sandbox::Off => Sandbox::Off,
+    };
+    let opened = tokio::task::spawn_blocking(move || ProcessRuntime::new(process)).await;
+    Ok(Arc::new(opened.map_err(|error| NodeError::Actors(error.to_string()))??))
+}
+
+fn start_devops(
+    config: &NodeConfig,
+    hubs: Option<Arc<Hubs>>,
+    blobs: Arc<Blobs>,
+    taskmaster: Address<crate::taskmaster::message::TaskmasterMessage>,
+) -> StartDevops {
+    let retention = Duration::from_millis(config.limits.attempts);
+    let limits = policy::Limits { bundle_bytes: config.limits.bundle_size, ..policy::Limits::default() };
+    Arc::new(move |spec, fence, supervisor| {
+        let project = Project {
+            spec: spec.into(),
+            hubs: hubs.clone(),
+            blobs: blobs.clone(),
+            limits: limits.clone(),
+            retention,
+            clock: wall_clock,
+            fence,
+        };
+        let arguments = DevopsArguments { project, taskmaster: taskmaster.clone() };
+        Box::pin(async move { Ok(Actor::spawn_linked(None, Devops, arguments, supervisor).await?.0) })
+    })
+}
+
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,214 @@
+//! The NodeSupervisor: one per process. Starts Taskmaster and AgentHost, restarts what fails within limits, and
+//! when that does not help stops the node loudly. Deliberately absent: any work of its own.
+
+use std::{sync::Arc, time::Instant};
+
+use devstack_dag::ids::Timestamp;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, Message, SupervisionEvent};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    actor::{Address, RestartPolicy, RestartVerdict, Restarts},
+    agent_host::{AgentHost, Host, message::AgentHostMessage},
+    store::{Journal, JournalConfig, Store},
+    taskmaster::{Ledger, Outbox, StartDevops, Taskmaster, TaskmasterArguments, message::TaskmasterMessage},
+};
+
+/// The actor.
+pub(super) struct NodeSupervisor;
+
+/// To the supervisor. Local only.
+pub(super) enum SupervisorMessage {
+    /// The journal of a failed Taskmaster is closed: the store is free for its successor.
+    StoreFree(Box<dyn Store>),
+}
+
+impl Message for SupervisorMessage {}
+
+/// What the children are made of, kept for restarts.
+pub(super) struct Parts {
+    /// Limits of the engine.
+    pub engine: devstack_dag::Config,
+    /// Limits of the journal.
+    pub journal: JournalConfig,
+    /// The way from the Taskmaster to the world.
+    pub outbox: Outbox,
+    /// Starts DevOps actors.
+    pub start_devops: StartDevops,
+    /// Facts kept for readers.
+    pub keep_facts: u64,
+    /// Says which fact is durable.
+    pub news: watch::Sender<u64>,
+    /// Where the Taskmaster lives.
+    pub taskmaster: Address<TaskmasterMessage>,
+    /// Where the AgentHost lives.
+    pub agent_host: Address<AgentHostMessage>,
+    /// The machine; `None`: this node dispatches nothing.
+    pub host: Option<Arc<Host>>,
+    /// Told once, with the reason, when the node cannot go on.
+    pub fatal: mpsc::UnboundedSender<String>,
+    /// The wall clock.
+    pub clock: fn() -> Timestamp,
+}
+
+/// What it is started with.
+pub(super) struct SupervisorArguments {
+    /// What the children are made of.
+    pub parts: Parts,
+    /// The opened store.
+    pub store: Box<dyn Store>,
+}
+
+/// The state.
+pub(super) struct State {
+    parts: Parts,
+    ledger: Option<Ledger>,
+    taskmaster: Option<ActorCell>,
+    agent_host: Option<ActorCell>,
+    taskmaster_restarts: Restarts,
+    agent_host_restarts: Restarts,
+    started: Instant,
+}
+
+impl Actor for NodeSupervisor {
+    type Msg = SupervisorMessage;
+    type State = State;
+    type Arguments = SupervisorArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        given: Self::Arguments,
+    ) -> Result<State, ActorProcessingErr> {
+        let mut state = State {
+            parts: given.parts,
+            ledger: None,
+            taskmaster: None,
+            agent_host: None,
+            taskmaster_restarts: Restarts::default(),
+            agent_host_restarts: Restarts::default(),
+            started: Instant::now(),
+        };
+        state.start_taskmaster(&myself, given.store).await?;
+        state.start_agent_host(&myself).await?;
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMessage::StoreFree(store) => {
+                state.start_taskmaster(&myself, store).await?;
+                state.parts.outbox.ask_hosts_to_report();
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let SupervisionEvent::ActorFailed(cell, reason) = event else { return Ok(()) };
+        let is = |child: &Option<ActorCell>| child.as_ref().is_some_and(|child| child.get_id() == cell.get_id());
+        if is(&state.taskmaster) {
+            state.parts.taskmaster.move_out();
+            if state.allow("Taskmaster", &reason, |state| &mut state.taskmaster_restarts) {
+                state.free_store(myself);
+            }
+        } else if is(&state.agent_host) {
+            state.parts.agent_host.move_out();
+            if state.allow("AgentHost", &reason, |state| &mut state.agent_host_restarts) {
+                state.start_agent_host(&myself).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn post_stop(&self, _: ActorRef<Self::Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.parts.taskmaster.move_out();
+        state.parts.agent_host.move_out();
+        if let Some(journal) = state.ledger.take().and_then(|ledger| ledger.take()) {
+            // What was accepted becomes durable before the process ends.
+            tokio::task::spawn_blocking(move || drop(journal.close())).await?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    async fn start_taskmaster(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        store: Box<dyn Store>,
+    ) -> Result<(), ActorProcessingErr> {
+        let (store, loaded) = tokio::task::spawn_blocking(move || {
+            let loaded = store.load();
+            (store, loaded)
+        })
+        .await?;
+        let loaded = loaded?;
+        self.parts.news.send_replace(loaded.meta.seq.0);
+        let reader = store.reader();
+        let fatal = self.parts.fatal.clone();
+        let journal = Journal::spawn(store, self.parts.journal, move |error| {
+            // Nobody listens: the node ends already.
+            let _ = fatal.send(format!("the store cannot be written any more: {error}"));
+        })?;
+        let ledger = Ledger::new(journal, loaded.meta.seq);
+        self.ledger = Some(ledger.clone());
+        let arguments = TaskmasterArguments {
+            loaded,
+            engine: self.parts.engine.clone(),
+            ledger,
+            reader,
+            outbox: self.parts.outbox.clone(),
+            start_devops: self.parts.start_devops.clone(),
+            keep_facts: self.parts.keep_facts,
+            news: self.parts.news.clone(),
+            clock: self.parts.clock,
+        };
+        let (actor, _) = Actor::spawn_linked(None, Taskmaster, arguments, myself.get_cell()).await?;
+        self.taskmaster = Some(actor.get_cell());
+        self.parts.taskmaster.move_in(actor);
+        Ok(())
+    }
+
+    async fn start_agent_host(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
+        let Some(host) = self.parts.host.clone() else { return Ok(()) };
+        let (actor, _) = Actor::spawn_linked(None, AgentHost, host.clone(), myself.get_cell()).await?;
+        self.agent_host = Some(actor.get_cell());
+        self.parts.agent_host.move_in(actor);
+        self.parts.outbox.connect_host(host.name.clone(), self.parts.agent_host.clone());
+        Ok(())
+    }
+
+    /// May this child be started again? If not, the node ends.
+    fn allow(&mut self, who: &str, reason: &ActorProcessingErr, restarts: impl Fn(&mut Self) -> &mut Restarts) -> bool {
+        let now = self.started.elapsed();
+        let verdict = restarts(self).failed(RestartPolicy::default(), now);
+        tracing::error!(%reason, ?verdict, "the {who} failed");
+        if verdict == RestartVerdict::GiveUp {
+            let _ = self.parts.fatal.send(format!("the {who} failed too often, the last time with: {reason}"));
+        }
+        verdict == RestartVerdict::Restart
+    }
+
+    /// The journal is joined before the Taskmaster reloads: nothing of the old one may still be on its way.
+    fn free_store(&mut self, myself: ActorRef<SupervisorMessage>) {
+        let Some(journal) = self.ledger.take().and_then(|ledger| ledger.take()) else { return };
+        tokio::task::spawn_blocking(move || {
+            // A journal that failed has told why already.
+            if let Ok(store) = journal.close() {
+                // The supervisor has gone: the node stops.
+                let _ = myself.cast(SupervisorMessage::StoreFree(store));
+            }
+        });
+    }
+}

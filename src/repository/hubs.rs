@@ -1,0 +1,78 @@
+//! The hubs of a node, each opened once and shared: opening cleans up after killed processes, and must not clean up
+//! after a job of this one. Deliberately absent: creating a hub (a submission does).
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use devstack_dag::ids::ProjectName;
+use git2::Repository;
+
+use super::{Error, Hub, HubOptions, git::Git};
+
+/// Open hubs below one directory, `<dir>/<project>/hub.git`.
+pub struct Hubs {
+    dir: PathBuf,
+    git: Git,
+    open: Mutex<HashMap<ProjectName, Arc<Hub>>>,
+}
+
+impl Hubs {
+    /// The hubs below `dir`.
+    pub fn new(dir: PathBuf, git: Git) -> Self {
+        Self { dir, git, open: Mutex::default() }
+    }
+
+    /// The host's git.
+    pub fn git(&self) -> &Git {
+        &self.git
+    }
+
+    /// Where a project's hub is, or will be.
+    pub fn dir_of(&self, project: &ProjectName) -> PathBuf {
+        self.dir.join(project.as_str()).join("hub.git")
+    }
+
+    /// The hub of a project that has one. Blocks.
+    pub fn get(&self, project: &ProjectName) -> Result<Arc<Hub>, Error> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hub) = open.get(project) {
+            return Ok(hub.clone());
+        }
+        let dir = self.dir_of(project);
+        let options = HubOptions::new(&integration_of(&dir)?)?;
+        let hub = Arc::new(Hub::open(&dir, self.git.clone(), options)?);
+        open.insert(project.clone(), hub.clone());
+        Ok(hub)
+    }
+
+    /// The hub of a project, made if there is none. Blocks.
+    pub fn get_or_create(&self, project: &ProjectName, integration: &str) -> Result<Arc<Hub>, Error> {
+        if !self.dir_of(project).exists() {
+            Hub::create(&self.dir_of(project), self.git.clone(), HubOptions::new(integration)?)?;
+        }
+        self.get(project)
+    }
+
+    /// Put a hub that belongs to no project out of the way; nothing is deleted. `stamp` makes its name unique.
+    pub fn put_aside(&self, project: &ProjectName, stamp: u64) -> Result<(), Error> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(project);
+        let dir = self.dir_of(project);
+        if !dir.exists() {
+            return Ok(());
+        }
+        let aside = dir.with_file_name(format!("hub.unused-{stamp}.git"));
+        std::fs::rename(&dir, &aside).map_err(Error::io("put aside", dir))
+    }
+}
+
+/// A hub's HEAD names its integration branch.
+fn integration_of(dir: &Path) -> Result<String, Error> {
+    let not_a_hub = || Error::NotAHub(dir.to_owned());
+    let repo = Repository::open_bare(dir).map_err(|_| not_a_hub())?;
+    let head = repo.find_reference("HEAD")?;
+    let target = head.symbolic_target().ok().flatten().ok_or_else(not_a_hub)?;
+    Ok(target.strip_prefix("refs/heads/").ok_or_else(not_a_hub)?.to_owned())
+}

@@ -1,0 +1,288 @@
+//! The Taskmaster: the only writer of the store. A thin shell around the engine: a message becomes a command, the
+//! decision becomes one journal entry, and answer and effects go out when that entry is durable.
+//! Deliberately absent: decisions (crate dag) and waiting for I/O (journal thread, DevOps, hosts).
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use devstack_dag::{
+    Answer, Decision, Engine,
+    command::Command,
+    ids::{ProjectName, Timestamp},
+    plan::ProjectSpec,
+};
+use futures::future::BoxFuture;
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::sync::watch;
+
+use super::{
+    ledger::Ledger,
+    message::{
+        Ask, AskError, AskReply, Exit, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View,
+    },
+    outbox::Outbox,
+};
+use crate::{
+    actor::{Address, Fence, Generations, Restarts},
+    devops::message::DevopsMessage,
+    fault::{self, Point},
+    store::{Commit, Entry, Loaded, Lookup, Seq, StoreReader, StoredReply, Term},
+};
+
+/// The actor.
+pub struct Taskmaster;
+
+/// Starts a DevOps actor of this project, linked to this supervisor; its jobs carry the fence.
+pub type StartDevops = Arc<
+    dyn Fn(ProjectSpec, Fence, ActorCell) -> BoxFuture<'static, Result<ActorRef<DevopsMessage>, SpawnErr>>
+        + Send
+        + Sync,
+>;
+
+/// What it is started with.
+pub struct TaskmasterArguments {
+    /// What the store held.
+    pub loaded: Loaded,
+    /// Limits of the engine.
+    pub engine: devstack_dag::Config,
+    /// The way to the store.
+    pub ledger: Ledger,
+    /// Reads beside the journal.
+    pub reader: StoreReader,
+    /// The way to the world.
+    pub outbox: Outbox,
+    /// Starts DevOps actors.
+    pub start_devops: StartDevops,
+    /// Facts kept for readers.
+    pub keep_facts: u64,
+    /// Says which fact is durable.
+    pub news: watch::Sender<u64>,
+    /// The wall clock.
+    pub clock: fn() -> Timestamp,
+}
+
+/// The state: the engine, and where the history stands.
+pub struct State {
+    pub(super) engine: Engine,
+    pub(super) ledger: Ledger,
+    reader: StoreReader,
+    pub(super) outbox: Outbox,
+    pub(super) start_devops: StartDevops,
+    news: watch::Sender<u64>,
+    clock: fn() -> Timestamp,
+    last: Timestamp,
+    seq: Seq,
+    pruned: Seq,
+    keep_facts: u64,
+    term: Term,
+    pub(super) submissions: HashMap<u64, SubmitPlan>,
+    pub(super) next_submission: u64,
+    pub(super) children: HashMap<ProjectName, Child>,
+    pub(super) started: Instant,
+}
+
+/// A project's DevOps actor.
+pub(super) struct Child {
+    pub(super) cell: ActorCell,
+    pub(super) address: Address<DevopsMessage>,
+    pub(super) generations: Generations,
+    pub(super) restarts: Restarts,
+}
+
+impl Actor for Taskmaster {
+    type Msg = TaskmasterMessage;
+    type State = State;
+    type Arguments = TaskmasterArguments;
+
+    async fn pre_start(&self, _: ActorRef<Self::Msg>, given: Self::Arguments) -> Result<State, ActorProcessingErr> {
+        let Loaded { meta, records } = given.loaded;
+        Ok(State {
+            engine: Engine::from_records(given.engine, records.into_iter())?,
+            ledger: given.ledger,
+            reader: given.reader,
+            outbox: given.outbox,
+            start_devops: given.start_devops,
+            news: given.news,
+            clock: given.clock,
+            last: meta.last_time,
+            seq: meta.seq,
+            pruned: meta.first,
+            keep_facts: given.keep_facts,
+            term: meta.term,
+            submissions: HashMap::new(),
+            next_submission: 0,
+            children: HashMap::new(),
+            started: Instant::now(),
+        })
+    }
+
+    async fn post_start(&self, myself: ActorRef<Self::Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let with_repository: Vec<ProjectSpec> = state
+            .engine
+            .projects()
+            .map(|project| &project.spec)
+            .filter(|spec| spec.source.is_some())
+            .cloned()
+            .collect();
+        for spec in with_repository {
+            state.ensure_devops(&myself, spec).await?;
+        }
+        let now = state.now();
+        state.outbox.carry_out(state.engine.resume(now));
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        message: Self::Msg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            TaskmasterMessage::Ask(ask) => state.ask(ask),
+            TaskmasterMessage::SubmitPlan(submission) => state.submit(&myself, submission).await?,
+            TaskmasterMessage::HubReady(ready) => state.hub_ready(ready),
+            TaskmasterMessage::Look(look) => state.look(look),
+            TaskmasterMessage::GetFacts(get) => state.facts(get),
+            TaskmasterMessage::HostReported(report) => state.tell(Command::ReportHost(report)),
+            TaskmasterMessage::AttemptExited(exit) => {
+                fault::point(Point::TaskmasterReport);
+                state.attempt_exited(exit);
+            }
+            TaskmasterMessage::DevopsReported(command) => state.tell(command),
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(cell, reason) = event {
+            state.devops_failed(&myself, cell, &reason).await?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// The larger of the last persisted time and the wall clock.
+    pub(super) fn now(&mut self) -> Timestamp {
+        self.last = self.last.max((self.clock)());
+        self.last
+    }
+
+    fn tell(&mut self, command: Command) {
+        self.ask(Ask { command, request: None, reply: None });
+    }
+
+    pub(super) fn ask(&mut self, ask: Ask) {
+        let Ask { command, request, reply } = ask;
+        if let Some(request) = &request
+            && let Some(known) = self.known(request)
+        {
+            return self.when_durable(move || answer(reply, known));
+        }
+        let now = self.now();
+        match self.engine.step(now, command) {
+            Ok(decision) => self.commit(decision, request, reply),
+            // What it was refused for must be durable before anybody hears of it.
+            Err(rejection) => self.when_durable(move || answer(reply, Err(rejection.into()))),
+        }
+    }
+
+    /// The answer that this request got before, if it did.
+    pub(super) fn known(&self, request: &Request) -> Option<Result<Answer, AskError>> {
+        match self.ledger.lookup(&request.key, &request.body_hash) {
+            Ok(Lookup::New) => None,
+            Ok(Lookup::Conflict) => Some(Err(AskError::KeyReused)),
+            Ok(Lookup::Replay(reply)) => Some(serde_json::from_slice(&reply).map_err(|_| AskError::KeyReused)),
+            Err(error) => {
+                tracing::error!(%error, "the answer of an earlier request cannot be read");
+                Some(Err(AskError::KeyReused))
+            }
+        }
+    }
+
+    fn commit(&mut self, decision: Decision, request: Option<Request>, reply: Option<AskReply>) {
+        let Decision { facts, effects, touched, answer: said } = decision;
+        let outbox = self.outbox.clone();
+        if facts.is_empty() && touched.is_empty() && request.is_none() {
+            return self.when_durable(move || {
+                outbox.carry_out(effects);
+                answer(reply, Ok(said));
+            });
+        }
+        let mut commit = Commit { term: self.term, expected_seq: self.seq, facts, ..Commit::default() };
+        for key in touched {
+            match self.engine.record(&key) {
+                Some(record) => commit.records.push(record),
+                None => commit.removed.push(key),
+            }
+        }
+        if let Some(Request { key, body_hash }) = request {
+            // An answer is a struct of numbers and names: it always serializes.
+            let reply = serde_json::to_vec(&said).unwrap_or_default();
+            commit.replies.push((key, StoredReply { body_hash, reply }));
+        }
+        self.seq = commit.seq_after();
+        let news = self.news.clone();
+        let then = Box::new(move |seq: Seq| {
+            outbox.carry_out(effects);
+            answer(reply, Ok(said));
+            news.send_replace(seq.0);
+        });
+        if self.ledger.submit(Entry { commit, then }).is_err() {
+            tracing::error!("the journal is closed: nothing more is accepted");
+        }
+        self.prune();
+    }
+
+    /// Facts are pruned in steps, so that pruning is rare.
+    fn prune(&mut self) {
+        let horizon = self.seq.0.saturating_sub(self.keep_facts);
+        if horizon < self.pruned.0 + self.keep_facts / 10 {
+            return;
+        }
+        self.pruned = Seq(horizon);
+        // A closed journal was reported by the commit before.
+        let _ = self.ledger.prune(self.pruned);
+    }
+
+    /// Runs `then` when everything decided so far is durable.
+    pub(super) fn when_durable(&self, then: impl FnOnce() + Send + 'static) {
+        if self.ledger.when_durable(self.seq, then).is_err() {
+            tracing::error!("the journal is closed: nothing more is answered");
+        }
+    }
+
+    fn look(&mut self, look: Look) {
+        let now = self.now();
+        let hand_over = look.0(&View { engine: &self.engine, now, seq: self.seq.0 });
+        self.when_durable(hand_over);
+    }
+
+    fn facts(&mut self, get: GetFacts) {
+        let page = self.reader.facts(Seq(get.after), get.limit);
+        // The reader has gone: nothing to do.
+        let _ = get.reply.send(FactsAnswer { page, news: self.news.subscribe() });
+    }
+
+    fn attempt_exited(&mut self, exit: Exit) {
+        if exit.bundle.is_none() {
+            return self.tell(Command::FinishAttempt(exit.report));
+        }
+        if let Some(devops) = self.outbox.devops(exit.project()) {
+            // Nobody there: DevOps is being restarted, and the hosts are asked again when it is back.
+            let _ = devops.cast(DevopsMessage::Import(Box::new(exit)));
+        }
+    }
+}
+
+pub(super) fn answer(reply: Option<AskReply>, answer: Result<Answer, AskError>) {
+    if let Some(reply) = reply {
+        // The asker has gone: the change stands all the same.
+        let _ = reply.send(answer);
+    }
+}

@@ -1,0 +1,165 @@
+//! What the Taskmaster is asked and told. Local only.
+
+use std::path::PathBuf;
+
+use devstack_dag::{
+    Answer, Engine, Rejection,
+    attempt::{Outcome, Report, Start},
+    command::{Command, HostReport},
+    ids::{AttemptId, ProjectName, Text, Timestamp},
+    plan::PlanSpec,
+};
+use ractor::Message;
+use tokio::sync::oneshot;
+
+use crate::store::{FactsPage, RequestKey, StoreError};
+
+/// Local only.
+pub enum TaskmasterMessage {
+    /// A person (through the gateway) or a timer asks for a change.
+    Ask(Ask),
+    /// Add a plan; the project's hub is made ready first.
+    SubmitPlan(SubmitPlan),
+    /// Look at the engine; the answer goes out when everything that was seen is durable.
+    Look(Look),
+    /// A page of facts, or a subscription to new ones.
+    GetFacts(GetFacts),
+    /// A host reports its full state.
+    HostReported(HostReport),
+    /// An attempt is over; its bundle, if any, still lies on the host.
+    AttemptExited(Exit),
+    /// A DevOps actor answers.
+    DevopsReported(Command),
+    /// A DevOps actor made a project's hub ready, or could not.
+    HubReady(HubReady),
+}
+
+impl Message for TaskmasterMessage {}
+
+/// The answer to [`Ask`]: refused, or what the engine says.
+pub type AskReply = oneshot::Sender<Result<Answer, AskError>>;
+
+/// A request that its asker can name again.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The asker's name for it.
+    pub key: RequestKey,
+    /// BLAKE3 of its body: the same key with another body is refused.
+    pub body_hash: [u8; 32],
+}
+
+/// A change.
+pub struct Ask {
+    /// What.
+    pub command: Command,
+    /// Makes a repetition harmless: the same request gives the same answer.
+    pub request: Option<Request>,
+    /// Answered when the change is durable. `None` for timers.
+    pub reply: Option<AskReply>,
+}
+
+/// A plan.
+pub struct SubmitPlan {
+    /// The plan, resolved.
+    pub plan: PlanSpec,
+    /// As in [`Ask`].
+    pub request: Option<Request>,
+    /// Answered when the plan is durable.
+    pub reply: AskReply,
+}
+
+/// A DevOps actor's answer to "make the hub ready for this plan".
+pub struct HubReady {
+    /// The submission that waits for it.
+    pub submission: u64,
+    /// The integration head, or why the source cannot be used.
+    pub head: Result<devstack_dag::ids::CommitId, SourceRefused>,
+}
+
+/// Why a change was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The engine refused; nothing changed.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// The request key was used for another body.
+    #[error("the idempotency key was used before with another request")]
+    KeyReused,
+    /// The person's repository cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceRefused),
+}
+
+/// Why a person's repository cannot be used, with the mend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceRefused {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// Is the plan wrong (exit code 2), or only the present state of the source (5)?
+    pub invalid: bool,
+}
+
+/// A view of the engine: computed at once, handed over when durable.
+pub struct Look(pub Box<dyn FnOnce(&View<'_>) -> Box<dyn FnOnce() + Send> + Send>);
+
+/// What a look sees.
+pub struct View<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// Now, as the engine would be told.
+    pub now: Timestamp,
+    /// The number of the last fact.
+    pub seq: u64,
+}
+
+/// Facts after a number.
+pub struct GetFacts {
+    /// The last number the reader has.
+    pub after: u64,
+    /// At most so many.
+    pub limit: usize,
+    /// A page, or "behind the horizon"; with it a receiver that says when there are more.
+    pub reply: oneshot::Sender<FactsAnswer>,
+}
+
+/// A page and the way to more.
+pub struct FactsAnswer {
+    /// The page, or `OutOfRange`: the reader is behind the horizon (or ahead of the present).
+    pub page: Result<FactsPage, StoreError>,
+    /// Changes whenever newer facts are durable.
+    pub news: tokio::sync::watch::Receiver<u64>,
+}
+
+/// An attempt is over.
+#[derive(Clone)]
+pub struct Exit {
+    /// How it went; `commit` is what the sandbox claims and is not yet proven.
+    pub report: Report,
+    /// Its result, to be taken through quarantine.
+    pub bundle: Option<PathBuf>,
+    /// What its workspace started from: the result must descend from it.
+    pub start: Start,
+    /// Values of the attempt's secrets, to be searched for in the result.
+    pub secrets: Vec<crate::config::secrets::Secret>,
+}
+
+impl Exit {
+    /// An attempt that left nothing.
+    pub fn without_result(attempt: AttemptId, outcome: Outcome) -> Self {
+        let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
+        Self { report, bundle: None, start: Start::Empty, secrets: Vec::new() }
+    }
+
+    /// The attempt.
+    pub fn attempt(&self) -> &AttemptId {
+        &self.report.attempt
+    }
+
+    /// Its project.
+    pub fn project(&self) -> &ProjectName {
+        &self.report.attempt.task.project
+    }
+}

@@ -1,0 +1,122 @@
+//! Carries effects out, once the facts behind them are durable: orders to hosts, jobs to DevOps, timers.
+//! Called from the journal's thread, so it only queues. Deliberately absent: any decision, and any retry:
+//! an effect that finds nobody is repeated by `resume` when that actor is back.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use devstack_dag::{
+    command::Command,
+    effect::{Effect, Timer},
+    ids::{HostName, ProjectName},
+};
+
+use super::message::{Ask, TaskmasterMessage};
+use crate::{
+    actor::Address,
+    agent_host::message::AgentHostMessage,
+    devops::message::DevopsMessage,
+    fault::{self, Point},
+};
+
+/// Where effects go. Cloning is cheap; all clones see the same addresses.
+#[derive(Clone)]
+pub struct Outbox {
+    taskmaster: Address<TaskmasterMessage>,
+    routes: Arc<RwLock<Routes>>,
+    timers: tokio::runtime::Handle,
+    muted: bool,
+}
+
+#[derive(Default)]
+struct Routes {
+    hosts: HashMap<HostName, Address<AgentHostMessage>>,
+    devops: HashMap<ProjectName, Address<DevopsMessage>>,
+}
+
+impl Outbox {
+    /// An outbox without routes. A muted one drops every effect: a node that serves one request and dispatches
+    /// nothing; `resume` gives the effects again at the next start.
+    pub fn new(taskmaster: Address<TaskmasterMessage>, timers: tokio::runtime::Handle, muted: bool) -> Self {
+        Self { taskmaster, routes: Arc::default(), timers, muted }
+    }
+
+    /// Orders for this host go here.
+    pub fn connect_host(&self, host: HostName, address: Address<AgentHostMessage>) {
+        self.routes.write().unwrap_or_else(PoisonError::into_inner).hosts.insert(host, address);
+    }
+
+    /// Jobs for this project go here.
+    pub fn connect_devops(&self, project: ProjectName, address: Address<DevopsMessage>) {
+        self.routes.write().unwrap_or_else(PoisonError::into_inner).devops.insert(project, address);
+    }
+
+    /// The project's DevOps actor.
+    pub fn devops(&self, project: &ProjectName) -> Option<Address<DevopsMessage>> {
+        self.routes.read().unwrap_or_else(PoisonError::into_inner).devops.get(project).cloned()
+    }
+
+    /// Queue effects where they belong.
+    pub fn carry_out(&self, effects: Vec<Effect>) {
+        if self.muted {
+            return;
+        }
+        for effect in effects {
+            fault::point(Point::TaskmasterBeforeEffect);
+            self.carry(effect);
+        }
+    }
+
+    fn carry(&self, effect: Effect) {
+        match effect {
+            Effect::StartAttempt { host, order } => self.to_host(&host, AgentHostMessage::Start(order)),
+            Effect::StopAttempt { host, attempt } => self.to_host(&host, AgentHostMessage::Stop(attempt)),
+            Effect::ForgetAttempt { host, attempt } => self.to_host(&host, AgentHostMessage::Forget(attempt)),
+            Effect::PrepareMerge(request) => {
+                self.to_devops(&request.attempt.task.project.clone(), DevopsMessage::Prepare(request));
+            }
+            Effect::PublishMerge { project, merge, onto, candidate } => {
+                self.to_devops(&project, DevopsMessage::Publish { merge, onto, candidate });
+            }
+            Effect::Deliver(project) => self.to_devops(&project, DevopsMessage::Deliver),
+            Effect::ReleaseAttempts { task, upto } => {
+                self.to_devops(&task.project.clone(), DevopsMessage::Release { task, upto });
+            }
+            Effect::SetTimer { timer, after_ms } => self.set_timer(timer, Duration::from_millis(after_ms)),
+        }
+    }
+
+    /// Hosts report their full state and every exit that nobody acknowledged.
+    pub fn ask_hosts_to_report(&self) {
+        for address in self.routes.read().unwrap_or_else(PoisonError::into_inner).hosts.values() {
+            // A host that is not there reports when it comes.
+            let _ = address.cast(AgentHostMessage::ReportAgain);
+        }
+    }
+
+    fn to_host(&self, host: &HostName, message: AgentHostMessage) {
+        let address = self.routes.read().unwrap_or_else(PoisonError::into_inner).hosts.get(host).cloned();
+        if address.is_none_or(|address| address.cast(message).is_err()) {
+            tracing::debug!(%host, "host is not reachable now; it is told again when it reports");
+        }
+    }
+
+    fn to_devops(&self, project: &ProjectName, message: DevopsMessage) {
+        if self.devops(project).is_none_or(|address| address.cast(message).is_err()) {
+            tracing::debug!(%project, "DevOps is not reachable now; it is told again when it is back");
+        }
+    }
+
+    fn set_timer(&self, timer: Timer, after: Duration) {
+        let taskmaster = self.taskmaster.clone();
+        self.timers.spawn(async move {
+            tokio::time::sleep(after).await;
+            let ask = Ask { command: Command::TimerFired(timer), request: None, reply: None };
+            // Nobody there: the Taskmaster is being restarted and sets its timers anew.
+            let _ = taskmaster.cast(TaskmasterMessage::Ask(ask));
+        });
+    }
+}
