@@ -1,4 +1,6 @@
 //! The runtime against real processes. `conformance` is what every runtime must do.
 
+mod adopt;
 mod conformance;
 mod harness;
+mod process;
