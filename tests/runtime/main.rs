@@ -2,5 +2,7 @@
 
 mod adopt;
 mod conformance;
+mod git;
 mod harness;
 mod process;
+mod speed;
