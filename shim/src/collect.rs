@@ -37,6 +37,7 @@ pub(crate) fn main(spec: &Spec) {
 
 fn collect(spec: &Spec, git: &Git) -> Result<Harvested, Error> {
     let dir = spec.dir.join(layout::WORKSPACE);
+    refuse_pipes(&dir)?;
     let repository =
         Repository::open(&dir).map_err(|error| format!("the workspace is no repository: {}", error.message()))?;
     let note = commit_leftovers(&repository, &dir, spec, git)?;
@@ -51,6 +52,26 @@ fn collect(spec: &Spec, git: &Git) -> Result<Harvested, Error> {
     }
     bundle(&repository, tip, &known, git.bundle_max)?;
     Ok(Harvested { tip: Some(tip.to_string()), error: note })
+}
+
+/// libgit2 opens what git's own names stand for, and waits for ever on a pipe. It skips pipes under other names.
+/// (One behind a link outside is left to the time limit.)
+fn refuse_pipes(workspace: &Path) -> Result<(), Error> {
+    let mut open = vec![(workspace.to_path_buf(), false)];
+    while let Some((dir, in_git)) = open.pop() {
+        // A directory that cannot be read is for libgit2 to complain about, if it needs it.
+        for entry in fs::read_dir(&dir).into_iter().flatten() {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let of_git = in_git || entry.file_name().as_encoded_bytes().starts_with(b".git");
+            if kind.is_dir() {
+                open.push((entry.path(), of_git));
+            } else if of_git && !kind.is_file() && !kind.is_symlink() {
+                return Err(format!("{} is neither a file nor a directory", entry.path().display()).into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Commits what the agent left in its working directory. `Some`: a merge that is not resolved, which stays as it is.

@@ -30,11 +30,8 @@ use std::{
 
 use devstack_shim::{
     layout,
-    spec::{Ending, ExitRecord, Spec, VERSION},
+    spec::{ALREADY_RUN, Ending, ExitRecord, Spec, VERSION},
 };
-
-/// The attempt has a shim already, or had one: nothing was done.
-const ALREADY_RUN: u8 = 3;
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().collect();

@@ -48,7 +48,10 @@ impl Output {
 
     /// Room to read into.
     pub(crate) fn buffer(&mut self) -> &mut [u8] {
-        self.buffer.resize(BUFFER, 0);
+        if self.buffer.is_empty() {
+            // Zeroed by the kernel as it is touched: an agent that says nothing costs nothing.
+            self.buffer = vec![0; BUFFER];
+        }
         &mut self.buffer
     }
 
@@ -61,14 +64,15 @@ impl Output {
         }
         let Some(new) = self.buffer.get(..count) else { return };
         self.pending.extend_from_slice(new);
-        let ready = self.redactor.settled(&self.pending);
-        if let Some(head) = self.pending.get(..ready) {
-            let text = self.redactor.redact(head, 0);
-            self.head_left = self.head_left.saturating_sub(ready as u64);
-            // A full disk must not end the agent; what is missing is counted.
-            if self.file.write_all(&text).is_err() {
-                self.left_out += ready as u64;
-            }
+        let room = usize::try_from(self.head_left).unwrap_or(usize::MAX).min(self.pending.len());
+        let full = self.pending.len() as u64 >= self.head_left;
+        let head = self.pending.get(..room).unwrap_or_default();
+        let ready = self.redactor.settled(head);
+        let text = self.redactor.redact(head.get(..ready).unwrap_or_default(), 0);
+        self.head_left = if full { 0 } else { self.head_left - ready as u64 };
+        // A full disk must not end the agent; what is missing is counted.
+        if self.file.write_all(&text).is_err() {
+            self.left_out += ready as u64;
         }
         self.pending.drain(..ready);
         if self.head_left == 0 {
@@ -116,6 +120,7 @@ impl Output {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::io::{Read, Seek};
 

@@ -79,6 +79,7 @@ fn parse(stat: &[u8]) -> Option<Process> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The version this code writes.
 pub const VERSION: u32 = 1;
 
+/// Exit status of a shim whose attempt has, or had, another one: it did nothing.
+pub const ALREADY_RUN: u8 = 3;
+
 /// Everything the shim needs to run one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {

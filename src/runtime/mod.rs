@@ -142,7 +142,7 @@ pub enum State {
     Running,
     /// It is over; `wait` tells how.
     Ended,
-    /// It was never started and cannot be: only `remove` helps.
+    /// It was never started, and its files are not whole: `start` it again, or `remove` it.
     Broken {
         /// What is wrong, for people.
         why: String,

@@ -14,33 +14,33 @@ use devstack_dag::{
 };
 
 /// A wait that is longer than this is a failure, on however busy a machine.
-pub const GENEROUS: Duration = Duration::from_secs(120);
+pub(crate) const GENEROUS: Duration = Duration::from_secs(120);
 
 /// A state directory that agents can pass through, and a runtime in it.
-pub struct Scratch {
-    pub dir: tempfile::TempDir,
-    pub runtime: ProcessRuntime,
+pub(crate) struct Scratch {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) runtime: ProcessRuntime,
 }
 
 impl Scratch {
-    pub fn new(sandbox: Sandbox) -> Self {
+    pub(crate) fn new(sandbox: Sandbox) -> Self {
         Self::with(sandbox, |_| {})
     }
 
-    pub fn with(sandbox: Sandbox, change: impl FnOnce(&mut ProcessConfig)) -> Self {
+    pub(crate) fn with(sandbox: Sandbox, change: impl FnOnce(&mut ProcessConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let runtime = runtime(dir.path(), sandbox, change);
         Self { dir, runtime }
     }
 
-    pub fn attempt_dir(&self, attempt: &AttemptId) -> PathBuf {
+    pub(crate) fn attempt_dir(&self, attempt: &AttemptId) -> PathBuf {
         attempt_dir(self.dir.path(), attempt)
     }
 }
 
 /// A runtime on a state directory; its label is the directory's name, so tests cannot touch each other's processes.
-pub fn runtime(state: &Path, sandbox: Sandbox, change: impl FnOnce(&mut ProcessConfig)) -> ProcessRuntime {
+pub(crate) fn runtime(state: &Path, sandbox: Sandbox, change: impl FnOnce(&mut ProcessConfig)) -> ProcessRuntime {
     let label = state.file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
     let mut config = ProcessConfig::new(state.join("state"), label);
     fs::create_dir_all(&config.state_dir).unwrap();
@@ -49,7 +49,7 @@ pub fn runtime(state: &Path, sandbox: Sandbox, change: impl FnOnce(&mut ProcessC
     ProcessRuntime::new(config).unwrap()
 }
 
-pub fn attempt_dir(state: &Path, attempt: &AttemptId) -> PathBuf {
+pub(crate) fn attempt_dir(state: &Path, attempt: &AttemptId) -> PathBuf {
     state
         .join("state/attempts")
         .join(attempt.task.project.as_str())
@@ -57,17 +57,17 @@ pub fn attempt_dir(state: &Path, attempt: &AttemptId) -> PathBuf {
         .join(attempt.number.to_string())
 }
 
-pub fn attempt(number: u32) -> AttemptId {
+pub(crate) fn attempt(number: u32) -> AttemptId {
     let task = TaskRef { project: ProjectName::new("shop").unwrap(), id: TaskId::new("T-001").unwrap() };
     AttemptId { task, number }
 }
 
 /// A job that runs these shell lines, with generous times.
-pub fn shell(number: u32, script: &str) -> Job {
+pub(crate) fn shell(number: u32, script: &str) -> Job {
     job(number, &["sh", "-c", script])
 }
 
-pub fn job(number: u32, command: &[&str]) -> Job {
+pub(crate) fn job(number: u32, command: &[&str]) -> Job {
     Job {
         attempt: attempt(number),
         agent: AgentName::new("dev1").unwrap(),
@@ -86,22 +86,22 @@ pub fn job(number: u32, command: &[&str]) -> Job {
     }
 }
 
-pub fn secret(name: &str, value: &str) -> (String, Secret) {
+pub(crate) fn secret(name: &str, value: &str) -> (String, Secret) {
     (name.to_owned(), Secret::new(value))
 }
 
 /// Starts, waits, and fails the test if that takes absurdly long.
-pub async fn run(runtime: &dyn Runtime, job: &Job) -> devstack::runtime::Ended {
+pub(crate) async fn run(runtime: &dyn Runtime, job: &Job) -> devstack::runtime::Ended {
     runtime.start(job).await.unwrap();
     wait(runtime, &job.attempt).await
 }
 
-pub async fn wait(runtime: &dyn Runtime, attempt: &AttemptId) -> devstack::runtime::Ended {
+pub(crate) async fn wait(runtime: &dyn Runtime, attempt: &AttemptId) -> devstack::runtime::Ended {
     tokio::time::timeout(GENEROUS, runtime.wait(attempt)).await.expect("the attempt never ends").unwrap()
 }
 
 /// Looks until `condition` holds.
-pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + GENEROUS;
     while !condition() {
         assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
@@ -110,7 +110,7 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The whole log.
-pub async fn log(runtime: &dyn Runtime, attempt: &AttemptId) -> String {
+pub(crate) async fn log(runtime: &dyn Runtime, attempt: &AttemptId) -> String {
     let mut reader = runtime.log(attempt, 0, false).await.unwrap();
     let mut text = Vec::new();
     while let Some(bytes) = reader.next().await.unwrap() {
@@ -120,7 +120,7 @@ pub async fn log(runtime: &dyn Runtime, attempt: &AttemptId) -> String {
 }
 
 /// A runtime whose agents are in a sandbox; `None`, loudly: this machine has none that holds.
-pub fn sandboxed() -> Option<Scratch> {
+pub(crate) fn sandboxed() -> Option<Scratch> {
     let scratch = Scratch::new(Sandbox::Auto);
     match scratch.runtime.describe().isolation {
         Isolation::Sandboxed { .. } => Some(scratch),

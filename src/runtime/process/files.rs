@@ -1,8 +1,8 @@
 //! The files of an attempt, as the node makes them, and the order for its shim.
 
 use std::{
-    fs::{self, DirBuilder, Permissions},
-    io,
+    fs::{self, DirBuilder, OpenOptions, Permissions},
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
@@ -140,11 +140,16 @@ pub(super) fn write(job: &Job, spec: &Spec) -> io::Result<()> {
         fs::copy(bundle, &copy)?;
         fs::set_permissions(&copy, Permissions::from_mode(0o644))?;
     }
-    // A shim of an earlier start may be reading: it sees the old order or the new one, whole.
-    let partial = dir.join("spec.new");
-    fs::write(&partial, serde_json::to_vec(spec)?)?;
-    fs::rename(&partial, dir.join(layout::SPEC))?;
-    Ok(())
+    let order = serde_json::to_vec(spec)?;
+    match OpenOptions::new().write(true).create_new(true).open(dir.join(layout::SPEC)) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // A shim of an earlier start may be reading: it sees the old order or the new one, whole.
+            let partial = dir.join("spec.new");
+            fs::write(&partial, order)?;
+            fs::rename(&partial, dir.join(layout::SPEC))
+        }
+        other => other?.write_all(&order),
+    }
 }
 
 /// One directory; its parents, if need be. Removing another attempt may take an empty parent away in between.

@@ -292,10 +292,12 @@ impl Inner {
             let dir = self.dir(&attempt);
             let state = if self.is_running(&attempt) {
                 State::Running
-            } else if dir.join(layout::PID).exists() {
-                State::Ended
             } else {
-                State::Broken { why: "it was never started: the node ended before it could".into() }
+                // One that no shim has claimed is claimed here, so that what is said stays true.
+                match identity::claim(&dir) {
+                    Ok(_) => State::Ended,
+                    Err(error) => State::Broken { why: format!("its files are not whole: {error}") },
+                }
             };
             Observed { attempt, state }
         };

@@ -8,19 +8,41 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use devstack_shim::layout;
+
 /// Deletes `dir`, and its parents up to `root` if they are empty now.
 pub(super) fn remove(dir: &Path, root: &Path) -> io::Result<()> {
+    if plain(dir).is_ok() {
+        empty_parents(dir, root);
+        return Ok(());
+    }
     match fs::remove_dir_all(dir) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(_) => flatten(dir)?,
     }
+    empty_parents(dir, root);
+    Ok(())
+}
+
+/// Deletes what every attempt has, by name: an attempt without a repository mostly has nothing else, and this is half
+/// the calls of looking. An error means that there is more, and says nothing about what.
+fn plain(dir: &Path) -> io::Result<()> {
+    for file in [layout::PROMPT, layout::TASK, layout::SPEC, layout::PID, layout::LOG, layout::EXIT] {
+        fs::remove_file(dir.join(file))?;
+    }
+    for inner in [layout::IN, layout::SHIM, layout::OUT, layout::WORKSPACE, layout::HOME, layout::TMP] {
+        fs::remove_dir(dir.join(inner))?;
+    }
+    fs::remove_dir(dir)
+}
+
+fn empty_parents(dir: &Path, root: &Path) {
     for parent in dir.ancestors().skip(1).take_while(|parent| *parent != root && parent.starts_with(root)) {
         if fs::remove_dir(parent).is_err() {
             break;
         }
     }
-    Ok(())
 }
 
 /// Deletes a tree that the plain way fails on. Every subdirectory is opened up and moved to the top before its parent
@@ -62,6 +84,7 @@ fn unused(dir: &Path, number: &mut u64) -> PathBuf {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -83,7 +106,7 @@ mod tests {
         fs::create_dir(&outside).unwrap();
         fs::write(outside.join("kept"), "x").unwrap();
         std::os::unix::fs::symlink(&outside, dir.join("closed/link")).unwrap();
-        fs::set_permissions(dir.join("closed/inner"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(dir.join("closed/inner"), Permissions::from_mode(0o0)).unwrap();
         flatten(&dir).unwrap();
         remove(&dir, root.path()).unwrap();
         assert!(!root.path().join("p").exists());

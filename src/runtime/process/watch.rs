@@ -12,7 +12,7 @@ use std::{
 use devstack_dag::{attempt::Outcome, ids::AttemptId};
 use devstack_shim::{
     layout, procs,
-    spec::{Ending, Spec},
+    spec::{ALREADY_RUN, Ending, Spec},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -32,19 +32,46 @@ const SANDBOX_START: Duration = Duration::from_secs(10);
 pub(super) async fn wait(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<Ended, RuntimeError> {
     let dir = inner.known(attempt)?;
     let failed = |what: &str| RuntimeError::failed(format!("waiting for {attempt}: {what}"));
-    let overdue = match shim_of(inner, attempt, &dir).map_err(failed("opening its process"))? {
-        Some(process) => {
-            let due = due_in(inner, &dir).map_err(failed("reading its order"))?;
-            match tokio::time::timeout(due, ready::readable(process)).await {
-                Ok(waited) => waited.map(|()| false).map_err(failed("watching its process"))?,
-                Err(_) => true,
-            }
+    let mut overdue = false;
+    while let Some(process) = shim_of(inner, attempt, &dir).map_err(failed("opening its process"))? {
+        let due = due_in(inner, &dir).map_err(failed("reading its order"))?;
+        match tokio::time::timeout(due, ready::readable(process)).await {
+            Ok(waited) => waited.map_err(failed("watching its process"))?,
+            Err(_) => overdue = true,
         }
-        None => false,
-    };
+        if overdue || !lost_the_claim(inner, attempt) {
+            break;
+        }
+    }
+    if !overdue && ended_by_itself(inner, attempt) {
+        return Ok(ended(inner, attempt, &dir, overdue));
+    }
     let (inner, attempt) = (Arc::clone(inner), attempt.clone());
-    let settled = tokio::task::spawn_blocking(move || settle(&inner, &attempt, &dir, overdue)).await;
-    settled.map_err(|error| failed("settling it")(io::Error::other(error)))
+    let settled = tokio::task::spawn_blocking(move || {
+        if !inner.is_settled(&dir) {
+            leftovers::end(&inner, &attempt, &dir);
+        }
+        let _ = fs::write(dir.join(files::SETTLED), b"");
+        ended(&inner, &attempt, &dir, overdue)
+    });
+    settled.await.map_err(|error| failed("settling it")(io::Error::other(error)))
+}
+
+/// Our shim came second to one that an earlier node had started: that one is to be waited for.
+fn lost_the_claim(inner: &Inner, attempt: &AttemptId) -> bool {
+    let mut children = inner.children();
+    let status = children.get_mut(attempt).and_then(Option::as_mut).and_then(|child| child.try_wait().ok()?);
+    let lost = status.is_some_and(|status| status.code() == Some(i32::from(ALREADY_RUN)));
+    if lost {
+        children.remove(attempt);
+    }
+    lost
+}
+
+/// A shim of ours that ended by itself has ended everything below it first. About any other nothing is believed.
+fn ended_by_itself(inner: &Inner, attempt: &AttemptId) -> bool {
+    let status = inner.children().get_mut(attempt).and_then(Option::as_mut).and_then(|child| child.try_wait().ok()?);
+    status.is_some_and(|status| status.success())
 }
 
 /// The process to wait for; `None`: it is over, or never was and now never will be.
@@ -75,17 +102,8 @@ fn order(dir: &Path) -> io::Result<Spec> {
     Ok(serde_json::from_slice(&evidence::read(&dir.join(layout::SPEC), SPEC_MAX)?)?)
 }
 
-/// Makes sure that nothing is left, and says how it ended.
-fn settle(inner: &Inner, attempt: &AttemptId, dir: &Path, overdue: bool) -> Ended {
-    let status = inner.children().get_mut(attempt).and_then(Option::as_mut).and_then(|child| child.try_wait().ok()?);
-    // A shim that ended by itself has ended everything below it first. About any other nothing is believed.
-    let clean = !overdue && status.is_some_and(|status| status.success());
-    if !clean && !inner.is_settled(dir) {
-        leftovers::end(inner, attempt, dir);
-    }
-    if !clean {
-        let _ = fs::write(dir.join(files::SETTLED), b"");
-    }
+/// How it ended, from what is left of it.
+fn ended(inner: &Inner, attempt: &AttemptId, dir: &Path, overdue: bool) -> Ended {
     let mut ended = inner.ended(dir, || {
         if dir.join(layout::STOP).exists() {
             Outcome::Stopped
