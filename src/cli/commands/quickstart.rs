@@ -168,7 +168,7 @@ fn epilogue(output: &Output, git: &Git, dir: &Path) -> Result<(), CliError> {
          \x20 cd {shown}\n\
          \x20 devstack task list               what became of each task\n\
          \x20 devstack task show T-4           its attempts and their feedback\n\
-         \x20 devstack task logs T-3-resolve-1 what an agent said\n\
+         \x20 devstack task logs T-4             what an agent said\n\
          \x20 git show dev:menu.txt            the result\n\
          Then write a devstack.toml for a repository of your own: the one there is a start."
     ));
