@@ -1,10 +1,7 @@
 //! One suite for every backend: what [`Store`] promises.
 
 use devstack::store::{Commit, InstallationLabel, MAX_RECORD, MemoryStore, Seq, Store, StoreError, Term};
-use devstack_dag::{
-    ids::{Text, Timestamp},
-    record::{Record, TaskRecord},
-};
+use devstack_dag::{ids::Timestamp, record::Record};
 
 use crate::sample::*;
 
@@ -248,13 +245,6 @@ fn a_large_commit_overtakes_single_records(backend: &mut dyn Backend) {
         assert_eq!(records(backend), expected);
         backend.reopen();
     }
-}
-
-/// A task whose encoded record is about this many bytes more than a plain one.
-fn heavy(number: usize, bytes: usize) -> Record {
-    let mut task: TaskRecord = task(number);
-    task.spec.prompt = Text::Inline("x".repeat(bytes).into());
-    Record::Task(Box::new(task))
 }
 
 fn a_record_too_large_refuses_the_group(backend: &mut dyn Backend) {

@@ -105,6 +105,13 @@ pub(crate) fn updated(number: usize, attempts: u32) -> Record {
     Record::Task(Box::new(TaskRecord { attempts, ..task(number) }))
 }
 
+/// A task whose encoded record is about this many bytes more than a plain one.
+pub(crate) fn heavy(number: usize, bytes: usize) -> Record {
+    let mut task = task(number);
+    task.spec.prompt = Text::Inline("x".repeat(bytes).into());
+    Record::Task(Box::new(task))
+}
+
 pub(crate) fn host(name: &str, slots: u32) -> Record {
     Record::Host(HostRecord { host: HostName::new(name).unwrap(), slots, secrets: vec!["KEY".into()] })
 }

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::store::{StoreError, envelope::RowKind};
 
+/// Record keys, without the prefix.
+type Keys = HashSet<Box<[u8]>>;
+
 /// Clears what does not count. Returns whether chunks remain.
 pub(super) fn compact(store: &mut SledStore) -> Result<bool, StoreError> {
     let mut ranks = store.chunk_ranks()?;
@@ -50,9 +53,9 @@ fn clear_singles(store: &SledStore, ranks: &mut Ranks) -> Result<Vec<sled::IVec>
 
 /// Turns chunks of which less than half counts into rows. Returns whether chunks remain, and the keys of the copies
 /// in them that do not count.
-fn clear_chunks(store: &mut SledStore, ranks: &mut Ranks) -> Result<(bool, HashSet<Box<[u8]>>), StoreError> {
+fn clear_chunks(store: &mut SledStore, ranks: &mut Ranks) -> Result<(bool, Keys), StoreError> {
     let mut kept = false;
-    let mut shadowed = HashSet::new();
+    let mut shadowed = Keys::new();
     for chunk in store.chunks() {
         let chunk = chunk?;
         let (schema, entries) = chunk.entries()?;

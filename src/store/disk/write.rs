@@ -237,8 +237,10 @@ impl SledStore {
         Ok(())
     }
 
-    /// Removes facts and chunks past the head: a crash or a refusal left them before they counted.
+    /// Removes facts and chunks past the head, which a crash or a refusal left before they counted, and facts behind
+    /// the horizon, which a crash left while pruning.
     pub(super) fn drop_unfinished(&mut self) -> Result<(), StoreError> {
+        self.remove_rows(self.core.tree.range(keys::fact(0)..keys::fact(self.head.first.0)).keys())?;
         let facts = keys::fact(self.head.seq.0 + 1).to_vec()..keys::all(keys::FACT).end.to_vec();
         let chunks = keys::chunk(self.head.version + 1, 0).to_vec()..keys::all(keys::CHUNK).end.to_vec();
         self.remove_rows(self.core.tree.range(facts).keys())?;
