@@ -32,7 +32,7 @@ fn flip(prefix: &[u8]) -> impl FnOnce(&sled::Tree) {
 }
 
 fn refusal(damage: impl FnOnce(&sled::Tree)) -> String {
-    let error = after(damage).err().expect("the damage goes unseen");
+    let error = after(damage).map(|records| records.len()).expect_err("the damage goes unseen");
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
     error.to_string()
 }

@@ -72,7 +72,7 @@ pub(super) fn open(dir: &Path, options: SledOptions) -> Result<SledStore, StoreE
     };
     store.drop_unfinished()?;
     if store.chunked {
-        store.chunked = compact::compact(&mut store)?;
+        store.chunked = compact::compact(&store)?;
     }
     Ok(store)
 }

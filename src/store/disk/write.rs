@@ -8,7 +8,7 @@
 
 use devstack_dag::record::{Record, RecordKey};
 use sled::Batch;
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use super::{SledStore, chunk::ChunkWriter, keys, sync::DataFile};
 use crate::store::{
@@ -168,8 +168,13 @@ impl SledStore {
 
     fn encode_chunks(&mut self, version: u64, commit: &Commit, stage: &mut Stage) -> Result<(), StoreError> {
         let mut chunks = ChunkWriter::new(version);
-        for record in &commit.records {
+        let mut seen: HashSet<Box<[u8]>> = HashSet::with_capacity(commit.records.len());
+        // Backwards, so that of two copies the last one is met first: chunks of a commit hold a key once.
+        for record in commit.records.iter().rev() {
             self.encode_record(record)?;
+            if !seen.insert(self.key.as_slice().into()) {
+                continue;
+            }
             if chunks.is_full(self.key.len(), self.body.len()) {
                 let key = chunks.seal(&mut self.buffer)?;
                 stage.put(&self.core.tree, &key, &self.buffer)?;
