@@ -265,17 +265,18 @@ fn a_record_too_large_refuses_the_group(backend: &mut dyn Backend) {
 }
 
 fn a_large_commit_with_one_record_too_large_writes_nothing(backend: &mut dyn Backend) {
-    // So many that the disk applies some of it before it meets the last record.
+    // So many that the disk applies some of it before it meets the one that does not fit (it begins at the end).
     let mut commit = plan(Seq(0), 30_000);
-    commit.records.push(heavy(30_000, MAX_RECORD));
+    commit.records.insert(0, heavy(30_000, MAX_RECORD));
     assert!(backend.store().commit(&[commit]).unwrap_err().is_refusal());
+    assert!(records(backend).is_empty());
+    assert_eq!(history(backend), Vec::<u64>::new());
+    backend.store().commit(&[step(0, 1)]).unwrap();
     for _ in 0..2 {
-        assert!(records(backend).is_empty());
-        assert_eq!(history(backend), Vec::<u64>::new());
+        assert_eq!(records(backend), [task_record(1)]);
+        assert_eq!(history(backend), [1]);
         backend.reopen();
     }
-    backend.store().commit(&[step(0, 1)]).unwrap();
-    assert_eq!(records(backend), [task_record(1)]);
 }
 
 fn replies_are_kept_with_their_commit(backend: &mut dyn Backend) {

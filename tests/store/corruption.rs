@@ -13,7 +13,7 @@ fn after(damage: impl FnOnce(&sled::Tree)) -> Result<Vec<Record>, StoreError> {
     store.commit(&commits).unwrap();
     store.commit(&[plan(Seq(2), 1500)]).unwrap();
     drop(store);
-    let db = sled::Config::default().path(dir.path().join("sled")).segment_size(2 << 20).open().unwrap();
+    let db = database(dir.path());
     damage(&db);
     db.flush().unwrap();
     drop(db);
@@ -129,8 +129,29 @@ fn a_database_never_finished_is_started_over() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     std::fs::remove_file(dir.path().join("READY")).unwrap();
-    std::fs::write(dir.path().join("sled/conf"), b"torn").unwrap();
-    std::fs::write(dir.path().join("sled/db"), b"torn").unwrap();
+    std::fs::write(dir.path().join("sled/conf"), b"half a configuration").unwrap();
     open(dir.path()).commit(&[step(0, 1)]).unwrap();
     assert_eq!(open(dir.path()).load().unwrap().records, [task_record(1)]);
+}
+
+#[test]
+fn what_a_crash_left_of_a_large_commit_never_counts() {
+    let (crashed, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    open(crashed.path()).commit(&[step(0, 1)]).unwrap();
+    open(whole.path()).commit(&[step(0, 1), plan(Seq(1), 1_500)]).unwrap();
+    // The facts and chunks that are applied ahead of the head row, without the head row.
+    let (from, to) = (database(whole.path()), database(crashed.path()));
+    for row in from.scan_prefix(b"f").chain(from.scan_prefix(b"c")) {
+        let (key, row) = row.unwrap();
+        to.insert(key, row).unwrap();
+    }
+    to.flush().unwrap();
+    drop((from, to));
+    let mut store = open(crashed.path());
+    assert_eq!(store.load().unwrap().records, [task_record(1)]);
+    store.commit(&[step(1, 2)]).unwrap();
+    assert_eq!(sorted(store.load().unwrap().records), [task_record(1), task_record(2)]);
+    assert_eq!(store.reader().facts(Seq(0), 99).unwrap().facts.len(), 2);
+    drop(store);
+    assert_eq!(database(crashed.path()).scan_prefix(b"f").count(), 2);
 }

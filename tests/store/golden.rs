@@ -119,7 +119,7 @@ fn content() -> Commit {
 
 /// The rows of a store's database, by hexadecimal key.
 fn rows(dir: &std::path::Path) -> BTreeMap<String, String> {
-    let db = sled::Config::default().path(dir.join("sled")).segment_size(2 << 20).open().unwrap();
+    let db = database(dir);
     db.iter().map(Result::unwrap).map(|(key, row)| (hex(&key), hex(&row))).collect()
 }
 
@@ -168,7 +168,7 @@ fn version_1_is_written_as_ever() {
 fn a_store_of_version_1_opens() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    let db = sled::Config::default().path(dir.path().join("sled")).segment_size(2 << 20).open().unwrap();
+    let db = database(dir.path());
     for (key, row) in kept().iter().filter(|(key, _)| *key != "chunks") {
         db.insert(unhex(key), unhex(row)).unwrap();
     }

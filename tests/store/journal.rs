@@ -1,6 +1,9 @@
 //! The journal: order, grouping, barriers, and the end at the first error.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::{
+    sync::mpsc::{Receiver, Sender, channel},
+    time::Duration,
+};
 
 use devstack::store::{
     Closed, Commit, Entry, InstallationLabel, Journal, JournalConfig, Lookup, MemoryStore, Seq, Store, StoreError,
@@ -18,6 +21,11 @@ fn memory() -> MemoryStore {
 
 fn spawn(store: impl Store + 'static) -> Journal {
     Journal::spawn(Box::new(store), JournalConfig::default(), |error| panic!("fatal: {error}")).unwrap()
+}
+
+/// The next message; a journal that sends none is broken, not slow.
+fn soon<T>(messages: &Receiver<T>) -> T {
+    messages.recv_timeout(Duration::from_secs(60)).expect("nothing came")
 }
 
 fn silent(commit: Commit) -> Entry {
@@ -45,12 +53,12 @@ fn completions_come_in_order_and_after_the_commit_is_readable() {
 }
 
 /// A journal over a gated store, with a first group of one commit waiting at the gate.
-fn gated(config: JournalConfig) -> (Journal, Receiver<Vec<Commit>>, std::sync::mpsc::Sender<()>) {
+fn gated(config: JournalConfig) -> (Journal, Receiver<Vec<Commit>>, Sender<()>) {
     let ((asked, groups), (leave, gate)) = (channel(), channel());
     let store = Gated { inner: memory(), asked, leave: gate };
     let journal = Journal::spawn(Box::new(store), config, |error| panic!("fatal: {error}")).unwrap();
     journal.submit(silent(step(0, 0))).unwrap();
-    assert_eq!(groups.recv().unwrap().len(), 1, "a lonely commit waits for no company");
+    assert_eq!(soon(&groups).len(), 1, "a lonely commit waits for no company");
     (journal, groups, leave)
 }
 
@@ -59,7 +67,7 @@ fn what_comes_during_a_sync_is_committed_as_one_group() {
     let (journal, groups, leave) = gated(JournalConfig::default());
     (1..21).for_each(|number| journal.submit(silent(step(number, 1))).unwrap());
     (0..2).for_each(|_| leave.send(()).unwrap());
-    assert_eq!(groups.recv().unwrap().len(), 20);
+    assert_eq!(soon(&groups).len(), 20);
     assert_eq!(journal.close().unwrap().meta().seq, Seq(21));
 }
 
@@ -84,14 +92,14 @@ fn a_barrier_waits_for_all_before_it() {
     let reader = journal.reader();
     journal.barrier(move || said.send(reader.facts(Seq(0), 9).unwrap().last).unwrap()).unwrap();
     leave.send(()).unwrap();
-    groups.recv().unwrap();
+    soon(&groups);
     assert!(heard.try_recv().is_err(), "the second commit is still at the gate");
     leave.send(()).unwrap();
-    assert_eq!(heard.recv().unwrap(), Seq(2));
+    assert_eq!(soon(&heard), Seq(2));
     // With nothing to commit it is answered at once.
     let (said, heard) = channel();
     journal.barrier(move || said.send(()).unwrap()).unwrap();
-    heard.recv().unwrap();
+    soon(&heard);
     journal.close().unwrap();
 }
 
@@ -108,10 +116,10 @@ fn a_repeated_request_is_recognised_before_and_after_its_commit() {
     };
     judged(&journal);
     (0..2).for_each(|_| leave.send(()).unwrap());
-    groups.recv().unwrap();
+    soon(&groups);
     let (said, heard) = channel();
     journal.barrier(move || said.send(()).unwrap()).unwrap();
-    heard.recv().unwrap();
+    soon(&heard);
     judged(&journal);
     journal.close().unwrap();
 }
@@ -139,11 +147,11 @@ fn ends_at(fault: Fault, why: &str) {
         journal.submit(Entry { commit: step(number, 1), then })
     };
     acknowledge(0).unwrap();
-    assert_eq!(heard.recv().unwrap(), Seq(1));
+    assert_eq!(soon(&heard), Seq(1));
     // The second fails; whether the third is still taken depends on how soon.
     acknowledge(1).unwrap();
     let _ = acknowledge(2);
-    assert!(reasons.recv().unwrap().contains(why));
+    assert!(soon(&reasons).contains(why));
     assert_eq!(acknowledge(3), Err(Closed));
     assert_eq!(journal.barrier(|| panic!("a barrier after the end")), Err(Closed));
     assert!(journal.close().is_err());
@@ -173,6 +181,6 @@ fn a_wrong_sequence_ends_it() {
     let on_fatal = move |error| fatal.send(error).unwrap();
     let journal = Journal::spawn(Box::new(memory()), JournalConfig::default(), on_fatal).unwrap();
     journal.submit(silent(step(7, 1))).unwrap();
-    assert!(matches!(reasons.recv().unwrap(), StoreError::WrongSequence { .. }));
+    assert!(matches!(soon(&reasons), StoreError::WrongSequence { .. }));
     assert!(journal.close().is_err());
 }

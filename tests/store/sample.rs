@@ -168,3 +168,16 @@ pub(crate) fn sorted(mut records: Vec<Record>) -> Vec<Record> {
     records.sort_by_key(Record::key);
     records
 }
+
+/// The database itself, without the store around it, once sled's threads have let go of it.
+pub(crate) fn database(dir: &std::path::Path) -> sled::Db {
+    let config = sled::Config::default().path(dir.join("sled")).segment_size(2 << 20);
+    let started = std::time::Instant::now();
+    loop {
+        match config.open() {
+            Ok(db) => return db,
+            Err(error) if started.elapsed().as_secs() > 60 => panic!("{error}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+}
