@@ -120,6 +120,7 @@ impl Engine {
         Ok(())
     }
 
+    #[allow(clippy::vec_box, reason = "they come boxed, and sorting moves pointers")]
     fn restore_tasks(&mut self, mut tasks: Vec<Box<TaskRecord>>) -> Result<(), Damaged> {
         tasks.sort_unstable_by_key(|t| t.seq);
         self.tasks.reserve_exact(tasks.len());
@@ -151,6 +152,7 @@ impl Engine {
         Ok(())
     }
 
+    #[allow(clippy::vec_box, reason = "they come boxed, and sorting moves pointers")]
     fn restore_attempts(&mut self, mut attempts: Vec<Box<AttemptRecord>>) -> Result<(), Damaged> {
         attempts.sort_unstable_by_key(|a| a.attempt.number);
         for record in attempts {
@@ -184,6 +186,7 @@ impl Engine {
         Ok(())
     }
 
+    #[allow(clippy::vec_box, reason = "they come boxed, and sorting moves pointers")]
     fn restore_merges(&mut self, mut merges: Vec<Box<MergeRecord>>) -> Result<(), Damaged> {
         merges.sort_unstable_by_key(|m| m.id);
         for record in merges {
