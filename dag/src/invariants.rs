@@ -7,11 +7,10 @@ use crate::{
     attempt::Stage,
     engine::{
         Engine,
-        state::{Project, ProjectIx, TaskIx},
+        state::{Git, Project, ProjectIx, TaskIx},
     },
     ids::{AttemptId, TaskRef},
     merge_queue,
-    ready::Key,
     record::{BlockedReason, Kind, MergeState, Status},
 };
 
@@ -76,7 +75,8 @@ fn check_status(engine: &Engine, ix: TaskIx) -> Result<(), Violation> {
     let task = engine.at(ix);
     let project = engine.project_of(task);
     let name = engine.task_ref(task);
-    let git = task.git.as_deref().cloned().unwrap_or_default();
+    let none = Git::default();
+    let git = task.git.as_deref().unwrap_or(&none);
     ensure!(task.blocked.is_some() == (task.status == Status::Blocked), "{name}: BLOCKED and its reason disagree");
     ensure!(task.rejected.is_some() == (task.status == Status::Rejected), "{name}: REJECTED and its reason disagree");
     let may_wait = matches!(task.status, Status::Todo | Status::Testing);
@@ -110,7 +110,7 @@ fn check_status(engine: &Engine, ix: TaskIx) -> Result<(), Violation> {
         let right = blocked.is_some_and(|b| b.blocked_for(BlockedReason::Conflict) && b.resolution() == Some(ix));
         ensure!(right, "{name} resolves a task that is not blocked by it");
     }
-    let below = engine.rejected_root(ix).is_some();
+    let below = !task.deps.is_empty() && engine.rejected_root(ix).is_some();
     ensure!(!(below && task.status == Status::Todo), "{name} is TODO below a rejected task");
     ensure!(below || !task.blocked_for(BlockedReason::DependencyRejected), "{name} is below no rejected task");
     Ok(())
@@ -210,12 +210,18 @@ fn check_merges(engine: &Engine, project: &Project) -> Result<(), Violation> {
 
 /// After a step nothing is left to follow, and the ready sets hold what is ready and nothing else.
 fn check_work_lists(engine: &Engine) -> Result<(), Violation> {
+    let mut naive = vec![BTreeSet::new(); engine.classes.len()];
+    for (class, key) in (0..engine.tasks.len() as TaskIx).filter_map(|task| engine.ready_key(task)) {
+        naive[class as usize].insert(key);
+    }
     for (ix, class) in engine.classes.iter().enumerate() {
         let ix = ix as u32;
         ensure!(engine.open.contains(&ix) == engine.is_open(ix), "role {} stands wrong", class.spec.name);
-        let keys = (0..engine.tasks.len() as TaskIx).filter_map(|task| engine.ready_key(task));
-        let naive: BTreeSet<Key> = keys.filter(|&(class, _)| class == ix).map(|(_, key)| key).collect();
-        ensure!(class.ready.iter().eq(naive), "the ready set of role {} is wrong", class.spec.name);
+        ensure!(
+            class.ready.iter().eq(naive[ix as usize].iter().copied()),
+            "the ready set of role {} is wrong",
+            class.spec.name
+        );
     }
     for (ix, project) in engine.projects.iter().enumerate() {
         let due = merge_queue::next(project, &engine.tasks) != merge_queue::Next::Wait;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Config, Engine,
-    state::{Git, Host, ProjectIx, Task, TaskIx, Undelivered},
+    state::{Git, Host, Project, ProjectIx, Task, TaskIx, Undelivered},
 };
 use crate::{
     ids::{AttemptId, CommitId, MergeId, ProjectName, TaskId, TaskRef},
@@ -48,6 +48,17 @@ pub enum Damaged {
     /// A running attempt whose host is not there.
     #[error("attempt `{0}` runs on a host without a record; restore the store from a backup")]
     NoHost(AttemptId),
+    /// The newest attempt of a task is not there.
+    #[error("attempt `{0}` has no record; restore the store from a backup")]
+    NoAttempt(AttemptId),
+    /// The newest merge of a project is not there.
+    #[error("merge {number} of project `{project}` has no record; restore the store from a backup")]
+    NoMerge {
+        /// The project.
+        project: ProjectName,
+        /// The merge's number.
+        number: u64,
+    },
     /// Plans are numbered without gaps.
     #[error("plan {number} of project `{project}` is missing or there twice; restore the store from a backup")]
     PlanNumber {
@@ -109,6 +120,7 @@ impl Engine {
         Ok(())
     }
 
+    #[allow(clippy::vec_box, reason = "they come boxed, and sorting moves pointers")]
     fn restore_tasks(&mut self, mut tasks: Vec<Box<TaskRecord>>) -> Result<(), Damaged> {
         tasks.sort_unstable_by_key(|t| t.seq);
         self.tasks.reserve_exact(tasks.len());
@@ -140,6 +152,7 @@ impl Engine {
         Ok(())
     }
 
+    #[allow(clippy::vec_box, reason = "they come boxed, and sorting moves pointers")]
     fn restore_attempts(&mut self, mut attempts: Vec<Box<AttemptRecord>>) -> Result<(), Damaged> {
         attempts.sort_unstable_by_key(|a| a.attempt.number);
         for record in attempts {
@@ -160,6 +173,10 @@ impl Engine {
                 self.occupy(ix);
             }
         }
+        let newest = |task: &Task| task.history.last().map_or(0, |a| a.attempt.number);
+        if let Some(task) = self.tasks.iter().find(|task| newest(task) != task.attempts) {
+            return Err(Damaged::NoAttempt(AttemptId { task: self.task_ref(task), number: task.attempts }));
+        }
         for host in self.hosts.values_mut() {
             host.allowed = host.slots.max(host.running.len() as u32);
         }
@@ -169,6 +186,7 @@ impl Engine {
         Ok(())
     }
 
+    #[allow(clippy::vec_box, reason = "they come boxed, and sorting moves pointers")]
     fn restore_merges(&mut self, mut merges: Vec<Box<MergeRecord>>) -> Result<(), Damaged> {
         merges.sort_unstable_by_key(|m| m.id);
         for record in merges {
@@ -184,7 +202,11 @@ impl Engine {
             }
             project.merges.push(*record);
         }
-        Ok(())
+        let newest = |project: &Project| project.merges.last().map_or(0, |m| m.id.0);
+        match self.projects.iter().find(|project| newest(project) != project.record.merges) {
+            None => Ok(()),
+            Some(project) => Err(Damaged::NoMerge { project: project.name().clone(), number: project.record.merges }),
+        }
     }
 
     /// What is kept in memory only, as it is after every step: the queues' fronts, merges being prepared, deliveries.

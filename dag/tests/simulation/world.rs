@@ -186,7 +186,7 @@ impl World {
             !self.jobs.is_empty(),
             !self.from_devops.is_empty(),
             !self.timers.is_empty(),
-            self.hosts.values().any(|h| h.attempts.len() > 0),
+            self.hosts.values().any(|h| !h.attempts.is_empty()),
         ];
         let choices: Vec<usize> = (0..busy.len()).filter(|&n| busy[n]).collect();
         match self.random.pick(&choices).copied() {

@@ -131,8 +131,11 @@ impl Engine {
         self.resolution_over(ix);
         let dependents = std::mem::take(&mut self.tasks[ix as usize].dependents);
         for &dependent in &dependents {
-            self.tasks[dependent as usize].waiting -= 1;
-            self.refresh(dependent);
+            let waiting = &mut self.tasks[dependent as usize].waiting;
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.refresh(dependent);
+            }
         }
         self.tasks[ix as usize].dependents = dependents;
         self.refresh(ix);

@@ -1,0 +1,113 @@
+//! What the engine costs by itself: `cargo run --release -p devstack-dag --example scale`.
+//! Prints time and memory; asserts nothing, because machines differ.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Instant;
+
+use devstack_dag::{
+    Config, Decision, Engine,
+    attempt::{Outcome, Report},
+    command::{Command, HostReport},
+    effect::Effect,
+    ids::{HostName, ProjectName, RoleName, TaskId, Text, Timestamp},
+    plan::{Executor, Limits, Network, PlanSpec, Priority, ProjectSpec, RetryFrom, Review, RoleSpec, TaskSpec},
+    record::Record,
+};
+
+fn main() {
+    submit(100_000);
+    run("independent", plan(10_000, |_| Vec::new()), 2);
+    run("chain", plan(10_000, |n| n.checked_sub(1).into_iter().collect()), 2);
+    run(
+        "layers of 100",
+        plan(10_000, |n| if n < 100 { vec![] } else { (n / 100 * 100 - 100..n / 100 * 100).collect() }),
+        64,
+    );
+}
+
+fn plan(tasks: usize, dependencies: impl Fn(usize) -> Vec<usize>) -> PlanSpec {
+    let id = |n: usize| TaskId::new(&format!("t{n}")).unwrap();
+    let role = RoleName::new("dev").unwrap();
+    let task = |n| TaskSpec {
+        id: id(n),
+        title: format!("Task {n}").into(),
+        prompt: Text::empty(),
+        dependencies: dependencies(n).into_iter().map(id).collect(),
+        priority: Priority::Medium,
+        executor: Executor::Agent(role.clone()),
+        command: None,
+        timeout_ms: 60_000,
+        grace_ms: 1_000,
+        idle_timeout_ms: 60_000,
+        attempts: 3,
+        retry_from: RetryFrom::Last,
+        allow_empty: false,
+    };
+    let spec = RoleSpec {
+        name: role.clone(),
+        count: 1_000,
+        command: vec!["/bin/true".into()],
+        image: None,
+        secrets: Vec::new(),
+        network: Network::None,
+        limits: Limits::default(),
+    };
+    let project = ProjectSpec {
+        name: ProjectName::new("p").unwrap(),
+        source: None,
+        base: None,
+        integration: "dev".into(),
+        checks: Vec::new(),
+        review: Review::None,
+        resolver: None,
+        roles: vec![spec],
+    };
+    PlanSpec { project, tasks: (0..tasks).map(task).collect() }
+}
+
+/// Resident kilobytes.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn submit(tasks: usize) {
+    let before = memory();
+    let plan = plan(tasks, |_| Vec::new());
+    println!("{tasks} tasks: the plan itself takes {} KB", memory() - before);
+    let mut engine = Engine::new(Config::default());
+    let start = Instant::now();
+    let decision = engine.step(Timestamp(1), Command::SubmitPlan { plan, head: None }).unwrap();
+    println!("  submit: {:?}, {} facts, {} records", start.elapsed(), decision.facts.len(), decision.touched.len());
+    println!("  resident with engine and decision: {} KB more than before the plan", memory() - before);
+    let start = Instant::now();
+    let records: Vec<Record> = decision.touched.iter().filter_map(|key| engine.record(key)).collect();
+    println!("  records: {:?}", start.elapsed());
+    let start = Instant::now();
+    let engine_2 = Engine::from_records(Config::default(), records.into_iter()).unwrap();
+    println!("  from records: {:?}", start.elapsed());
+    assert_eq!(engine.ready(), engine_2.ready());
+}
+
+fn run(name: &str, plan: PlanSpec, slots: u32) {
+    let tasks = plan.tasks.len() as u32;
+    let mut engine = Engine::new(Config::default());
+    engine.step(Timestamp(1), Command::SubmitPlan { plan, head: None }).unwrap();
+    let host = HostName::new("h").unwrap();
+    let report = HostReport { host, slots, secrets: Vec::new(), attempts: Vec::new() };
+    let mut work: Vec<Effect> = engine.step(Timestamp(1), Command::ReportHost(report)).unwrap().effects;
+    let (start, mut steps) = (Instant::now(), 0u32);
+    while let Some(effect) = work.pop() {
+        let Effect::StartAttempt { order, .. } = effect else { continue };
+        let (attempt, outcome) = (order.attempt, Outcome::Exited(0));
+        let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
+        let Decision { effects, touched, .. } = engine.step(Timestamp(2), Command::FinishAttempt(report)).unwrap();
+        // The shell stores every changed record.
+        touched.iter().for_each(|key| drop(std::hint::black_box(engine.record(key))));
+        work.extend(effects);
+        steps += 1;
+    }
+    assert_eq!(steps, tasks);
+    println!("{name}: {:?} a task", start.elapsed() / tasks);
+}

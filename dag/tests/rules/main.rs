@@ -1,0 +1,12 @@
+//! The engine's rules, one by one: a command in, a list of effects out.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+mod attempts;
+#[path = "../common/mod.rs"]
+mod common;
+mod conflicts;
+mod desk;
+mod hosts;
+mod merges;
+mod people;
+mod plans;
