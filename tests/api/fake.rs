@@ -108,9 +108,19 @@ impl Fake {
 
 impl Inner {
     fn step(&mut self, command: Command) -> Result<Answer, ApiError> {
+        let (answer, mut reports) = self.apply(command)?;
+        while let Some(report) = reports.pop() {
+            reports.extend(self.apply(Command::FinishAttempt(report))?.1);
+        }
+        Ok(answer)
+    }
+
+    /// One step; the reports of attempts that ended at once.
+    fn apply(&mut self, command: Command) -> Result<(Answer, Vec<Report>), ApiError> {
         self.now += 1;
         let decision = self.engine.step(Timestamp(self.now), command)?;
         self.facts.extend(decision.facts);
+        let mut reports = Vec::new();
         for effect in decision.effects {
             let Effect::StartAttempt { order, .. } = effect else { continue };
             let outcome = match order.command.first().map(String::as_str) {
@@ -119,10 +129,9 @@ impl Inner {
                 _ => Outcome::Exited(0),
             };
             let tail = Text::Inline("the end".into());
-            let report = Report { attempt: order.attempt.clone(), outcome, commit: None, tail, usage: None };
-            self.step(Command::FinishAttempt(report))?;
+            reports.push(Report { attempt: order.attempt.clone(), outcome, commit: None, tail, usage: None });
         }
-        Ok(decision.answer)
+        Ok((decision.answer, reports))
     }
 }
 
@@ -179,7 +188,7 @@ impl Backend for Fake {
     }
     async fn conflict(&self, task: TaskRef) -> Result<dto::Conflict, ApiError> {
         self.task(task.clone()).await?;
-        Err(ApiError::state("DS0217", format!("`{task}` takes no result of a person")))
+        Err(ApiError::state("DS0217", format!("`{task}` takes no result of a person")).hint("look at it"))
     }
     async fn resolve(
         &self,

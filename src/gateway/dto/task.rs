@@ -61,7 +61,8 @@ impl Task {
     /// A record as the API shows it. `newest` is the task's newest attempt, if there is one.
     pub fn from_record(record: &TaskRecord, newest: Option<&AttemptRecord>) -> Self {
         let running = newest.filter(|attempt| attempt.outcome.is_none());
-        let agent = running.map(|attempt| &attempt.agent).or(record.agent.as_ref());
+        let agent =
+            running.map(|attempt| &attempt.agent).or(record.agent.as_ref()).or(newest.map(|attempt| &attempt.agent));
         let (role, executor) = match &record.spec.executor {
             Executor::Agent(role) => (Some(role.to_string()), "agent"),
             Executor::Human => (None, "human"),

@@ -61,7 +61,7 @@ pub fn tasks(engine: &Engine, query: &TaskQuery) -> Vec<dto::Task> {
 }
 
 fn shown(engine: &Engine, task: &TaskRef, record: &TaskRecord) -> dto::Task {
-    dto::Task::from_record(record, engine.running(task))
+    dto::Task::from_record(record, engine.attempts(task).last())
 }
 
 /// Everything about one task.
