@@ -23,7 +23,7 @@ fn refused(text: &str) -> Vec<String> {
 }
 
 fn hints(text: &str) -> Vec<String> {
-    parse("p.toml", text, &Here).unwrap_err().into_vec().into_iter().filter_map(|p| p.hint).collect()
+    parse("p.toml", text, &Here).unwrap_err().into_vec().into_iter().filter_map(|p| p.hint.map(String::from)).collect()
 }
 
 const HEAD: &str = "[project]\nname = \"shop\"\n[agents.dev]\ncommand = [\"true\"]\n";
@@ -153,6 +153,10 @@ fn mistakes_are_told_with_line_and_words() {
         (
             "[[task]]\nid = \"a\"\ndependencies = [\"c\"]\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n[[task]]\nid = \"c\"\ndependencies = [\"b\"]\n",
             "DS0109 p.toml:7: these tasks wait for each other: a → c → b → a",
+        ),
+        (
+            "[[task]]\nid = \"z\"\n[[task]]\nid = \"a\"\ndependencies = [\"z\", \"z\"]\n",
+            "DS0104 p.toml:9: `dependencies` of task a names `z` twice",
         ),
         (
             "[[task]]\nid = \"a\"\ntimeout = \"30\"\n",

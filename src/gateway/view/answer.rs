@@ -17,7 +17,7 @@ impl From<Rejection> for ApiError {
         match &rejection {
             Rejection::Plan(problems) if !problems.is_empty() => {
                 let each = |p: &devstack_dag::Problem| Problem::new(p.code(), p.to_string()).hint(p.hint());
-                let more: Vec<Problem> =
+                let more: Box<[Problem]> =
                     problems.iter().take(crate::config::problem::Problems::KEPT).map(each).collect();
                 Self { status, problem: more[0].clone(), more }
             }
