@@ -99,7 +99,7 @@ impl CliError {
     }
 
     /// With another hint.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.error.problem.hint = Some(hint.into());
         self
     }

@@ -69,16 +69,21 @@ impl Output {
         }
     }
 
+    /// Are notes shown? Programs get nothing on stderr but the error object.
+    pub(super) fn notes(&self) -> bool {
+        !self.quiet && self.for_people()
+    }
+
     /// A line of progress.
     pub fn note(&self, text: &str) {
-        if !self.quiet {
+        if self.notes() {
             let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
 
     /// Are notes shown, and by a terminal that can redraw?
     pub(super) fn live(&self) -> bool {
-        !self.quiet && std::io::stderr().is_terminal() && self.for_people()
+        self.notes() && std::io::stderr().is_terminal()
     }
 
     /// An error: for people with its hint and code, with `-o json` as the contract's object.

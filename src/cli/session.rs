@@ -71,3 +71,122 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::{Path, PathBuf},
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicUsize, Ordering},
+        },
+    };
+
+    use async_trait::async_trait;
+    use axum::{Router, routing::get};
+
+    use super::*;
+    use crate::{
+        cli::{ByHand, Embed, Exit, Output, Quickstart, Runtime},
+        config::problem::Problem,
+        gateway::dto,
+    };
+
+    /// Counts nodes; two at once would be a defect.
+    #[derive(Default)]
+    struct Nodes {
+        started: AtomicUsize,
+        running: Arc<AtomicBool>,
+        dispatching: AtomicBool,
+    }
+
+    struct OneNode(Arc<AtomicBool>);
+
+    #[async_trait]
+    impl Embed for Nodes {
+        async fn start(&self, _: NodeConfig, dispatch: bool) -> Result<Box<dyn Node>, Problem> {
+            assert!(!self.running.swap(true, Ordering::SeqCst), "two nodes on one directory");
+            self.started.fetch_add(1, Ordering::SeqCst);
+            self.dispatching.store(dispatch, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            Ok(Box::new(OneNode(self.running.clone())))
+        }
+    }
+
+    #[async_trait]
+    impl Node for OneNode {
+        fn router(&self) -> Router {
+            Router::new().route("/healthz", get(|| async { "ok" }))
+        }
+        async fn failed(&self) -> Problem {
+            std::future::pending().await
+        }
+        async fn shutdown(self: Box<Self>, _: bool) -> Result<(), Problem> {
+            self.0.store(false, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    struct NotByHand;
+
+    impl ByHand for NotByHand {
+        fn checkout(&self, _: &dto::Conflict, _: &Path) -> Result<bool, Problem> {
+            Err(Problem::new("DS0404", "not in this test"))
+        }
+        fn bundle(&self, _: &dto::Conflict, _: &Path, _: &Path) -> Result<String, Problem> {
+            Err(Problem::new("DS0404", "not in this test"))
+        }
+    }
+
+    fn no_story(_: PathBuf, _: Runtime, _: Output) -> Quickstart {
+        Box::pin(async { Ok(Exit::Ok) })
+    }
+
+    fn seams() -> (&'static Nodes, Seams) {
+        let nodes: &'static Nodes = Box::leak(Box::default());
+        (nodes, Seams { node: nodes, by_hand: &NotByHand, quickstart: no_story })
+    }
+
+    #[tokio::test]
+    async fn concurrent_commands_queue_on_the_lock_and_dispatch_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let workdir = Workdir::create(dir.path()).unwrap();
+        let (nodes, seams) = seams();
+        let command = || {
+            let target = Target::Dir(workdir.clone());
+            async move {
+                let session = Session::open(&target, seams).await?;
+                assert!(session.is_idle());
+                let body = session.client.get("/healthz").await?;
+                session.close().await?;
+                Ok::<_, CliError>(body)
+            }
+        };
+        let (a, b, c) = tokio::join!(command(), command(), command());
+        for body in [a, b, c] {
+            assert_eq!(&body.unwrap()[..], b"ok");
+        }
+        assert_eq!(nodes.started.load(Ordering::SeqCst), 3);
+        assert!(!nodes.running.load(Ordering::SeqCst) && !nodes.dispatching.load(Ordering::SeqCst));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_takes_the_lock_meanwhile_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let workdir = Workdir::create(dir.path()).unwrap();
+        let (nodes, seams) = seams();
+        let held = StateLock::try_acquire(workdir.path()).unwrap();
+        let target = Target::Dir(workdir.clone());
+        let opening = Session::open(&target, seams);
+        tokio::pin!(opening);
+        assert!(futures::poll!(&mut opening).is_pending());
+        let server = server::Server::bind(&workdir.socket()).unwrap();
+        let (_stop, stopped) = tokio::sync::watch::channel(false);
+        tokio::spawn(server.serve(Router::new().route("/healthz", get(|| async { "other" })), 4, stopped));
+        let session = opening.await.unwrap();
+        assert!(!session.is_idle());
+        assert_eq!(&session.client.get("/healthz").await.unwrap()[..], b"other");
+        assert_eq!(nodes.started.load(Ordering::SeqCst), 0);
+        drop(held);
+    }
+}

@@ -6,7 +6,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// A refusal or failure, with the stable fields of the contract's error object.
+/// A refusal or failure, with the stable fields of the contract's error object. Kept small: it is the error half of many results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Stable: `DS` and four digits. The tables are beside their users (`plan_file::code`, `gateway::error::code`, …).
@@ -14,9 +14,9 @@ pub struct Problem {
     /// What failed and why; lower case, no full stop.
     pub message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// The file it is about.
-    pub file: Option<String>,
+    pub file: Option<Box<str>>,
     /// The line in that file, from 1.
     pub line: Option<u32>,
 }
@@ -28,13 +28,13 @@ impl Problem {
     }
 
     /// With what to do about it.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// With the place it is about.
-    pub fn at(mut self, file: impl Into<String>, line: Option<u32>) -> Self {
+    pub fn at(mut self, file: impl Into<Box<str>>, line: Option<u32>) -> Self {
         self.file = Some(file.into());
         self.line = line;
         self

@@ -74,7 +74,7 @@ impl<'i> Reader<'i> {
             self.dropped += 1;
             return;
         }
-        let problem = Problem { hint, ..Problem::new(code, message) };
+        let problem = Problem { hint: hint.map(Into::into), ..Problem::new(code, message) };
         self.found.push((at, problem));
     }
 

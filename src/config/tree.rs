@@ -73,11 +73,8 @@ pub(super) fn json(text: &str) -> Result<Vec<Field<'_>>, Vec<Syntax>> {
         let message = message.split(" at line ").next().unwrap_or_default().to_owned();
         vec![((line_start + e.column().saturating_sub(1)).min(text.len()), message)]
     };
-    let raw: &RawValue = serde_json::from_str(text).map_err(refused)?;
-    match Raw::Json(raw).open(text) {
-        Value::Table(fields) => Ok(fields),
-        _ => Err(vec![(0, "the document is not an object".to_owned())]),
-    }
+    let Object(pairs) = serde_json::from_str(text).map_err(refused)?;
+    Ok(json_fields(pairs, text))
 }
 
 impl<'i> Raw<'i> {
@@ -126,12 +123,7 @@ fn open_json<'i>(raw: &'i str, text: &'i str) -> Value<'i> {
     match raw.as_bytes().first() {
         Some(b'"') => serde_json::from_str::<Borrowed>(raw).map_or(unreadable, |text| Value::Text(text.0)),
         Some(b'{') => match serde_json::from_str::<Object>(raw) {
-            Ok(Object(pairs)) => Value::Table(
-                pairs
-                    .into_iter()
-                    .map(|(key, raw)| Field { key, at: offset(text, raw.get()), value: Raw::Json(raw) })
-                    .collect(),
-            ),
+            Ok(Object(pairs)) => Value::Table(json_fields(pairs, text)),
             Err(_) => unreadable,
         },
         Some(b'[') => serde_json::from_str::<Vec<&RawValue>>(raw)
@@ -145,6 +137,11 @@ fn open_json<'i>(raw: &'i str, text: &'i str) -> Value<'i> {
             _ => unreadable,
         },
     }
+}
+
+fn json_fields<'i>(pairs: Vec<(Cow<'i, str>, &'i RawValue)>, text: &'i str) -> Vec<Field<'i>> {
+    let field = |(key, raw): (_, &'i RawValue)| Field { key, at: offset(text, raw.get()), value: Raw::Json(raw) };
+    pairs.into_iter().map(field).collect()
 }
 
 /// The offset of a slice of `text` in it: raw values borrow from the document they were read from.

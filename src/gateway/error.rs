@@ -44,7 +44,7 @@ pub struct ApiError {
     /// What is wrong; the first of `more`.
     pub problem: Problem,
     /// Everything that is wrong, when a whole file was judged; else empty.
-    pub more: Vec<Problem>,
+    pub more: Box<[Problem]>,
 }
 
 /// The error object of the contract.
@@ -60,7 +60,7 @@ pub struct ErrorBody {
 impl ApiError {
     /// An error of this status.
     pub fn new(status: u16, problem: Problem) -> Self {
-        Self { status, problem, more: Vec::new() }
+        Self { status, problem, more: Box::default() }
     }
 
     /// 400: the request is wrong whatever the state.
@@ -113,14 +113,14 @@ impl ApiError {
     }
 
     /// With another hint.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.problem.hint = Some(hint.into());
         self
     }
 
     /// The body of the contract.
     pub fn body(&self) -> ErrorBody {
-        let errors = if self.more.is_empty() { vec![self.problem.clone()] } else { self.more.clone() };
+        let errors = if self.more.is_empty() { vec![self.problem.clone()] } else { self.more.to_vec() };
         ErrorBody { api_version: V1, error: self.problem.clone(), errors }
     }
 
@@ -128,7 +128,7 @@ impl ApiError {
     pub fn from_answer(status: u16, body: &[u8]) -> Self {
         match serde_json::from_slice::<ErrorBody>(body) {
             Ok(ErrorBody { error, errors, .. }) => {
-                Self { status, problem: error, more: if errors.len() > 1 { errors } else { Vec::new() } }
+                Self { status, problem: error, more: if errors.len() > 1 { errors.into() } else { Box::default() } }
             }
             Err(_) => Self::new(
                 status,
@@ -146,7 +146,7 @@ impl ApiError {
 impl From<Problems> for ApiError {
     /// 400: a file that was judged whole.
     fn from(problems: Problems) -> Self {
-        let more = problems.into_vec();
+        let more = problems.into_vec().into_boxed_slice();
         let problem = more.first().cloned().unwrap_or_else(|| Problem::new(code::BAD_REQUEST, "the input is wrong"));
         Self { status: 400, problem, more }
     }

@@ -9,6 +9,7 @@ mod extract;
 mod metrics;
 mod routes;
 pub mod server;
+pub mod view;
 
 pub use backend::{Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery};
 pub use error::ApiError;

@@ -138,7 +138,7 @@ pub(super) async fn status(context: &Context<'_>) -> Result<Exit, CliError> {
     let page = |body: &[u8]| {
         let overview: dto::Overview = parse(body)?;
         let mut text = String::new();
-        for (_, word) in dto::STATUSES {
+        for word in dto::STATUSES.map(|status| status.as_str()) {
             let count = overview.tasks.get(word).copied().unwrap_or(0);
             let word_ = context.output.paint(Output::status(word), &format!("{word:<10}"));
             text.push_str(&format!("{word_} {count:>7}\n"));

@@ -95,7 +95,7 @@ async fn drive(
     through_humans: bool,
 ) -> Result<Bytes, CliError> {
     // Opened before the plan is there, so that nothing of it is missed.
-    let mut facts = if context.global.quiet { None } else { Some(facts(client, None).await?) };
+    let mut facts = if context.output.notes() { Some(facts(client, None).await?) } else { None };
     let answer: dto::PlanAnswer = parse(&plan::submit(client, plan).await?)?;
     context.output.note(&plan::told(&answer));
     let project = plan.project.name.as_str();

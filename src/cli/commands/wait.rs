@@ -75,9 +75,11 @@ pub(super) fn print(context: &Context<'_>, body: &[u8]) -> Result<Exit, CliError
 /// A line per task that waits for a person, with the command that moves it.
 pub(super) fn table(waiting: &[dto::Waiting]) -> Table {
     let mut table = Table::new(&["TASK", "STATUS", "WHY", "WHAT MOVES IT"]);
-    for task in waiting {
-        table.row([&task.task, &task.status, &task.reason, &task.command].map(String::as_str));
-        table.paint(1, Output::status(&task.status));
+    for entry in waiting {
+        let (task, status) =
+            (entry.task.as_ref().unwrap_or(&entry.project), entry.status.as_deref().unwrap_or_default());
+        table.row([task, status, &entry.why, &entry.command]);
+        table.paint(1, Output::status(status));
     }
     table
 }

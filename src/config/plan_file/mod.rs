@@ -102,7 +102,7 @@ pub fn load(path: &Path) -> Result<PlanSpec, Problems> {
     let unreadable = |why: String| {
         let hint = "name a plan file, for example `devstack run devstack.toml`";
         Problems::from(
-            Problem::new(code::UNREADABLE, format!("cannot read the plan: {why}")).hint(hint).at(&name, None),
+            Problem::new(code::UNREADABLE, format!("cannot read the plan: {why}")).hint(hint).at(name.as_str(), None),
         )
     };
     let size = path.metadata().map_err(|e| unreadable(e.to_string()))?.len();

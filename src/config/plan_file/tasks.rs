@@ -221,6 +221,9 @@ fn dependencies<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, id_at: usize
     let mut ids: Vec<TaskId> = Vec::with_capacity(list.value.len());
     for At { at, value } in &list.value {
         match TaskId::new(value) {
+            Ok(id) if ids.contains(&id) => {
+                reader.add(*at, code::BAD_VALUE, format!("`dependencies`{of} names `{id}` twice"), None);
+            }
             Ok(id) => ids.push(id),
             Err(e) => reader.add(*at, code::BAD_VALUE, format!("`dependencies`{of}: {e}"), None),
         }

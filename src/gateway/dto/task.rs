@@ -61,7 +61,8 @@ impl Task {
     /// A record as the API shows it. `newest` is the task's newest attempt, if there is one.
     pub fn from_record(record: &TaskRecord, newest: Option<&AttemptRecord>) -> Self {
         let running = newest.filter(|attempt| attempt.outcome.is_none());
-        let agent = running.map(|attempt| &attempt.agent).or(record.agent.as_ref());
+        let agent =
+            running.map(|attempt| &attempt.agent).or(record.agent.as_ref()).or(newest.map(|attempt| &attempt.agent));
         let (role, executor) = match &record.spec.executor {
             Executor::Agent(role) => (Some(role.to_string()), "agent"),
             Executor::Human => (None, "human"),
@@ -75,8 +76,8 @@ impl Task {
             project: record.project.to_string(),
             kind: kind.to_owned(),
             title: record.spec.title.to_string(),
-            status: words::status(record.status).to_owned(),
-            blocked_reason: record.blocked.as_ref().map(|(reason, _)| words::blocked_reason(*reason).to_owned()),
+            status: record.status.to_string(),
+            blocked_reason: record.blocked.as_ref().map(|(reason, _)| reason.to_string()),
             role,
             executor: executor.to_owned(),
             agent: agent.map(ToString::to_string),

@@ -37,7 +37,7 @@ pub(super) struct ListQuery {
 impl ListQuery {
     fn read(self) -> Result<TaskQuery, ApiError> {
         let status = |word: &str| {
-            let known: Vec<&str> = dto::STATUSES.iter().map(|(_, word)| *word).collect();
+            let known: Vec<&str> = dto::STATUSES.iter().map(|status| status.as_str()).collect();
             dto::parse_status(word).ok_or_else(|| {
                 ApiError::invalid(format!("`{word}` is no status")).hint(format!("one of {}", known.join(", ")))
             })

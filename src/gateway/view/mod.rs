@@ -1,0 +1,266 @@
+//! The engine as the API shows it: pure functions from [`Engine`] to answers, for whoever holds one.
+//! Long texts come through `text`, which reads blobs: the engine never looks inside.
+//! Deliberately absent: waiting, durability, and anything the engine does not know (sandboxes, logs, patches).
+
+mod answer;
+mod fact;
+
+use std::collections::BTreeMap;
+
+use devstack_dag::{
+    Counts, Engine, Rejection, Waiting,
+    ids::{HostName, ProjectName, TaskRef, Text},
+    plan::PlanSpec,
+    record::{HostRecord, MergeState, Status, TaskRecord},
+};
+
+use super::{ApiError, TaskQuery, WaitQuery, dto};
+pub use answer::{answer, plan_answer};
+pub use fact::fact;
+
+/// Reads a text, wherever it is.
+pub type ReadText<'a> = &'a dyn Fn(&Text) -> Result<String, ApiError>;
+
+/// Idle agents of a role that are listed; more would be noise.
+const IDLE_LISTED: u32 = 64;
+
+/// A page of tasks: projects by name, their tasks in the order of submission.
+pub fn tasks(engine: &Engine, query: &TaskQuery) -> Vec<dto::Task> {
+    let mut skipping = query.after.as_ref();
+    let mut page = Vec::new();
+    for project in engine.projects() {
+        let name = &project.spec.name;
+        if query.project.as_ref().is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        if skipping.is_some_and(|after| after.project.as_str() > name.as_str()) {
+            continue;
+        }
+        if skipping.is_some_and(|after| after.project != *name) {
+            // The project of `after` is gone or left out: everything behind it is wanted.
+            skipping = None;
+        }
+        for task in engine.task_refs(name, None) {
+            if let Some(after) = skipping {
+                if *after == task {
+                    skipping = None;
+                }
+                continue;
+            }
+            let wanted = |status| query.statuses.is_empty() || query.statuses.contains(&status);
+            if !engine.status(&task).is_some_and(wanted) {
+                continue;
+            }
+            page.extend(engine.task(&task).map(|record| shown(engine, &task, &record)));
+            if page.len() >= query.limit {
+                return page;
+            }
+        }
+    }
+    page
+}
+
+fn shown(engine: &Engine, task: &TaskRef, record: &TaskRecord) -> dto::Task {
+    dto::Task::from_record(record, engine.attempts(task).last())
+}
+
+/// Everything about one task.
+///
+/// # Errors
+/// There is none of this name; a text cannot be read.
+pub fn task(engine: &Engine, task: &TaskRef, text: ReadText<'_>) -> Result<dto::TaskDetail, ApiError> {
+    let record = engine.task(task).ok_or_else(|| Rejection::UnknownTask(task.clone()))?;
+    let feedback = |feedback: &devstack_dag::attempt::Feedback| {
+        Ok::<_, ApiError>(dto::Feedback { attempt: feedback.attempt, text: text(&feedback.text)? })
+    };
+    let reason = record.blocked.as_ref().map(|(_, why)| why).or(record.rejected.as_ref());
+    Ok(dto::TaskDetail {
+        task: shown(engine, task, &record),
+        prompt: text(&record.spec.prompt)?,
+        reason: reason.map(ToString::to_string),
+        feedback: record.feedback.iter().map(feedback).collect::<Result<_, _>>()?,
+        attempt_list: engine.attempts(task).iter().map(dto::Attempt::from_record).collect(),
+    })
+}
+
+/// Why a task is where it is.
+///
+/// # Errors
+/// There is none of this name.
+pub fn explain(engine: &Engine, task: &TaskRef) -> Result<String, ApiError> {
+    Ok(engine.explain(task).ok_or_else(|| Rejection::UnknownTask(task.clone()))?)
+}
+
+/// The project's tasks as a plan, prompts inline. Resolution tasks are devstack's own and left out.
+///
+/// # Errors
+/// There is none of this name; a text cannot be read.
+pub fn plan(engine: &Engine, project: &ProjectName, text: ReadText<'_>) -> Result<PlanSpec, ApiError> {
+    let known = engine.project(project).ok_or_else(|| Rejection::UnknownProject(project.clone()))?;
+    let mut tasks = Vec::new();
+    for record in engine.tasks(project).filter(|record| record.kind == devstack_dag::record::Kind::Work) {
+        let mut spec = (*record.spec).clone();
+        spec.prompt = Text::Inline(text(&spec.prompt)?.into());
+        tasks.push(spec);
+    }
+    Ok(PlanSpec { project: known.spec.clone(), tasks })
+}
+
+/// Submissions, oldest first.
+///
+/// # Errors
+/// There is no such project.
+pub fn plans(engine: &Engine, project: Option<&ProjectName>) -> Result<Vec<dto::Plan>, ApiError> {
+    Ok(chosen(engine, project)?.iter().flat_map(|name| engine.plans(name)).map(dto::Plan::from).collect())
+}
+
+/// Landed merges of each project, oldest first.
+///
+/// # Errors
+/// There is no such project.
+pub fn merges(engine: &Engine, project: Option<&ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
+    let names = chosen(engine, project)?;
+    let merges = names.iter().flat_map(|name| engine.merges(name));
+    Ok(merges.filter(|merge| merge.state == MergeState::Landed).map(dto::Merge::from).collect())
+}
+
+fn chosen(engine: &Engine, project: Option<&ProjectName>) -> Result<Vec<ProjectName>, ApiError> {
+    match project {
+        None => Ok(engine.projects().map(|project| project.spec.name.clone()).collect()),
+        Some(name) if engine.project(name).is_some() => Ok(vec![name.clone()]),
+        Some(name) => Err(Rejection::UnknownProject(name.clone()).into()),
+    }
+}
+
+/// Projects by name.
+pub fn projects(engine: &Engine) -> Vec<dto::Project> {
+    let shown = |project: &devstack_dag::record::ProjectRecord| dto::Project {
+        name: project.spec.name.to_string(),
+        source: project.spec.source.clone(),
+        integration: project.spec.source.as_ref().map(|_| project.spec.integration.clone()),
+        head: project.head.map(|commit| commit.to_string()),
+        delivered: project.delivered.map(|commit| commit.to_string()),
+        delivery_blocked: project.delivery_blocked.clone(),
+        paused: project.paused,
+        plans: project.plans,
+        tasks: counted(engine.counts(Some(&project.spec.name))),
+    };
+    engine.projects().map(shown).collect()
+}
+
+/// Agents: those at work, then of every role those that could be.
+pub fn agents(engine: &Engine) -> Vec<dto::Agent> {
+    let mut agents: Vec<dto::Agent> = Vec::new();
+    for project in engine.projects() {
+        let branch = |agent: &str| project.spec.source.as_ref().map(|_| format!("feat/{agent}"));
+        let mut working: BTreeMap<&str, dto::Agent> = BTreeMap::new();
+        for (_, agent, attempt) in engine.agents().filter(|(name, _, _)| **name == project.spec.name) {
+            let shown = dto::Agent {
+                name: agent.to_string(),
+                project: project.spec.name.to_string(),
+                role: attempt.role.to_string(),
+                branch: branch(agent.as_str()),
+                host: Some(attempt.host.to_string()),
+                task: Some(attempt.attempt.task.to_string()),
+                attempt: Some(attempt.attempt.number),
+                stage: Some(dto::stage(attempt.stage).to_owned()),
+                since: Some(attempt.started_at.into()),
+            };
+            working.insert(agent.as_str(), shown);
+        }
+        for role in &project.spec.roles {
+            for number in 1..=role.count.min(IDLE_LISTED) {
+                let name = format!("{}{number}", role.name);
+                agents.push(working.remove(name.as_str()).unwrap_or_else(|| dto::Agent {
+                    branch: branch(&name),
+                    name,
+                    project: project.spec.name.to_string(),
+                    role: role.name.to_string(),
+                    host: None,
+                    task: None,
+                    attempt: None,
+                    stage: None,
+                    since: None,
+                }));
+            }
+        }
+        // Of roles that are gone, or with higher numbers.
+        agents.extend(working.into_values());
+    }
+    agents
+}
+
+/// Hosts by name. `describe` gives what the engine does not know: is it up, its runtime, its sandbox.
+pub fn hosts(engine: &Engine, describe: &dyn Fn(&HostName) -> (bool, String, String)) -> Vec<dto::Host> {
+    let shown = |record: HostRecord| {
+        let (up, runtime, sandbox) = describe(&record.host);
+        let used = u32::try_from(engine.on_host(&record.host).count()).unwrap_or(u32::MAX);
+        dto::Host::from_record(&record, up, used, &runtime, &sandbox)
+    };
+    engine.hosts().map(shown).collect()
+}
+
+/// The whole at a glance.
+pub fn overview(engine: &Engine, hosts: Vec<dto::Host>) -> dto::Overview {
+    dto::Overview {
+        api_version: dto::V1,
+        tasks: counted(engine.counts(None)),
+        hosts,
+        slots: engine.slots(),
+        running: engine.running_attempts(),
+        waiting: engine.waiting(None).iter().map(waiting).collect(),
+    }
+}
+
+/// The tasks that a [`WaitQuery`] is about, for [`Engine::watch`].
+///
+/// # Errors
+/// There is no such project or task.
+pub fn waited_for(engine: &Engine, query: &WaitQuery) -> Result<Vec<TaskRef>, ApiError> {
+    chosen(engine, Some(&query.project))?;
+    let Some(ids) = &query.tasks else { return Ok(engine.task_refs(&query.project, None)) };
+    let named = |id: &devstack_dag::ids::TaskId| {
+        let task = TaskRef { project: query.project.clone(), id: id.clone() };
+        engine.status(&task).map(|_| task.clone()).ok_or_else(|| Rejection::UnknownTask(task).into())
+    };
+    ids.iter().map(named).collect()
+}
+
+/// How these tasks settled, if they are settled; `query` says whether waiting for a person is settled too.
+pub fn settled(engine: &Engine, query: &WaitQuery, tasks: &[TaskRef]) -> dto::Settled {
+    let open: Vec<&TaskRef> = tasks.iter().filter(|task| engine.status(task) != Some(Status::Completed)).collect();
+    let completed = open.is_empty();
+    let mut list: Vec<dto::Waiting> = Vec::new();
+    if !completed {
+        list = engine.waiting(Some(&query.project)).iter().map(waiting).collect();
+        // What was given up moves only by a new plan.
+        for task in open.iter().filter(|task| engine.status(task) == Some(Status::Rejected)) {
+            let record = engine.task(task);
+            let why = record.and_then(|record| record.rejected).map_or_else(|| "it was given up".into(), String::from);
+            list.push(dto::Waiting {
+                project: task.project.to_string(),
+                task: Some(task.to_string()),
+                status: Some(Status::Rejected.to_string()),
+                blocked_reason: None,
+                why,
+                command: "devstack plan submit PLAN, with the work under a new id".to_owned(),
+            });
+        }
+    }
+    dto::Settled { api_version: dto::V1, completed, tasks: tasks.len() as u64, waiting: list }
+}
+
+fn waiting(waiting: &Waiting) -> dto::Waiting {
+    dto::Waiting {
+        project: waiting.project.to_string(),
+        task: waiting.task.as_ref().map(|id| format!("{}/{id}", waiting.project)),
+        status: waiting.status.map(|status| status.to_string()),
+        blocked_reason: waiting.reason.map(|reason| reason.to_string()),
+        why: waiting.why.clone(),
+        command: waiting.command.clone(),
+    }
+}
+
+fn counted(counts: Counts) -> BTreeMap<String, u64> {
+    dto::STATUSES.iter().map(|&status| (status.to_string(), u64::from(counts.of(status)))).collect()
+}

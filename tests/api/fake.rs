@@ -1,0 +1,265 @@
+//! A backend for tests: the real engine in memory, with a host that does every attempt at once. A command line
+//! `["exit", "N"]` ends with N; `["hang"]` never ends. No store, no git, no processes.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use axum::body::Bytes;
+use devstack::gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery, dto, view};
+use devstack_dag::{
+    Answer, Config, Engine,
+    attempt::{Outcome, Report},
+    command::{Command, HostReport},
+    effect::Effect,
+    fact::Fact,
+    ids::{CommitId, HostName, ProjectName, TaskRef, Text, Timestamp},
+    plan::PlanSpec,
+    record::Status,
+};
+use futures::{StreamExt, stream};
+use tokio::sync::watch;
+
+/// 2026-01-01T00:00:00Z.
+pub const START: u64 = 1_767_225_600_000;
+/// The hub's head in every project with a repository.
+pub const HEAD: CommitId = CommitId([7; 20]);
+
+pub struct Fake {
+    inner: Mutex<Inner>,
+    news: watch::Sender<u64>,
+}
+
+struct Inner {
+    engine: Engine,
+    now: u64,
+    facts: Vec<Fact>,
+    /// Facts up to this number are gone.
+    horizon: u64,
+    replies: HashMap<String, ([u8; 32], String)>,
+}
+
+impl Fake {
+    /// With a host of this many slots; 0: nothing runs.
+    pub fn new(slots: u32) -> Arc<Self> {
+        let engine = Engine::new(Config::default());
+        let inner = Inner { engine, now: START, facts: Vec::new(), horizon: 0, replies: HashMap::new() };
+        let fake = Self { inner: Mutex::new(inner), news: watch::channel(0).0 };
+        if slots > 0 {
+            let host = HostReport {
+                host: HostName::new("one").unwrap(),
+                slots,
+                secrets: vec!["KEY".into()],
+                attempts: vec![],
+            };
+            fake.step(Command::ReportHost(host)).unwrap();
+        }
+        Arc::new(fake)
+    }
+
+    /// Forgets the facts so far.
+    pub fn prune(&self) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.horizon = inner.facts.len() as u64;
+    }
+
+    /// Ends the running attempt of a task.
+    pub fn finish(&self, task: &str, code: i32) {
+        let (project, id) = task.split_once('/').unwrap();
+        let task = TaskRef { project: project.parse().unwrap(), id: id.parse().unwrap() };
+        let attempt = self.inner.lock().unwrap().engine.running(&task).unwrap().attempt.clone();
+        let commit = None;
+        let report = Report { attempt, outcome: Outcome::Exited(code), commit, tail: Text::empty(), usage: None };
+        self.step(Command::FinishAttempt(report)).unwrap();
+    }
+
+    fn step(&self, command: Command) -> Result<Answer, ApiError> {
+        let mut inner = self.inner.lock().unwrap();
+        let answer = inner.step(command)?;
+        self.news.send_replace(inner.facts.len() as u64);
+        Ok(answer)
+    }
+
+    fn once<T: serde::Serialize + serde::de::DeserializeOwned>(
+        &self,
+        request: Option<RequestId>,
+        act: impl FnOnce() -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let Some(request) = request else { return act() };
+        let kept = self.inner.lock().unwrap().replies.get(&request.key).cloned();
+        match kept {
+            Some((hash, reply)) if hash == request.body_hash => Ok(serde_json::from_str(&reply).unwrap()),
+            Some(_) => Err(ApiError::key_reused()),
+            None => {
+                let reply = act()?;
+                let text = serde_json::to_string(&reply).unwrap();
+                self.inner.lock().unwrap().replies.insert(request.key, (request.body_hash, text));
+                Ok(reply)
+            }
+        }
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Engine) -> T) -> T {
+        look(&self.inner.lock().unwrap().engine)
+    }
+}
+
+impl Inner {
+    fn step(&mut self, command: Command) -> Result<Answer, ApiError> {
+        let (answer, mut reports) = self.apply(command)?;
+        while let Some(report) = reports.pop() {
+            reports.extend(self.apply(Command::FinishAttempt(report))?.1);
+        }
+        Ok(answer)
+    }
+
+    /// One step; the reports of attempts that ended at once.
+    fn apply(&mut self, command: Command) -> Result<(Answer, Vec<Report>), ApiError> {
+        self.now += 1;
+        let decision = self.engine.step(Timestamp(self.now), command)?;
+        self.facts.extend(decision.facts);
+        let mut reports = Vec::new();
+        for effect in decision.effects {
+            let Effect::StartAttempt { order, .. } = effect else { continue };
+            let outcome = match order.command.first().map(String::as_str) {
+                Some("hang") => continue,
+                Some("exit") => Outcome::Exited(order.command[1].parse().unwrap()),
+                _ => Outcome::Exited(0),
+            };
+            let tail = Text::Inline("the end".into());
+            reports.push(Report { attempt: order.attempt.clone(), outcome, commit: None, tail, usage: None });
+        }
+        Ok((decision.answer, reports))
+    }
+}
+
+fn inline(text: &Text) -> Result<String, ApiError> {
+    match text {
+        Text::Inline(text) => Ok(text.to_string()),
+        Text::Blob(..) => Err(ApiError::internal("the fake keeps no blobs")),
+    }
+}
+
+fn bytes(text: impl Into<Bytes>) -> ByteStream {
+    stream::iter([Ok(text.into())]).boxed()
+}
+
+#[async_trait]
+impl Backend for Fake {
+    async fn submit(&self, plan: PlanSpec, request: Option<RequestId>) -> Result<dto::PlanAnswer, ApiError> {
+        let head = plan.project.source.as_ref().map(|_| HEAD);
+        self.once(request, || view::plan_answer(self.step(Command::SubmitPlan { plan, head })?, Vec::new()))
+    }
+    async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError> {
+        self.once(request, || self.step(command).map(view::answer))
+    }
+    async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError> {
+        self.look(|engine| view::plan(engine, &project, &inline))
+    }
+    async fn plans(&self, project: Option<ProjectName>) -> Result<Vec<dto::Plan>, ApiError> {
+        self.look(|engine| view::plans(engine, project.as_ref()))
+    }
+    async fn projects(&self) -> Result<Vec<dto::Project>, ApiError> {
+        Ok(self.look(view::projects))
+    }
+    async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
+        Ok(self.look(|engine| view::tasks(engine, &query)))
+    }
+    async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
+        self.look(|engine| view::task(engine, &task, &inline))
+    }
+    async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {
+        self.look(|engine| view::explain(engine, &task))
+    }
+    async fn diff(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
+        self.task(task).await?;
+        Ok(bytes("--- a/x\n+++ b/x\n"))
+    }
+    async fn logs(&self, task: TaskRef, attempt: Option<u32>, follow: bool) -> Result<ByteStream, ApiError> {
+        let attempts = self.task(task.clone()).await?.attempt_list;
+        let number = attempt.or(attempts.last().map(|a| a.number)).filter(|n| attempts.iter().any(|a| a.number == *n));
+        let Some(number) = number else {
+            return Err(ApiError::not_found("DS0309", format!("`{task}` has no such attempt")));
+        };
+        let parts = [format!("output of {task}/{number}\n"), format!("follow: {follow}\n")];
+        Ok(stream::iter(parts.map(|part| Ok(part.into()))).boxed())
+    }
+    async fn conflict(&self, task: TaskRef) -> Result<dto::Conflict, ApiError> {
+        self.task(task.clone()).await?;
+        Err(ApiError::state("DS0217", format!("`{task}` takes no result of a person")).hint("look at it"))
+    }
+    async fn resolve(
+        &self,
+        task: TaskRef,
+        mut bundle: ByteStream,
+        request: Option<RequestId>,
+    ) -> Result<dto::Answer, ApiError> {
+        self.task(task).await?;
+        let mut size = 0;
+        while let Some(chunk) = bundle.next().await {
+            size += chunk.map_err(|e| ApiError::invalid(e.to_string()))?.len();
+        }
+        let message = format!("{size} bytes taken");
+        self.once(request, || Ok(dto::Answer { api_version: dto::V1, changed: true, message }))
+    }
+    async fn agents(&self) -> Result<Vec<dto::Agent>, ApiError> {
+        Ok(self.look(view::agents))
+    }
+    async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError> {
+        Ok(self.look(|engine| view::hosts(engine, &|_| (true, "process".into(), "unsandboxed".into()))))
+    }
+    async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
+        self.look(|engine| view::merges(engine, project.as_ref()))
+    }
+    async fn status(&self) -> Result<dto::Overview, ApiError> {
+        let hosts = self.hosts().await?;
+        Ok(self.look(|engine| view::overview(engine, hosts)))
+    }
+    async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
+        let mut news = self.news.subscribe();
+        loop {
+            let settled = self.look(|engine| {
+                let tasks = view::waited_for(engine, &query)?;
+                let over = |task: &TaskRef| engine.status(task).is_some_and(Status::is_terminal);
+                let done = if query.through_humans { tasks.iter().all(over) } else { engine.settled(&tasks) };
+                Ok::<_, ApiError>(done.then(|| view::settled(engine, &query, &tasks)))
+            })?;
+            match settled {
+                Some(settled) => return Ok(settled),
+                None => news.changed().await.map_err(|_| ApiError::unavailable("the node stops"))?,
+            }
+        }
+    }
+    async fn facts(&self, after: Option<u64>) -> Result<FactStream, ApiError> {
+        let (last, horizon) = {
+            let inner = self.inner.lock().unwrap();
+            (inner.facts.len() as u64, inner.horizon)
+        };
+        let after = after.unwrap_or(last);
+        if after < horizon || after > last {
+            return Err(ApiError::behind_horizon(after));
+        }
+        // A reader sees the facts that it was promised, whatever happens meanwhile.
+        let mut backlog: Vec<Fact> = self.inner.lock().unwrap().facts[after as usize..].to_vec();
+        backlog.reverse();
+        let kept = stream::unfold((backlog, after), |(mut backlog, seq)| async move {
+            let fact = backlog.pop()?;
+            Some((Ok(view::fact(seq + 1, &fact)), (backlog, seq + 1)))
+        });
+        Ok(kept.chain(stream::pending()).boxed())
+    }
+    async fn ready(&self) -> Result<(), ApiError> {
+        Ok(())
+    }
+    fn histograms(&self) -> Vec<dto::Histogram> {
+        vec![dto::Histogram {
+            name: "devstack_commit_seconds",
+            help: "Time to make a change durable.",
+            buckets: vec![(0.001, 3), (0.01, 4)],
+            count: 5,
+            sum: 0.25,
+        }]
+    }
+}

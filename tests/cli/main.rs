@@ -1,0 +1,10 @@
+//! The real `devstack` command against a real socket: exit codes, what goes where, and how a node is found.
+
+#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, dead_code, reason = "a test crate that shares a fake")]
+
+mod commands;
+#[path = "../api/fake.rs"]
+mod fake;
+mod finding;
+mod node;
+mod waiting;
