@@ -55,6 +55,7 @@ pub struct Hub {
     git: Git,
     options: HubOptions,
     handles: Mutex<Vec<Repository>>,
+    scratch: Mutex<Option<Scratch>>,
 }
 
 impl Hub {
@@ -90,7 +91,7 @@ impl Hub {
         if !ours.unwrap_or(false) {
             return Err(Error::NotAHub(dir));
         }
-        let hub = Self { dir, git, options, handles: Mutex::default() };
+        let hub = Self { dir, git, options, handles: Mutex::default(), scratch: Mutex::default() };
         let _lock = hub.lock()?;
         Scratch::clean(&hub.dir)?;
         remove_leftovers(&hub.dir, false)?;
@@ -163,10 +164,21 @@ impl Hub {
         result
     }
 
+    /// An empty scratch for a merge: the one that is kept, or a new one.
+    pub(crate) fn take_scratch(&self) -> Result<Scratch, Error> {
+        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        kept.map_or_else(|| Scratch::new(&self.dir), Ok)
+    }
+
+    /// Keep an empty scratch for the next merge.
+    pub(crate) fn keep_scratch(&self, scratch: Scratch) {
+        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
+    }
+
     /// Move what a scratch holds into the hub, durably. Only under the lock: whoever takes the lock afterwards knows
     /// that every object it can see is durable.
     pub(crate) fn land(&self, _lock: &ProjectLock, scratch: &Scratch) -> Result<usize, Error> {
-        land_objects(self.durability(), scratch.dir(), &self.dir.join("objects"))
+        land_objects(self.durability(), &scratch.objects(), &self.dir.join("objects"))
     }
 
     /// Point a ref at a commit that is durable in the hub, if it still points at `old` (`None`: does not exist yet).
@@ -192,8 +204,8 @@ impl Hub {
                 Err(e) => Err(e.into()),
             }
         })?;
-        if swapped {
-            self.sync_ref(name)?;
+        if swapped && old.is_none() {
+            self.sync_ref(name)?; // the library syncs a ref and its directory, not a directory that it made
         }
         Ok(swapped)
     }
