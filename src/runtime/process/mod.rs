@@ -238,7 +238,7 @@ impl Inner {
     /// `None`: it was started before.
     fn start_shim(&self, job: &Job) -> Result<Option<Child>, RuntimeError> {
         let dir = self.dir(&job.attempt);
-        if dir.join(layout::PID).exists() {
+        if dir.join(layout::PID).is_symlink() {
             return Ok(None);
         }
         let cgroups = match &self.cgroups {
