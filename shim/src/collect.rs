@@ -40,6 +40,7 @@ fn collect(spec: &Spec, git: &Git) -> Result<Harvested, Error> {
     refuse_pipes(&dir)?;
     let repository =
         Repository::open(&dir).map_err(|error| format!("the workspace is no repository: {}", error.message()))?;
+    stays_within(&repository, &dir)?;
     let note = commit_leftovers(&repository, &dir, spec, git)?;
     let tip = repository.head()?.peel_to_commit()?.id();
     let base = Oid::from_str(git.start.base())?;
@@ -52,6 +53,19 @@ fn collect(spec: &Spec, git: &Git) -> Result<Harvested, Error> {
     }
     bundle(&repository, tip, &known, git.bundle_max)?;
     Ok(Harvested { tip: Some(tip.to_string()), error: note })
+}
+
+/// Refuses a repository that leads elsewhere (a `gitdir:` file, a link, `commondir`, `core.worktree`): where the agent
+/// has no user of its own, the harvest would commit into a person's.
+fn stays_within(repository: &Repository, workspace: &Path) -> Result<(), Error> {
+    let workspace = workspace.canonicalize()?;
+    let git = workspace.join(".git");
+    let same = |path: &Path, expected: &Path| path.canonicalize().is_ok_and(|path| path == expected);
+    let within = fs::symlink_metadata(&git)?.is_dir()
+        && same(repository.path(), &git)
+        && same(repository.commondir(), &git)
+        && repository.workdir().is_some_and(|dir| same(dir, &workspace));
+    if within { Ok(()) } else { Err("the workspace's repository was led elsewhere".into()) }
 }
 
 /// libgit2 opens what git's own names stand for, and waits for ever on a pipe. It skips pipes under other names.

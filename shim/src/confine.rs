@@ -3,8 +3,11 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    io,
+    os::unix::{
+        fs::{OpenOptionsExt, symlink},
+        process::CommandExt,
+    },
     path::Path,
     process::Command,
 };
@@ -22,16 +25,15 @@ use nix::{
     unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid, setsid},
 };
 
-/// Takes the attempt: exclusively making the pid file is what makes an attempt run at most once, whenever a
+/// Takes the attempt: exclusively making the pid link is what makes an attempt run at most once, whenever a
 /// node died. Says which process it is in words that outlive it: `pid start-time boot-id`. False: taken already.
 pub(crate) fn claim(spec: &Spec) -> io::Result<bool> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(spec.dir.join(layout::PID));
-    let mut file = match file {
+    let this = procs::this().ok_or_else(|| io::Error::other("/proc is not mounted"))?;
+    // A link, since it is made with its content or not at all: nobody reads half a claim.
+    match symlink(format!("{} {} {}", this.pid, this.started, spec.boot_id), spec.dir.join(layout::PID)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         other => other?,
-    };
-    let this = procs::this().ok_or_else(|| io::Error::other("/proc is not mounted"))?;
-    file.write_all(format!("{} {} {}\n", this.pid, this.started, spec.boot_id).as_bytes())?;
+    }
     // A session of its own: no terminal, and no signal meant for the node's group. Fails only for a group leader.
     let _ = setsid();
     Ok(true)

@@ -24,7 +24,8 @@ pub const HOME: &str = "home";
 pub const TMP: &str = "tmp";
 /// The shim's own directory.
 pub const SHIM: &str = "shim";
-/// Which process runs the attempt; made exclusively, so an attempt runs once whatever dies when. In [`SHIM`].
+/// Which process runs the attempt; made exclusively, so an attempt runs once whatever dies when.
+/// A symbolic link whose target is `<pid> <start time> <boot id>`. In [`SHIM`].
 pub const PID: &str = "shim/pid";
 /// The output of the agent, in [`SHIM`].
 pub const LOG: &str = "shim/log";

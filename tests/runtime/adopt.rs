@@ -59,7 +59,7 @@ async fn a_new_node_adopts_what_runs_and_gets_its_true_end_and_all_its_output() 
         let go = s.attempt_dir(&attempt(1)).join("workspace/go");
         let script = "echo before; while ! test -e go; do sleep 0.02; done; echo after; exit 42";
         let node = node(&s, sandbox, script);
-        until("the shim claims it", || s.attempt_dir(&attempt(1)).join(layout::PID).exists()).await;
+        until("the shim claims it", || s.attempt_dir(&attempt(1)).join(layout::PID).is_symlink()).await;
         kill(node);
         assert_eq!(s.runtime.list().await.unwrap()[0].state, State::Running);
         // Started again by a node that remembers the order: still the same run.
@@ -75,7 +75,7 @@ async fn a_new_node_adopts_what_runs_and_gets_its_true_end_and_all_its_output() 
 async fn what_ended_while_no_node_was_there_is_told_later() {
     for (sandbox, s) in subjects() {
         let node = node(&s, sandbox, "sleep 0.3; echo done; exit 7");
-        until("the shim claims it", || s.attempt_dir(&attempt(1)).join(layout::PID).exists()).await;
+        until("the shim claims it", || s.attempt_dir(&attempt(1)).join(layout::PID).is_symlink()).await;
         kill(node);
         let exit = s.attempt_dir(&attempt(1)).join(layout::EXIT);
         until("it ends by itself", || fs::metadata(&exit).is_ok_and(|file| file.len() > 0)).await;

@@ -284,6 +284,7 @@ async fn a_repository_cannot_lead_the_harvest_elsewhere() {
         let ended = run(&s.runtime, &hub.at_head(number as u32 + 1, script)).await;
         let private = git(&victim, &["rev-parse", "HEAD"]);
         assert_ne!(ended.harvest.commits.as_ref().map(|c| c.tip.to_string()), Some(private), "{script}");
+        assert!(ended.harvest.error.is_some(), "{script}: {ended:?}");
         assert_eq!(git(&victim, &["status", "--porcelain"]), "");
     }
 }

@@ -27,11 +27,6 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// UTF-8 without a language; every C library has it.
 const LANG: &str = "C.UTF-8";
 
-/// The directory of all attempts.
-pub(super) fn attempts(state: &Path) -> PathBuf {
-    state.join("attempts")
-}
-
 /// A directory, with its parents, that others may pass through and not list.
 pub(super) fn make_passable(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o711).create(dir)

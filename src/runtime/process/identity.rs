@@ -2,19 +2,13 @@
 //! three must match, so a pid that was given to somebody else since is never waited for or signalled.
 
 use std::{
-    fs::OpenOptions,
-    io::{self, Write},
-    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
+    fs, io,
+    os::{fd::OwnedFd, unix::fs::symlink},
     path::Path,
 };
 
 use devstack_shim::{layout, procs};
 use rustix::process::{PidfdFlags, pidfd_open};
-
-use crate::runtime::evidence;
-
-/// The longest pid file: three short words.
-const MAX: u64 = 256;
 
 /// A process of one boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,14 +44,15 @@ impl Identity {
 
 /// The identity in an attempt's directory; `None`: no shim claimed it yet.
 pub(super) fn read(dir: &Path) -> io::Result<Option<Identity>> {
-    let bytes = match evidence::read(&dir.join(layout::PID), MAX) {
+    let text = match fs::read_link(dir.join(layout::PID)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
+        // Not a link, so not the shim's: nobody.
+        other => other.unwrap_or_default(),
     };
-    let text = String::from_utf8_lossy(&bytes);
+    let text = text.to_string_lossy();
     let mut words = text.split_ascii_whitespace();
     let mut next = || words.next().unwrap_or_default();
-    // Torn or forged: nobody, whom no process matches.
+    // Forged: nobody, whom no process matches.
     Ok(Some(Identity {
         pid: next().parse().unwrap_or_default(),
         started: next().parse().unwrap_or_default(),
@@ -67,8 +62,8 @@ pub(super) fn read(dir: &Path) -> io::Result<Option<Identity>> {
 
 /// Claims an attempt for nobody, so that no shim will run it. True: no shim had.
 pub(super) fn claim(dir: &Path) -> io::Result<bool> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(layout::PID)) {
-        Ok(mut file) => file.write_all(b"0 0 -\n").map(|()| true),
+    match symlink("0 0 -", dir.join(layout::PID)) {
+        Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
     }

@@ -45,8 +45,11 @@ pub enum Sandbox {
 /// How to run attempts as processes.
 #[derive(Debug, Clone)]
 pub struct ProcessConfig {
-    /// Absolute; the runtime uses `attempts/` and `bin/` in it. The agents' user must be able to pass through it.
+    /// Absolute; the runtime uses `bin/` in it. The agents' user must be able to pass through it.
     pub state_dir: PathBuf,
+    /// Where attempts are; shipped as `attempts/` in the state directory. Absolute, and nothing in it is needed after a reboot:
+    /// on a tmpfs, short attempts do not wait for the journal that the store's syncs share with them.
+    pub attempts: PathBuf,
     /// The random label of this installation: nothing without it is ever touched.
     pub installation: String,
     /// May it use bwrap?
@@ -67,6 +70,7 @@ impl ProcessConfig {
     /// The shipped limits.
     pub fn new(state_dir: PathBuf, installation: String) -> Self {
         Self {
+            attempts: state_dir.join("attempts"),
             state_dir,
             installation,
             sandbox: Sandbox::Auto,
@@ -104,15 +108,13 @@ struct Inner {
 impl ProcessRuntime {
     /// Lays the shim down, tries the sandbox for real, and makes this process the parent of orphans of a killed shim.
     pub fn new(config: ProcessConfig) -> Result<Self, RuntimeError> {
-        if !config.state_dir.is_absolute() || config.user.uid == 0 {
-            return Err(RuntimeError::Refused(
-                "the state directory must be absolute, and agents never run as root".into(),
-            ));
+        if !config.state_dir.is_absolute() || !config.attempts.is_absolute() || config.user.uid == 0 {
+            return Err(RuntimeError::Refused("directories must be absolute, and agents never run as root".into()));
         }
         let shim =
             shim::install(&config.state_dir.join("bin")).map_err(RuntimeError::failed("laying down the shim"))?;
-        let attempts = config.state_dir.join("attempts");
-        files::make_passable(&attempts).map_err(RuntimeError::failed(format!("making {}", attempts.display())))?;
+        let attempts = &config.attempts;
+        files::make_passable(attempts).map_err(RuntimeError::failed(format!("making {}", attempts.display())))?;
         let boot_id = identity::boot_id().map_err(RuntimeError::failed("reading the boot id"))?;
         nix::sys::prctl::set_child_subreaper(true)
             .map_err(|e| RuntimeError::failed("becoming a subreaper")(e.into()))?;
@@ -189,7 +191,8 @@ impl Runtime for ProcessRuntime {
 
 impl Inner {
     fn dir(&self, attempt: &AttemptId) -> PathBuf {
-        files::attempts(&self.config.state_dir)
+        self.config
+            .attempts
             .join(attempt.task.project.as_str())
             .join(attempt.task.id.as_str())
             .join(attempt.number.to_string())
@@ -240,7 +243,7 @@ impl Inner {
     /// `None`: it was started before.
     fn start_shim(&self, job: &Job) -> Result<Option<Child>, RuntimeError> {
         let dir = self.dir(&job.attempt);
-        if dir.join(layout::PID).exists() {
+        if dir.join(layout::PID).is_symlink() {
             return Ok(None);
         }
         let cgroups = match &self.cgroups {
@@ -286,8 +289,7 @@ impl Inner {
     }
 
     fn list(&self) -> Result<Vec<Observed>, RuntimeError> {
-        let attempts = files::list(&files::attempts(&self.config.state_dir))
-            .map_err(RuntimeError::failed("listing the attempts"))?;
+        let attempts = files::list(&self.config.attempts).map_err(RuntimeError::failed("listing the attempts"))?;
         let observe = |attempt: AttemptId| {
             let dir = self.dir(&attempt);
             let state = if self.is_running(&attempt) {
@@ -317,7 +319,7 @@ impl Inner {
                 let _ = identity::claim(&dir);
                 leftovers::end(self, attempt, &dir);
             }
-            remove::remove(&dir, &files::attempts(&self.config.state_dir))
+            remove::remove(&dir, &self.config.attempts)
                 .map_err(RuntimeError::failed(format!("removing {}", dir.display())))?;
         }
         if let Some(cgroups) = &self.cgroups {
