@@ -4,7 +4,6 @@
 
 mod backend;
 pub mod embed;
-mod facts;
 mod supervisor;
 
 use std::{

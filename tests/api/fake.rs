@@ -156,7 +156,7 @@ impl Backend for Fake {
         self.once(request, || self.step(command).map(view::answer))
     }
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError> {
-        self.look(|engine| view::plan(engine, &project, &inline))
+        self.look(|engine| view::inline(view::plan(engine, &project)?, &inline))
     }
     async fn plans(&self, project: Option<ProjectName>) -> Result<Vec<dto::Plan>, ApiError> {
         self.look(|engine| view::plans(engine, project.as_ref()))
@@ -168,7 +168,10 @@ impl Backend for Fake {
         Ok(self.look(|engine| view::tasks(engine, &query)))
     }
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
-        self.look(|engine| view::task(engine, &task, &inline))
+        self.look(|engine| {
+            let (record, attempts) = view::task(engine, &task)?;
+            view::detail(&record, &attempts, &inline)
+        })
     }
     async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {
         self.look(|engine| view::explain(engine, &task))

@@ -11,7 +11,7 @@ use devstack_dag::{
     Counts, Engine, Rejection, Waiting,
     ids::{HostName, ProjectName, TaskRef, Text},
     plan::PlanSpec,
-    record::{HostRecord, MergeState, Status, TaskRecord},
+    record::{AttemptRecord, HostRecord, MergeState, Status, TaskRecord},
 };
 
 use super::{ApiError, TaskQuery, WaitQuery, dto};
@@ -51,7 +51,8 @@ pub fn tasks(engine: &Engine, query: &TaskQuery) -> Vec<dto::Task> {
             if !engine.status(&task).is_some_and(wanted) {
                 continue;
             }
-            page.extend(engine.task(&task).map(|record| shown(engine, &task, &record)));
+            let newest = engine.attempts(&task).last();
+            page.extend(engine.task(&task).map(|record| dto::Task::from_record(&record, newest)));
             if page.len() >= query.limit {
                 return page;
             }
@@ -60,26 +61,34 @@ pub fn tasks(engine: &Engine, query: &TaskQuery) -> Vec<dto::Task> {
     page
 }
 
-fn shown(engine: &Engine, task: &TaskRef, record: &TaskRecord) -> dto::Task {
-    dto::Task::from_record(record, engine.attempts(task).last())
+/// A task and its attempts, to be shown by [`detail`] where texts may be read.
+///
+/// # Errors
+/// There is none of this name.
+pub fn task(engine: &Engine, task: &TaskRef) -> Result<(TaskRecord, Vec<AttemptRecord>), ApiError> {
+    let record = engine.task(task).ok_or_else(|| Rejection::UnknownTask(task.clone()))?;
+    Ok((record, engine.attempts(task).to_vec()))
 }
 
 /// Everything about one task.
 ///
 /// # Errors
-/// There is none of this name; a text cannot be read.
-pub fn task(engine: &Engine, task: &TaskRef, text: ReadText<'_>) -> Result<dto::TaskDetail, ApiError> {
-    let record = engine.task(task).ok_or_else(|| Rejection::UnknownTask(task.clone()))?;
+/// A text cannot be read.
+pub fn detail(
+    record: &TaskRecord,
+    attempts: &[AttemptRecord],
+    text: ReadText<'_>,
+) -> Result<dto::TaskDetail, ApiError> {
     let feedback = |feedback: &devstack_dag::attempt::Feedback| {
         Ok::<_, ApiError>(dto::Feedback { attempt: feedback.attempt, text: text(&feedback.text)? })
     };
     let reason = record.blocked.as_ref().map(|(_, why)| why).or(record.rejected.as_ref());
     Ok(dto::TaskDetail {
-        task: shown(engine, task, &record),
+        task: dto::Task::from_record(record, attempts.last()),
         prompt: text(&record.spec.prompt)?,
         reason: reason.map(ToString::to_string),
         feedback: record.feedback.iter().map(feedback).collect::<Result<_, _>>()?,
-        attempt_list: engine.attempts(task).iter().map(dto::Attempt::from_record).collect(),
+        attempt_list: attempts.iter().map(dto::Attempt::from_record).collect(),
     })
 }
 
@@ -91,19 +100,26 @@ pub fn explain(engine: &Engine, task: &TaskRef) -> Result<String, ApiError> {
     Ok(engine.explain(task).ok_or_else(|| Rejection::UnknownTask(task.clone()))?)
 }
 
-/// The project's tasks as a plan, prompts inline. Resolution tasks are devstack's own and left out.
+/// The project's tasks as a plan, prompts as they are kept ([`inline`] reads them). Resolution tasks are devstack's own
+/// and left out.
 ///
 /// # Errors
-/// There is none of this name; a text cannot be read.
-pub fn plan(engine: &Engine, project: &ProjectName, text: ReadText<'_>) -> Result<PlanSpec, ApiError> {
+/// There is none of this name.
+pub fn plan(engine: &Engine, project: &ProjectName) -> Result<PlanSpec, ApiError> {
     let known = engine.project(project).ok_or_else(|| Rejection::UnknownProject(project.clone()))?;
-    let mut tasks = Vec::new();
-    for record in engine.tasks(project).filter(|record| record.kind == devstack_dag::record::Kind::Work) {
-        let mut spec = (*record.spec).clone();
-        spec.prompt = Text::Inline(text(&spec.prompt)?.into());
-        tasks.push(spec);
+    let work = engine.tasks(project).filter(|record| record.kind == devstack_dag::record::Kind::Work);
+    Ok(PlanSpec { project: known.spec.clone(), tasks: work.map(|record| (*record.spec).clone()).collect() })
+}
+
+/// The same plan with every prompt inline.
+///
+/// # Errors
+/// A text cannot be read.
+pub fn inline(mut plan: PlanSpec, text: ReadText<'_>) -> Result<PlanSpec, ApiError> {
+    for task in &mut plan.tasks {
+        task.prompt = Text::Inline(text(&task.prompt)?.into());
     }
-    Ok(PlanSpec { project: known.spec.clone(), tasks })
+    Ok(plan)
 }
 
 /// Submissions, oldest first.

@@ -3,25 +3,13 @@
 
 use std::fmt::Display;
 
-use devstack_dag::{Class, Rejection, ids::TaskRef};
+use devstack_dag::{Rejection, ids::TaskRef};
 
 use crate::{actor::Gone, config::problem::Problem, gateway::ApiError, repository, taskmaster::message::AskError};
 
 impl From<Gone> for ApiError {
     fn from(gone: Gone) -> Self {
         Self::unavailable(gone.to_string())
-    }
-}
-
-impl From<Rejection> for ApiError {
-    fn from(rejection: Rejection) -> Self {
-        let problem = Problem::new(rejection.code(), rejection.to_string()).hint(rejection.hint());
-        let status = match rejection.class() {
-            Class::NotFound => 404,
-            Class::Invalid => 422,
-            Class::State => 409,
-        };
-        Self::new(status, problem)
     }
 }
 

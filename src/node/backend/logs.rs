@@ -1,4 +1,4 @@
-//! What is read from the host's disk and the hub for one task: its page's texts, logs, diffs.
+//! What is read from the host's disk and the hub for one task: logs and diffs.
 //! Deliberately absent: logs of other hosts.
 
 use std::{io, pin::Pin, task};
@@ -6,16 +6,14 @@ use std::{io, pin::Pin, task};
 use axum::body::Bytes;
 use devstack_dag::{
     attempt::Start,
-    ids::{AttemptId, TaskRef, Text},
-    plan::PlanSpec,
-    record::{AttemptRecord, TaskRecord},
+    ids::{AttemptId, TaskRef},
 };
 use futures::Stream;
 
-use super::{Core, TEXT_MAX, errors, views};
+use super::{Core, errors};
 use crate::{
     agent_host::shelf_of,
-    gateway::{ApiError, ByteStream, dto},
+    gateway::{ApiError, ByteStream, view},
     repository::history::Bounded,
     runtime::RuntimeError,
 };
@@ -27,44 +25,10 @@ const DIFF_MAX: usize = 8 << 20;
 const CHUNK: usize = 64 << 10;
 
 impl Core {
-    pub(super) async fn text(&self, text: Text) -> Result<String, ApiError> {
-        if let Text::Inline(text) = text {
-            return Ok(text.into());
-        }
-        let blobs = self.blobs.clone();
-        errors::blocking(move || blobs.read_text(&text, TEXT_MAX)).await?.map_err(errors::internal)
-    }
-
-    pub(super) async fn with_prompts(&self, mut plan: PlanSpec) -> Result<PlanSpec, ApiError> {
-        for task in &mut plan.tasks {
-            task.prompt = Text::Inline(self.text(task.prompt.clone()).await?.into());
-        }
-        Ok(plan)
-    }
-
-    pub(super) async fn detail(
-        &self,
-        record: TaskRecord,
-        attempts: Vec<AttemptRecord>,
-    ) -> Result<dto::TaskDetail, ApiError> {
-        let mut feedback = Vec::new();
-        for entry in &record.feedback {
-            feedback.push(dto::Feedback { attempt: entry.attempt, text: self.text(entry.text.clone()).await? });
-        }
-        let reason = record.blocked.as_ref().map(|(_, detail)| detail).or(record.rejected.as_ref());
-        Ok(dto::TaskDetail {
-            task: dto::Task::from_record(&record, attempts.last()),
-            prompt: self.text(record.spec.prompt.clone()).await?,
-            reason: reason.map(ToString::to_string),
-            feedback,
-            attempt_list: attempts.iter().map(dto::Attempt::from_record).collect(),
-        })
-    }
-
     /// What the newest harvested commit changes, seen from where its attempt started.
     pub(super) async fn diff_of(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
         let known = task.clone();
-        let (record, attempts) = self.look(move |view| views::task(view, &known)).await??;
+        let (record, attempts) = self.look(move |seen| view::task(seen.engine, &known)).await??;
         let nothing = || ApiError::not_found("DS0309", format!("{task} has no commit yet"));
         let (number, commit) = record.harvested.ok_or_else(nothing)?;
         let attempt = attempts.iter().find(|attempt| attempt.attempt.number == number).ok_or_else(nothing)?;
@@ -85,7 +49,7 @@ impl Core {
         follow: bool,
     ) -> Result<ByteStream, ApiError> {
         let known = task.clone();
-        let (record, _) = self.look(move |view| views::task(view, &known)).await??;
+        let (record, _) = self.look(move |seen| view::task(seen.engine, &known)).await??;
         let number = number.unwrap_or(record.attempts);
         if number == 0 || number > record.attempts {
             let hint = if record.attempts == 0 { "it has not started yet" } else { "see `devstack task show`" };

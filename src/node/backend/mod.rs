@@ -5,25 +5,24 @@
 mod errors;
 mod logs;
 mod people;
-mod views;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use devstack_dag::{
-    Answer,
+    Answer, Engine, Watch,
     command::Command,
-    ids::{ProjectName, TaskRef, Text, Timestamp},
+    ids::{HostName, ProjectName, TaskRef, Text, Timestamp},
     plan::PlanSpec,
 };
 use tokio::sync::oneshot;
 
-use super::facts;
 use crate::{
     actor::Address,
     agent_host::Host,
-    gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery, dto},
+    gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery, dto, view},
     repository::Hubs,
+    runtime::Isolation,
     store::{Blobs, RequestKey},
     taskmaster::message::{Ask, AskError, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View},
 };
@@ -59,40 +58,39 @@ impl Backend for Core {
             .taskmaster
             .ask(PATIENCE, |reply| TaskmasterMessage::SubmitPlan(SubmitPlan { plan, request, reply }))
             .await??;
-        views::plan_answer(answer, warnings)
+        view::plan_answer(answer, warnings)
     }
 
     async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError> {
         let command = self.stored_command(command).await?;
-        let shown = views::subject(&command);
         let request = request.map(stored_request).transpose()?;
-        Ok(views::answer(&shown, self.change(command, request).await?))
+        Ok(view::answer(self.change(command, request).await?))
     }
 
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError> {
-        let plan = self.look(move |view| views::plan(view, &project)).await??;
-        self.with_prompts(plan).await
+        let plan = self.look(move |seen| view::plan(seen.engine, &project)).await??;
+        self.with_texts(move |text| view::inline(plan, text)).await
     }
 
     async fn plans(&self, project: Option<ProjectName>) -> Result<Vec<dto::Plan>, ApiError> {
-        self.look(move |view| views::plans(view, project.as_ref())).await?
+        self.look(move |seen| view::plans(seen.engine, project.as_ref())).await?
     }
 
     async fn projects(&self) -> Result<Vec<dto::Project>, ApiError> {
-        self.look(|view| views::projects(view)).await
+        self.look(|seen| view::projects(seen.engine)).await
     }
 
     async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
-        self.look(move |view| views::tasks(view, &query)).await?
+        self.look(move |seen| view::tasks(seen.engine, &query)).await
     }
 
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
-        let (record, attempts) = self.look(move |view| views::task(view, &task)).await??;
-        self.detail(record, attempts).await
+        let (record, attempts) = self.look(move |seen| view::task(seen.engine, &task)).await??;
+        self.with_texts(move |text| view::detail(&record, &attempts, text)).await
     }
 
     async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {
-        self.look(move |view| view.engine.explain(&task).ok_or_else(|| errors::no_task(&task))).await?
+        self.look(move |seen| view::explain(seen.engine, &task)).await?
     }
 
     async fn diff(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
@@ -117,21 +115,25 @@ impl Backend for Core {
     }
 
     async fn agents(&self) -> Result<Vec<dto::Agent>, ApiError> {
-        self.look(|view| views::agents(view)).await
+        self.look(|seen| view::agents(seen.engine)).await
     }
 
     async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError> {
         let here = self.host.clone();
-        self.look(move |view| views::hosts(view, here.as_deref())).await
+        self.look(move |seen| view::hosts(seen.engine, &|host| describe(here.as_deref(), host))).await
     }
 
     async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
-        self.look(move |view| views::merges(view, project.as_ref())).await?
+        self.look(move |seen| view::merges(seen.engine, project.as_ref())).await?
     }
 
     async fn status(&self) -> Result<dto::Overview, ApiError> {
         let here = self.host.clone();
-        self.look(move |view| views::overview(view, here.as_deref())).await
+        self.look(move |seen| {
+            let hosts = view::hosts(seen.engine, &|host| describe(here.as_deref(), host));
+            view::overview(seen.engine, hosts)
+        })
+        .await
     }
 
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
@@ -153,20 +155,29 @@ impl Backend for Core {
 
 impl Core {
     /// Computes something from the engine; it comes when everything it saw is durable.
-    async fn look<T: Send + 'static>(&self, view: impl FnOnce(&View<'_>) -> T + Send + 'static) -> Result<T, ApiError> {
-        let look = |reply: oneshot::Sender<T>| {
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&View<'_>) -> T + Send + 'static) -> Result<T, ApiError> {
+        let message = |reply: oneshot::Sender<T>| {
             TaskmasterMessage::Look(Look(Box::new(move |seen| {
-                let found = view(seen);
+                let found = look(seen);
                 // The asker has gone: nothing to do.
                 Box::new(move || drop(reply.send(found)))
             })))
         };
-        Ok(self.taskmaster.ask(PATIENCE, look).await?)
+        Ok(self.taskmaster.ask(PATIENCE, message).await?)
     }
 
     async fn change(&self, command: Command, request: Option<Request>) -> Result<Answer, ApiError> {
         let ask = |reply| TaskmasterMessage::Ask(Ask { command, request, reply: Some(reply) });
         Ok(self.taskmaster.ask::<Result<Answer, AskError>>(PATIENCE, ask).await??)
+    }
+
+    /// Shows something whose long texts are read from blobs, off the async threads.
+    async fn with_texts<T: Send + 'static>(
+        &self,
+        show: impl FnOnce(view::ReadText<'_>) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let blobs = self.blobs.clone();
+        errors::blocking(move || show(&|text| blobs.read_text(text, TEXT_MAX).map_err(errors::internal))).await?
     }
 
     /// Long texts become blobs, durable before anything names them.
@@ -226,7 +237,11 @@ impl Core {
             Ok::<_, crate::repository::Error>(source.dirty()?.map(|dirty| (source.shown().to_owned(), dirty)))
         });
         match dirty.await {
-            Ok(Ok(Some((shown, dirty)))) => vec![views::dirty(&shown, &dirty)],
+            Ok(Ok(Some((shown, dirty)))) => vec![format!(
+                "{} uncommitted files in {shown} ({}) are not part of what agents see; commit what they need",
+                dirty.files,
+                dirty.examples.join(", ")
+            )],
             // An unusable source is refused by the submission itself.
             _ => Vec::new(),
         }
@@ -235,7 +250,7 @@ impl Core {
     async fn fact_stream(&self, after: Option<u64>) -> Result<FactStream, ApiError> {
         let after = match after {
             Some(after) => after,
-            None => self.look(|view| view.seq).await?,
+            None => self.look(|seen| seen.seq).await?,
         };
         let first = self.facts_after(after).await?;
         let taskmaster = self.taskmaster.clone();
@@ -250,7 +265,7 @@ impl Core {
                 };
                 for (seq, fact) in &page.facts {
                     last = seq.0;
-                    if send.send(Ok(facts::shown(*seq, fact))).await.is_err() {
+                    if send.send(Ok(view::fact(seq.0, fact))).await.is_err() {
                         return;
                     }
                 }
@@ -282,26 +297,52 @@ impl Core {
     }
 
     async fn wait_until_settled(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
-        let mut news = self.facts_after(self.look(|view| view.seq).await?).await?.news;
+        let mut news = self.facts_after(self.look(|seen| seen.seq).await?).await?.news;
         let query = Arc::new(query);
         let known = query.clone();
-        let mut watch = self.look(move |view| views::watch(view, &known)).await??;
+        let mut watch = self
+            .look(move |seen| Ok::<_, ApiError>(seen.engine.watch(&view::waited_for(seen.engine, &known)?)))
+            .await??;
         loop {
             let known = query.clone();
             let (settled, back, seq) = self
-                .look(move |view| {
-                    let settled = views::settled(view, &known, &mut watch);
-                    (settled, watch, view.seq)
+                .look(move |seen| {
+                    let settled = settled(seen.engine, &known, &mut watch);
+                    (settled, watch, seen.seq)
                 })
                 .await?;
             watch = back;
-            if let Some(settled) = settled {
+            if let Some(settled) = settled? {
                 return Ok(settled);
             }
             if news.wait_for(|durable| *durable > seq).await.is_err() {
                 return Err(ApiError::unavailable("the node stops"));
             }
         }
+    }
+}
+
+/// How it settled; `None`: something still moves by itself, or a person is waited for.
+fn settled(engine: &Engine, query: &WaitQuery, watch: &mut Watch) -> Result<Option<dto::Settled>, ApiError> {
+    if !engine.settled_watch(watch) {
+        return Ok(None);
+    }
+    let tasks = view::waited_for(engine, query)?;
+    let open = |task: &TaskRef| engine.status(task).is_some_and(|status| !status.is_terminal());
+    if query.through_humans && tasks.iter().any(open) {
+        return Ok(None);
+    }
+    Ok(Some(view::settled(engine, query, &tasks)))
+}
+
+/// What the engine does not know of a host: is it connected, its runtime, its sandbox.
+fn describe(here: Option<&Host>, host: &HostName) -> (bool, String, String) {
+    match here.filter(|here| here.name == *host).map(|here| here.runtime.describe()) {
+        None => (false, "unknown".to_owned(), "unknown".to_owned()),
+        Some(info) => match info.isolation {
+            Isolation::Sandboxed { by } => (true, info.name.to_owned(), by),
+            Isolation::Unsandboxed { why } => (true, info.name.to_owned(), format!("unsandboxed: {why}")),
+        },
     }
 }
 

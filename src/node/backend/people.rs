@@ -12,9 +12,9 @@ use devstack_dag::{
 use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
 
-use super::{Core, errors, stored_request, views};
+use super::{Core, errors, stored_request};
 use crate::{
-    gateway::{ApiError, ByteStream, RequestId, dto},
+    gateway::{ApiError, ByteStream, RequestId, dto, view},
     repository::{
         Hub, policy,
         quarantine::{Expectation, Imported, Refusal},
@@ -41,18 +41,19 @@ impl Core {
     }
 
     async fn by_hand(&self, task: TaskRef) -> Result<ByHand, ApiError> {
-        self.look(move |view| {
-            let given = views::task(view, &task)?.0;
-            let target = view.engine.resolution(&task).unwrap_or_else(|| task.clone());
-            let record = views::task(view, &target)?.0;
-            let project = view.engine.project(&target.project);
+        self.look(move |seen| {
+            let engine = seen.engine;
+            let given = view::task(engine, &task)?.0;
+            let target = engine.resolution(&task).unwrap_or_else(|| task.clone());
+            let record = view::task(engine, &target)?.0;
+            let project = engine.project(&target.project);
             let head = project.and_then(|project| project.head);
             let refuse = |why: &str| {
                 ApiError::state("DS0310", format!("{task} {why}")).hint(format!("see `devstack task explain {task}`"))
             };
             let ours = head.ok_or_else(|| refuse("has no repository: there is nothing to check out"))?;
-            let attempt = view.engine.next_attempt(&target).ok_or_else(|| errors::no_task(&target))?;
-            let oldest = view.engine.merges(&target.project).first().map_or(ours, |first| first.onto);
+            let attempt = engine.next_attempt(&target).ok_or_else(|| errors::no_task(&target))?;
+            let oldest = engine.merges(&target.project).first().map_or(ours, |first| first.onto);
             let (theirs, text, paths) = match &record.kind {
                 Kind::Resolve { conflict, .. } => {
                     (Some(conflict.theirs), conflict.text.clone(), conflict.paths.clone())
@@ -83,7 +84,7 @@ impl Core {
             theirs: by_hand.theirs.map(|commit| commit.to_string()),
             base: base.to_string(),
             paths: by_hand.paths,
-            text: self.text(by_hand.text).await?,
+            text: self.with_texts(move |read| read(&by_hand.text)).await?,
         })
     }
 
@@ -122,7 +123,7 @@ impl Core {
         let request = request.map(stored_request).transpose()?;
         let command = Command::ResolveTask { task: attempt.task.clone(), number: attempt.number, commit };
         let answer = self.change(command, request).await?;
-        Ok(views::answer(&format!("the result for {} is taken", attempt.task), answer))
+        Ok(view::answer(answer))
     }
 
     async fn spool(&self, mut bundle: ByteStream) -> Result<Spool, ApiError> {
