@@ -169,7 +169,8 @@ impl Engine {
             true => !project.undelivered.is_empty() || project.record.delivered != Some(head),
             false => project.undelivered.iter().any(|u| u.is(head)),
         };
-        if !news && !(present && project.record.delivery_blocked.is_some()) {
+        let unblocked = present && project.record.delivery_blocked.is_some();
+        if !news && !unblocked {
             return Ok(Answer::Unchanged);
         }
         if unknown {
