@@ -161,11 +161,21 @@ impl Engine {
     }
 
     pub(super) fn delivered(&self, draft: &mut Draft, name: ProjectName, head: CommitId) -> Result<Answer, Rejection> {
-        let (_, project) = self.find_project(&name)?;
-        let known = project.record.head == Some(head) || project.undelivered.iter().any(|u| u.is(head));
-        let same = project.record.delivered == Some(head) && project.record.delivery_blocked.is_none();
-        if !known || same {
+        let (ix, project) = self.find_project(&name)?;
+        let unknown = project.has_repository() && self.is_news(ix, head);
+        let present = unknown || project.record.head == Some(head);
+        let news = match present {
+            // A merge can be proven by a head that was delivered before the proof arrived.
+            true => !project.undelivered.is_empty() || project.record.delivered != Some(head),
+            false => project.undelivered.iter().any(|u| u.is(head)),
+        };
+        let unblocked = present && project.record.delivery_blocked.is_some();
+        if !news && !unblocked {
             return Ok(Answer::Unchanged);
+        }
+        if unknown {
+            // What was delivered was the head: the report that it moved was lost.
+            draft.fact(FactKind::HeadMoved { project: name.clone(), head });
         }
         draft.fact(FactKind::Delivered { project: name, head });
         Ok(Answer::Done)

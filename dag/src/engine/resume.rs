@@ -36,7 +36,7 @@ impl Engine {
             if let Some(merge) = project.merging {
                 self.resume_job(d, Job::Publish(project.name().clone(), merge));
             }
-            if project.record.head != project.record.delivered {
+            if project.record.head != project.record.delivered || !project.undelivered.is_empty() {
                 self.resume_job(d, Job::Deliver(project.name().clone()));
             }
         }

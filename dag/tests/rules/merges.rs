@@ -212,3 +212,19 @@ fn delivery_waits_for_a_person_and_is_tried_again() {
     assert!(desk.engine.waiting(None)[0].why.contains("checked out"));
     assert_eq!(desk.act(Command::ResumeProject(project_name("p"))), ["deliver"]);
 }
+
+#[test]
+fn a_merge_proven_by_a_head_that_was_delivered_already_is_delivered() {
+    let (mut desk, _) = Desk::new(repo_plan(vec![task("a", &[])]), 1);
+    desk.done("a", 5);
+    desk.prepared("a", 1, 1, 6);
+    // The swap happened and a sync merge came on top, but both are reported before the proof.
+    desk.act(Command::HeadMoved { project: project_name("p"), head: commit(7) });
+    let delivered = || Command::Delivered { project: project_name("p"), head: commit(7) };
+    desk.act(delivered());
+    assert_eq!(desk.landed(1, 7), ["release a 1", "deliver"]);
+    desk.act(delivered());
+    assert!(desk.task("a").delivered_at.is_some());
+    desk.act(delivered());
+    assert_eq!(desk.answer(), Answer::Unchanged);
+}

@@ -18,12 +18,22 @@ use crate::{
 impl Engine {
     pub(super) fn merge_requested(&mut self, attempt: &AttemptId) {
         let Some(ix) = self.ix(&attempt.task) else { return };
-        let task = &mut self.tasks[ix as usize];
-        task.preparing = true;
-        if task.status == Status::Approved {
-            self.projects[task.project as usize].front = Some(ix);
-        }
+        self.tasks[ix as usize].preparing = true;
+        self.take_front(ix);
         self.refresh(ix);
+    }
+
+    /// The queue works on this task now. A restart may choose another front than the one that was at work before: the
+    /// former one's preparation is forgotten.
+    fn take_front(&mut self, ix: TaskIx) {
+        let (status, project) = (self.at(ix).status, self.at(ix).project);
+        if status != Status::Approved {
+            return;
+        }
+        let front = &mut self.projects[project as usize].front;
+        if let Some(former) = front.replace(ix).filter(|&former| former != ix) {
+            self.tasks[former as usize].preparing = false;
+        }
     }
 
     pub(super) fn merge_was_prepared(
@@ -38,6 +48,7 @@ impl Engine {
         task.preparing = false;
         task.git_mut().candidate = Some(candidate);
         task.updated_at = at;
+        self.take_front(ix);
         self.troubles.remove(&Job::Prepare(attempt.clone()));
         self.refresh(ix);
         touched.task(ix);
@@ -56,7 +67,6 @@ impl Engine {
         let state = &mut self.projects[p as usize];
         state.record.merges = merge.0;
         state.merging = Some(merge);
-        state.front = Some(ix);
         state.merges.push(MergeRecord {
             project: project.clone(),
             id: merge,
@@ -70,6 +80,7 @@ impl Engine {
         let task = &mut self.tasks[ix as usize];
         task.git_mut().merging = Some(merge);
         task.updated_at = at;
+        self.take_front(ix);
         self.refresh(ix);
         touched.project(p);
         touched.merge(p, merge);
