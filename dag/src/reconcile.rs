@@ -8,7 +8,8 @@ use crate::ids::AttemptId;
 /// The difference between what the engine believes and what the host holds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// Believed to run there, but the host lacks them: it never got the order or lost it; it gets it again.
+    /// Believed to run there. Each order is given again: a host that holds the attempt adopts it (a new AgentHost has
+    /// no orders of its own), one that lacks it starts it.
     pub(crate) order: Vec<AttemptId>,
     /// Held there, but fenced or over: to be stopped and forgotten.
     pub(crate) forget: Vec<AttemptId>,
@@ -16,11 +17,9 @@ pub(crate) struct Difference {
 
 /// Compares in the order given.
 pub(crate) fn compare(believed: Vec<AttemptId>, held: &[AttemptId]) -> Difference {
-    let held_set: HashSet<&AttemptId> = held.iter().collect();
     let believed_set: HashSet<&AttemptId> = believed.iter().collect();
     let forget = held.iter().filter(|a| !believed_set.contains(a)).cloned().collect();
-    let order = believed.iter().filter(|a| !held_set.contains(a)).cloned().collect();
-    Difference { order, forget }
+    Difference { order: believed, forget }
 }
 
 #[cfg(test)]
@@ -35,11 +34,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_ordered_and_what_is_stale_forgotten() {
+    fn what_is_valid_is_ordered_again_and_what_is_stale_forgotten() {
         let believed = vec![attempt("a/2"), attempt("b/1")];
         let held = [attempt("a/1"), attempt("b/1"), attempt("c/1")];
         let difference = compare(believed, &held);
-        assert_eq!(difference.order, [attempt("a/2")]);
+        assert_eq!(difference.order, [attempt("a/2"), attempt("b/1")]);
         assert_eq!(difference.forget, [attempt("a/1"), attempt("c/1")]);
     }
 }
