@@ -49,7 +49,7 @@ impl HubOptions {
     }
 }
 
-/// An open hub. Cheap calls take microseconds; all block.
+/// An open hub, to be shared between threads. Cheap calls take microseconds; all block.
 pub struct Hub {
     dir: PathBuf,
     git: Git,
@@ -132,7 +132,8 @@ impl Hub {
         self.git.run(subcommand).git_dir(&self.dir)
     }
 
-    /// Wait for the project's lock; [`Error::Busy`] after a minute.
+    /// Wait for the project's lock; [`Error::Busy`] after a minute. Not re-entrant: of what this hub does, only
+    /// [`Hub::publish`] and reading may be called while it is held; everything else that writes takes it itself.
     pub fn lock(&self) -> Result<ProjectLock, Error> {
         ProjectLock::acquire(&self.dir)
     }
@@ -275,3 +276,9 @@ fn fsync_dirs(durability: Durability, root: &Path) -> Result<(), Error> {
     }
     fsync_dir(durability, root)
 }
+
+/// Jobs run on any blocking thread.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Hub>();
+};

@@ -99,7 +99,7 @@ impl Scratch {
 /// The least that is a repository, opened.
 fn lay_out(dir: &Path, hub_objects: &Path) -> Result<Repository, Error> {
     let fill = || {
-        fs::create_dir(dir.join("objects"))?;
+        fs::create_dir_all(dir.join("objects/pack"))?; // the library never looks for one that is made later
         fs::create_dir(dir.join("refs"))?;
         fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")
     };
