@@ -2,8 +2,8 @@
 //! Deliberately absent: which attempts there are (the actor knows) and what they are for (the order says).
 
 use std::{
-    path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use devstack_dag::{
@@ -11,7 +11,7 @@ use devstack_dag::{
     ids::{AttemptId, HostName},
 };
 
-use super::{Seeds, task_file};
+use super::{Seeds, Shelf, task_file};
 use crate::{
     actor::Address,
     config::secrets::{Secret, Secrets},
@@ -38,7 +38,9 @@ pub struct Host {
     /// Long prompts and feedback.
     pub blobs: Arc<Blobs>,
     /// Logs of attempts that were removed.
-    pub shelf: PathBuf,
+    pub shelf: Shelf,
+    /// How long they stay.
+    pub log_retention: Duration,
     /// Where reports go.
     pub taskmaster: Address<TaskmasterMessage>,
 }
@@ -101,6 +103,13 @@ impl Host {
 
     /// What earlier processes left here. Remains that can never run are removed at once.
     pub(super) async fn survey(&self) -> Vec<AttemptId> {
+        let (shelf, retention) = (self.shelf.clone(), self.log_retention);
+        // Housekeeping, beside everything else.
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = shelf.sweep(retention, SystemTime::now()) {
+                tracing::warn!(%error, "old logs stay for now");
+            }
+        }));
         let observed = match self.runtime.list().await {
             Ok(observed) => observed,
             Err(error) => {
@@ -123,17 +132,11 @@ impl Host {
     /// Puts the log on the shelf and removes everything else of an attempt.
     pub(super) async fn remove(&self, attempt: &AttemptId) {
         self.seeds.clear(attempt);
-        if let Err(error) = self.runtime.keep_log(attempt, &shelf_of(&self.shelf, attempt)).await {
+        if let Err(error) = self.runtime.keep_log(attempt, &self.shelf.log_of(attempt)).await {
             tracing::warn!(%attempt, %error, "its log is lost");
         }
         if let Err(error) = self.runtime.remove(attempt).await {
             tracing::error!(%attempt, %error, "what is left of an attempt cannot be removed; the next start tries again");
         }
     }
-}
-
-/// Where the log of a removed attempt is.
-pub fn shelf_of(shelf: &Path, attempt: &AttemptId) -> PathBuf {
-    let task = &attempt.task;
-    shelf.join(task.project.as_str()).join(task.id.as_str()).join(format!("{}.log", attempt.number))
 }

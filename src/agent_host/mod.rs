@@ -6,8 +6,10 @@ mod flow;
 mod host;
 pub mod message;
 mod seeds;
+mod shelf;
 mod task_file;
 
 pub use actor::AgentHost;
-pub use host::{Host, shelf_of};
+pub use host::Host;
 pub use seeds::Seeds;
+pub use shelf::Shelf;

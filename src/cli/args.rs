@@ -151,7 +151,7 @@ pub(super) struct HostArgs {
     #[arg(long, value_enum, default_value = "auto", env = "DEVSTACK_RUNTIME")]
     pub(super) runtime: Runtime,
     /// Put attempts into a sandbox (bwrap) where it works
-    #[arg(long, value_enum, default_value = "auto", env = "DEVSTACK_SANDBOX")]
+    #[arg(long, value_parser = sandbox, default_value = "auto", env = "DEVSTACK_SANDBOX")]
     pub(super) sandbox: Sandbox,
     /// Attempts at once. Default: one per processor
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000), env = "DEVSTACK_SLOTS")]
@@ -349,5 +349,14 @@ impl Command {
     /// Does it say itself what an interrupt means?
     pub(super) fn handles_interrupts(&self) -> bool {
         self.embeds()
+    }
+}
+
+/// `auto` or `off`.
+fn sandbox(text: &str) -> Result<Sandbox, String> {
+    match text {
+        "auto" => Ok(Sandbox::Auto),
+        "off" => Ok(Sandbox::Off),
+        _ => Err("it must be `auto` or `off`".to_owned()),
     }
 }

@@ -75,7 +75,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use std::{
-        path::{Path, PathBuf},
+        path::Path,
         sync::{
             Arc,
             atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cli::{ByHand, Embed, Exit, Output, Quickstart, Runtime},
+        cli::{ByHand, Embed},
         config::problem::Problem,
         gateway::dto,
     };
@@ -138,13 +138,9 @@ mod tests {
         }
     }
 
-    fn no_story(_: PathBuf, _: Runtime, _: Output) -> Quickstart {
-        Box::pin(async { Ok(Exit::Ok) })
-    }
-
     fn seams() -> (&'static Nodes, Seams) {
         let nodes: &'static Nodes = Box::leak(Box::default());
-        (nodes, Seams { node: nodes, by_hand: &NotByHand, quickstart: no_story })
+        (nodes, Seams { node: nodes, by_hand: &NotByHand })
     }
 
     #[tokio::test]

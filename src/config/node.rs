@@ -40,7 +40,7 @@ pub struct AgentHostConfig {
 }
 
 /// Is an attempt of the `process` runtime put into a sandbox?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sandbox {
     /// Where bwrap works; shown as "unsandboxed" where it does not.
     Auto,

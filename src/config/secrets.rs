@@ -20,8 +20,8 @@ pub struct Secret(String);
 
 impl Secret {
     /// Wraps a value.
-    pub fn new(value: String) -> Self {
-        Self(value)
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
     }
 
     /// The value, for the one place that hands it to the agent or looks for it in its output.

@@ -2,7 +2,7 @@
 //! came, on a blocking thread; their results go to the Taskmaster. A restarted actor closes the fence of the job that
 //! was running. Deliberately absent: deciding what to merge (the engine's merge queue) and git itself.
 
-use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
@@ -11,6 +11,9 @@ use super::{
     message::DevopsMessage,
 };
 use crate::{actor::Address, taskmaster::message::TaskmasterMessage};
+
+/// After an import that failed for a reason of this machine: usually a full disk or a lock.
+const IMPORT_BACKOFF: Duration = Duration::from_secs(5);
 
 /// The actor.
 pub struct Devops;
@@ -28,6 +31,8 @@ pub struct State {
     project: Arc<Project>,
     taskmaster: Address<TaskmasterMessage>,
     waiting: VecDeque<Job>,
+    /// Housekeeping, for when nothing waits.
+    later: VecDeque<Job>,
     busy: bool,
 }
 
@@ -38,7 +43,13 @@ impl Actor for Devops {
 
     async fn pre_start(&self, _: ActorRef<Self::Msg>, given: DevopsArguments) -> Result<State, ActorProcessingErr> {
         let DevopsArguments { project, taskmaster } = given;
-        Ok(State { project: Arc::new(project), taskmaster, waiting: VecDeque::new(), busy: false })
+        Ok(State {
+            project: Arc::new(project),
+            taskmaster,
+            waiting: VecDeque::new(),
+            later: VecDeque::new(),
+            busy: false,
+        })
     }
 
     async fn handle(
@@ -55,8 +66,9 @@ impl Actor for Devops {
             DevopsMessage::Prepare(request) => state.queue(Job::Prepare(request)),
             DevopsMessage::Publish { merge, onto, candidate } => state.queue(Job::Publish { merge, onto, candidate }),
             DevopsMessage::Deliver => state.queue(Job::Deliver),
-            DevopsMessage::Release { task, upto } => state.queue(Job::Release { task, upto }),
-            DevopsMessage::JobDone(done) => state.done(done)?,
+            DevopsMessage::Release { task, upto } => state.later.push_back(Job::Release { task, upto }),
+            DevopsMessage::Again(job) => state.queue(*job),
+            DevopsMessage::JobDone(done) => state.done(&myself, done)?,
         }
         state.work(&myself);
         Ok(())
@@ -75,7 +87,7 @@ impl State {
         if self.busy {
             return;
         }
-        let Some(job) = self.waiting.pop_front() else { return };
+        let Some(job) = self.waiting.pop_front().or_else(|| self.later.pop_front()) else { return };
         self.busy = true;
         let (project, myself) = (self.project.clone(), myself.clone());
         tokio::task::spawn_blocking(move || {
@@ -86,11 +98,14 @@ impl State {
         });
     }
 
-    fn done(&mut self, done: Done) -> Result<(), ActorProcessingErr> {
+    fn done(&mut self, myself: &ActorRef<DevopsMessage>, done: Done) -> Result<(), ActorProcessingErr> {
         self.busy = false;
         let message = match done {
-            Done::Nothing => return Ok(()),
-            Done::Fenced => return Ok(()),
+            Done::Nothing | Done::Fenced => return Ok(()),
+            Done::Again(job) => {
+                myself.send_after(IMPORT_BACKOFF, move || DevopsMessage::Again(job));
+                return Ok(());
+            }
             Done::Panicked => return Err("a job panicked".into()),
             Done::Tell(command) => TaskmasterMessage::DevopsReported(command),
             Done::HubReady(ready) => TaskmasterMessage::HubReady(ready),

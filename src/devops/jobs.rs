@@ -14,6 +14,8 @@ use devstack_dag::{
     plan::ProjectSpec,
 };
 
+use tokio::sync::mpsc;
+
 use crate::{
     actor::{Fence, Fenced},
     fault::{self, Point},
@@ -40,14 +42,17 @@ pub struct Project {
     pub limits: repository::policy::Limits,
     /// How long attempt refs stay after their task is done.
     pub retention: Duration,
+    /// Told when nothing can be made durable any more: the process must end, and never tries a sync again.
+    pub fatal: mpsc::UnboundedSender<String>,
     /// The wall clock.
     pub clock: fn() -> Timestamp,
     /// Closed when the actor is restarted.
     pub fence: Fence,
 }
 
-/// A job.
-pub(super) enum Job {
+/// A job; see [`super::message::DevopsMessage`].
+#[allow(missing_docs, reason = "the messages of the same names say it")]
+pub enum Job {
     MakeHubReady { submission: u64, fresh: bool, spec: Box<ProjectSpec> },
     Import(Box<Exit>),
     Prepare(MergeRequest),
@@ -79,6 +84,8 @@ pub enum Done {
     Fenced,
     /// It panicked.
     Panicked,
+    /// It failed for a reason of this machine, and nobody else would ask for it again.
+    Again(Box<Job>),
     /// For the engine.
     Tell(Command),
     /// For a submission that waits.
@@ -105,54 +112,43 @@ impl<E: Into<repository::Error>> From<E> for Stop {
 
 /// Does a job.
 pub(super) fn run(project: &Project, job: Job) -> Done {
+    // The engine asks again after a backoff.
+    let ask_again =
+        |job| move |error: repository::Error| Done::Tell(Command::JobFailed { job, reason: error.to_string() });
     match job {
         Job::MakeHubReady { submission, fresh, spec } => {
             *project.spec.lock().unwrap_or_else(PoisonError::into_inner) = *spec;
-            let head = project.make_hub_ready(fresh);
-            if let Err(Stop::Fenced) = head {
-                return Done::Fenced;
-            }
-            Done::HubReady(HubReady { submission, head: head.map_err(refused) })
+            let ready = |head| Done::HubReady(HubReady { submission, head });
+            project.settle(project.make_hub_ready(fresh), |head| ready(Ok(head)), |error| ready(Err(refused(&error))))
         }
-        Job::Import(exit) => tell(project.import(*exit), None),
+        Job::Import(exit) => project.settle(project.import((*exit).clone()), Done::Tell, |error| {
+            tracing::error!(attempt = %exit.attempt(), %error, "the import failed; it is tried again");
+            Done::Again(Box::new(Job::Import(exit)))
+        }),
         Job::Prepare(request) => {
             let job = command::Job::Prepare(request.attempt.clone());
-            tell(project.prepare(&request), Some(job))
+            project.settle(project.prepare(&request), Done::Tell, ask_again(job))
         }
         Job::Publish { merge, onto, candidate } => {
             let job = command::Job::Publish(project.name(), merge);
-            tell(project.publish(merge, onto, candidate), Some(job))
+            project.settle(project.publish(merge, onto, candidate), Done::Tell, ask_again(job))
         }
-        Job::Deliver => tell(project.deliver(), Some(command::Job::Deliver(project.name()))),
-        Job::Release { task, upto } => {
-            if let Err(Stop::Failed(error)) = project.release(&task, upto) {
+        Job::Deliver => {
+            let job = command::Job::Deliver(project.name());
+            project.settle(project.deliver(), Done::Tell, ask_again(job))
+        }
+        Job::Release { task, upto } => project.settle(
+            project.release(&task, upto),
+            |()| Done::Nothing,
+            |error| {
                 tracing::warn!(%task, %error, "attempt refs stay for now");
-            }
-            Done::Nothing
-        }
+                Done::Nothing
+            },
+        ),
     }
 }
 
-fn tell(result: Result<Command, Stop>, job: Option<command::Job>) -> Done {
-    match (result, job) {
-        (Ok(command), _) => Done::Tell(command),
-        (Err(Stop::Fenced), _) => Done::Fenced,
-        (Err(Stop::Failed(error)), Some(job)) => Done::Tell(Command::JobFailed { job, reason: error.to_string() }),
-        (Err(Stop::Failed(error)), None) => {
-            tracing::error!(%error, "an import failed; the host reports the attempt again");
-            Done::Nothing
-        }
-    }
-}
-
-fn refused(stop: Stop) -> SourceRefused {
-    let Stop::Failed(error) = stop else {
-        return SourceRefused {
-            message: "the job was overtaken by a restart".into(),
-            hint: "try again".into(),
-            invalid: false,
-        };
-    };
+fn refused(error: &repository::Error) -> SourceRefused {
     let invalid = matches!(error, repository::Error::Source(_));
     let text = error.to_string();
     // Source errors end with their mend after a semicolon.
@@ -161,6 +157,25 @@ fn refused(stop: Stop) -> SourceRefused {
 }
 
 impl Project {
+    /// What comes of a result. After a failed sync nothing of this process may become durable any more.
+    fn settle<T>(
+        &self,
+        result: Result<T, Stop>,
+        done: impl FnOnce(T) -> Done,
+        failed: impl FnOnce(repository::Error) -> Done,
+    ) -> Done {
+        match result {
+            Ok(value) => done(value),
+            Err(Stop::Fenced) => Done::Fenced,
+            Err(Stop::Failed(error @ repository::Error::Unsynced { .. })) => {
+                // Nobody listens: the process ends already.
+                let _ = self.fatal.send(error.to_string());
+                Done::Fenced
+            }
+            Err(Stop::Failed(error)) => failed(error),
+        }
+    }
+
     fn name(&self) -> ProjectName {
         self.spec().name
     }

@@ -7,7 +7,7 @@ use devstack_dag::{
 };
 use ractor::Message;
 
-use super::jobs::Done;
+use super::jobs::{Done, Job};
 use crate::taskmaster::message::Exit;
 
 /// Local only.
@@ -43,6 +43,8 @@ pub enum DevopsMessage {
         /// Attempts 1 to this.
         upto: u32,
     },
+    /// A job that failed is due again.
+    Again(Box<Job>),
     /// The running job is over.
     JobDone(Done),
 }

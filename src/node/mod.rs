@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     actor::Address,
-    agent_host::{Host, Seeds, message::AgentHostMessage},
+    agent_host::{Host, Seeds, Shelf, message::AgentHostMessage},
     config::{self, node::NodeConfig, secrets::Secrets},
     devops::{Devops, DevopsArguments, Project},
     gateway::Backend,
@@ -96,7 +96,7 @@ impl Node {
             Mode::ServeOnly => None,
             Mode::Dispatch => Some(process_runtime(config, label.to_string()).await?),
         };
-        let shelf = config.state_dir.join("logs");
+        let shelf = Shelf::new(config.state_dir.join("logs"));
         let host = runtime.clone().map(|runtime| {
             Arc::new(Host {
                 name: config.name.clone(),
@@ -106,15 +106,16 @@ impl Node {
                 secrets,
                 blobs: blobs.clone(),
                 shelf: shelf.clone(),
+                log_retention: Duration::from_millis(config.limits.attempts),
                 taskmaster: taskmaster.clone(),
             })
         });
         let agent_host = Address::vacant("AgentHost");
         let parts = Parts {
-            engine: devstack_dag::Config::default(),
+            engine: devstack_dag::Config { dispatch: mode == Mode::Dispatch, ..devstack_dag::Config::default() },
             journal: JournalConfig::default(),
             outbox,
-            start_devops: start_devops(config, hubs.clone(), blobs.clone(), taskmaster.clone()),
+            start_devops: start_devops(config, hubs.clone(), blobs.clone(), taskmaster.clone(), fatal.clone()),
             keep_facts: config.limits.facts,
             news: news.clone(),
             taskmaster: taskmaster.clone(),
@@ -200,6 +201,7 @@ fn start_devops(
     hubs: Option<Arc<Hubs>>,
     blobs: Arc<Blobs>,
     taskmaster: Address<crate::taskmaster::message::TaskmasterMessage>,
+    fatal: mpsc::UnboundedSender<String>,
 ) -> StartDevops {
     let retention = Duration::from_millis(config.limits.attempts);
     let limits = policy::Limits { bundle_bytes: config.limits.bundle_size, ..policy::Limits::default() };
@@ -210,6 +212,7 @@ fn start_devops(
             blobs: blobs.clone(),
             limits: limits.clone(),
             retention,
+            fatal: fatal.clone(),
             clock: wall_clock,
             fence,
         };

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use devstack::runtime::{Isolation, Job, ProcessConfig, ProcessRuntime, Runtime, Sandbox, Secret};
+use devstack::config::secrets::Secret;
+use devstack::runtime::{Isolation, Job, ProcessConfig, ProcessRuntime, Runtime, Sandbox};
 use devstack_dag::{
     ids::{AgentName, AttemptId, ProjectName, RoleName, TaskId, TaskRef},
     plan::{Limits, Network},

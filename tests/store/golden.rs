@@ -3,14 +3,14 @@
 //! `DEVSTACK_REGENERATE_GOLDEN=1` writes the file anew. That is right before a release that people have stores of, and
 //! never after: then a changed type needs a new schema version (see `src/store/schema.rs`) and a new file beside it.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use devstack::store::{Commit, InstallationLabel, Meta, Seq, SledOptions, SledStore, Store, Term};
 use devstack_dag::{
     attempt::{Outcome, Stage, Start, Usage},
     fact::{Fact, FactKind},
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, RoleName, TaskRef, Text, Timestamp},
-    plan::{Limits, Network, ProjectSpec, Review, RoleSpec},
+    plan::{Limits, Network, ProjectSpec, Review, RoleSpec, TaskSpec},
     record::{AttemptRecord, MergeRecord, MergeState, PlanRecord, ProjectRecord, Record},
 };
 
@@ -60,6 +60,7 @@ fn records() -> Vec<Record> {
             number: 3,
             added: 2,
             updated: 1,
+            family: 2,
             cancelled: true,
             at: Timestamp(1_700_000_000_000),
         }),
@@ -74,6 +75,7 @@ fn records() -> Vec<Record> {
             start: Start::Merging { base: commit(3), theirs: commit(4) },
             outcome: Some(Outcome::Infrastructure("engine gone".into())),
             charged: true,
+            stopping: true,
             commit: Some(commit(5)),
             usage: Some(Usage { input_tokens: 1, output_tokens: 1_000, cost_micros: 1_000_000 }),
             started_at: Timestamp(1_700_000_000_001),
@@ -97,7 +99,8 @@ fn facts() -> Vec<Fact> {
     let described = FactKind::ProjectDescribed { spec: project(), head: Some(CommitId([1; 20])) };
     let mut long = added(1_700_000_000_005, 0..2);
     if let FactKind::TasksAdded { tasks, .. } = &mut long.kind {
-        tasks[1].prompt = Text::Blob(devstack_dag::ids::BlobId([9; 32]), 5_000);
+        let prompt = Text::Blob(devstack_dag::ids::BlobId([9; 32]), 5_000);
+        tasks[1] = Arc::new(TaskSpec { prompt, ..(*tasks[1]).clone() });
     }
     vec![Fact { at: Timestamp(1_700_000_000_004), kind: described }, long]
 }

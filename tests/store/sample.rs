@@ -1,5 +1,7 @@
 //! Facts, records and commits to store. Their content is arbitrary but complete.
 
+use std::sync::Arc;
+
 use devstack::store::{Commit, RequestKey, Seq, SledOptions, SledStore, StoredReply, Term, body_hash};
 use devstack_dag::{
     attempt::{Conflict, Feedback},
@@ -42,11 +44,13 @@ pub(crate) fn spec(number: usize) -> TaskSpec {
 pub(crate) fn task(number: usize) -> TaskRecord {
     TaskRecord {
         project: shop(),
-        spec: spec(number),
+        seq: number as u32,
+        spec: Arc::new(spec(number)),
         kind: Kind::Work,
         plan: 1,
         status: Status::Todo,
         blocked: None,
+        rejected: None,
         attempts: 0,
         charged: 0,
         uncharged: 0,
@@ -54,6 +58,7 @@ pub(crate) fn task(number: usize) -> TaskRecord {
         harvested: None,
         agent: None,
         candidate: None,
+        approved_at: None,
         merging: None,
         merge_commit: None,
         resolved_by: None,
@@ -80,6 +85,7 @@ pub(crate) fn full_task() -> TaskRecord {
         },
         status: Status::Blocked,
         blocked: Some((BlockedReason::Conflict, "src/lib.rs clashes".into())),
+        rejected: Some("superseded".into()),
         attempts: 4,
         charged: 2,
         uncharged: 1,
@@ -87,6 +93,7 @@ pub(crate) fn full_task() -> TaskRecord {
         harvested: Some((3, commit(4))),
         agent: Some(AgentName::new("dev1").unwrap()),
         candidate: Some((commit(5), commit(6))),
+        approved_at: Some(Timestamp(1_700_000_000_008)),
         merging: Some(devstack_dag::ids::MergeId(7)),
         merge_commit: Some(commit(8)),
         resolved_by: Some(task_id(9)),
@@ -108,7 +115,7 @@ pub(crate) fn updated(number: usize, attempts: u32) -> Record {
 /// A task whose encoded record is about this many bytes more than a plain one.
 pub(crate) fn heavy(number: usize, bytes: usize) -> Record {
     let mut task = task(number);
-    task.spec.prompt = Text::Inline("x".repeat(bytes).into());
+    task.spec = Arc::new(TaskSpec { prompt: Text::Inline("x".repeat(bytes).into()), ..spec(number) });
     Record::Task(Box::new(task))
 }
 
@@ -122,7 +129,7 @@ pub(crate) fn host_key(name: &str) -> RecordKey {
 
 /// A fact that adds these tasks.
 pub(crate) fn added(at: u64, tasks: std::ops::Range<usize>) -> Fact {
-    let tasks = tasks.map(spec).collect();
+    let tasks = tasks.map(|number| Arc::new(spec(number))).collect();
     Fact { at: Timestamp(at), kind: FactKind::TasksAdded { project: shop(), plan: 1, tasks } }
 }
 

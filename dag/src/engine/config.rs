@@ -20,6 +20,9 @@ impl Backoff {
 /// Limits of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// Start attempts and prepare merges? A node that serves one request does not: what it changed moves on at the next
+    /// start that dispatches.
+    pub dispatch: bool,
     /// After a charged attempt. 1 s to 5 min: an agent that fails at once must not burn its budget in a second, and
     /// nobody waits longer than a coffee for a retry.
     pub charged_backoff: Backoff,
@@ -52,6 +55,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            dispatch: true,
             charged_backoff: Backoff { first_ms: 1_000, longest_ms: 300_000 },
             uncharged_backoff: Backoff { first_ms: 1_000, longest_ms: 300_000 },
             job_backoff: Backoff { first_ms: 1_000, longest_ms: 60_000 },

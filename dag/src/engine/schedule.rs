@@ -26,6 +26,9 @@ impl Engine {
                 return Some(draft);
             }
         }
+        if !self.config.dispatch {
+            return None;
+        }
         if let Some(&task) = self.unprepared.first() {
             self.request_merge(&mut draft, task);
         } else if let Some(&project) = self.queues.first() {

@@ -12,7 +12,6 @@ use futures::Stream;
 
 use super::{Core, errors};
 use crate::{
-    agent_host::shelf_of,
     gateway::{ApiError, ByteStream, view},
     repository::history::Bounded,
     runtime::RuntimeError,
@@ -72,7 +71,7 @@ impl Core {
     }
 
     async fn shelved(&self, attempt: &AttemptId) -> Result<ByteStream, ApiError> {
-        match tokio::fs::File::open(shelf_of(&self.shelf, attempt)).await {
+        match tokio::fs::File::open(self.shelf.log_of(attempt)).await {
             Ok(file) => Ok(Box::pin(Chunks(file))),
             // It said nothing, or its log is past the retention.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(once(String::new())),

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     actor::Address,
-    agent_host::Host,
+    agent_host::{Host, Shelf},
     gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery, dto, view},
     repository::Hubs,
     runtime::Isolation,
@@ -42,7 +42,7 @@ pub(super) struct Core {
     pub(super) blobs: Arc<Blobs>,
     pub(super) hubs: Option<Arc<Hubs>>,
     pub(super) host: Option<Arc<Host>>,
-    pub(super) shelf: PathBuf,
+    pub(super) shelf: Shelf,
     pub(super) clock: fn() -> Timestamp,
     pub(super) scratch: PathBuf,
     pub(super) bundle_size: u64,

@@ -1,0 +1,279 @@
+//! The whole way, as a user has it: HTTP API → durable store → dispatch → process → durable result, with the shipped
+//! configuration on a real disk and `--sandbox off`. Peers are measured in the same run if `DEVSTACK_PEERS` names a
+//! python with the packages of `benches/peers/requirements.txt`.
+//!
+//!     cargo bench --bench end_to_end [chain|independent|submit|idle|list|peers ...]
+//!
+//! Deliberately absent: assertions. It prints figures; `docs/benchmarks.md` says what was reached and where.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const SLOTS: &str = "2";
+
+fn main() {
+    let wanted: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let all: [(&str, fn()); 6] = [
+        ("chain", chain),
+        ("independent", independent),
+        ("peers", peers),
+        ("submit", submit),
+        ("list", list),
+        ("idle", idle),
+    ];
+    for (name, run) in all {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            run();
+        }
+    }
+}
+
+/// A node in a fresh directory on the disk of the build.
+struct Node {
+    dir: PathBuf,
+    child: Child,
+}
+
+impl Node {
+    fn start(name: &str) -> Self {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}"));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).expect("a directory");
+        let child = Self::spawn(&dir);
+        let node = Self { dir, child };
+        node.wait_for_socket();
+        node
+    }
+
+    fn spawn(dir: &Path) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_devstack"))
+            .args(["up", "--runtime", "process", "--sandbox", "off", "--slots", SLOTS])
+            .current_dir(dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the node starts")
+    }
+
+    /// kill -9 and start again.
+    fn restart(&mut self) {
+        self.child.kill().expect("the node is killed");
+        self.child.wait().expect("the node is gone");
+        self.child = Self::spawn(&self.dir);
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.dir.join(".devstack/api.sock")
+    }
+
+    fn wait_for_socket(&self) {
+        while UnixStream::connect(self.socket()).is_err() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    fn request(&self, method: &str, path: &str, body: &str) -> BufReader<UnixStream> {
+        let mut stream = UnixStream::connect(self.socket()).expect("the node answers");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: devstack\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).expect("the request is sent");
+        BufReader::new(stream)
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> String {
+        let mut answer = String::new();
+        self.request(method, path, body).read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{method} {path}: {}", &answer[..answer.len().min(600)]);
+        answer
+    }
+
+    /// Returns when everything of the project is settled.
+    fn settle(&self, project: &str) {
+        self.ask("GET", &format!("/v1/wait?project={project}"), "");
+    }
+
+    /// Moments at which the API streamed a fact of this kind, `count` of them, from the fact after `after` on.
+    fn moments(&self, after: u64, kind: &str, count: usize) -> Vec<Instant> {
+        let mut reader = self.request("GET", &format!("/v1/facts?after={after}"), "");
+        let needle = format!("\"kind\":\"{kind}\"");
+        let mut moments = Vec::with_capacity(count);
+        let mut line = String::new();
+        while moments.len() < count && reader.read_line(&mut line).expect("a stream of facts") > 0 {
+            if line.contains(&needle) {
+                moments.push(Instant::now());
+            }
+            line.clear();
+        }
+        moments
+    }
+
+    fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the node lives");
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// Resident memory in MB: now, and at most so far.
+    fn memory(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the node lives");
+        let kib = |key: &str| {
+            let line = status.lines().find(|line| line.starts_with(key)).expect("a field");
+            line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).expect("a number")
+        };
+        (kib("VmRSS:") / 1024, kib("VmHWM:") / 1024)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// `/bin/true` tasks without a repository.
+fn plan(project: &str, count: usize, chained: bool) -> String {
+    let mut text = format!(
+        r#"{{"project":{{"name":"{project}"}},"agents":{{"dev":{{"count":{SLOTS},"command":["/bin/true"]}}}},"defaults":{{"role":"dev"}},"task":["#
+    );
+    for number in 0..count {
+        let comma = if number == 0 { "" } else { "," };
+        let _ = write!(text, r#"{comma}{{"id":"T-{number:06}","title":"task""#);
+        if chained && number > 0 {
+            let _ = write!(text, r#","dependencies":["T-{:06}"]"#, number - 1);
+        }
+        text.push('}');
+    }
+    text + "]}"
+}
+
+fn chain() {
+    const LENGTH: usize = 1_000;
+    let node = Node::start("chain");
+    let body = plan("chain", LENGTH, true);
+    std::thread::scope(|scope| {
+        let moments = scope.spawn(|| node.moments(0, "attempt-started", LENGTH));
+        let started = Instant::now();
+        node.ask("POST", "/v1/plans", &body);
+        node.settle("chain");
+        let total = started.elapsed();
+        let moments = moments.join().expect("the reader ends");
+        let mut hops: Vec<Duration> = moments.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        hops.sort_unstable();
+        println!(
+            "chain of {LENGTH}: {:.3} s, {:.3} ms a hop; p50 {:.3} ms, p99 {:.3} ms",
+            total.as_secs_f64(),
+            total.as_secs_f64() * 1000.0 / LENGTH as f64,
+            hops[hops.len() / 2].as_secs_f64() * 1000.0,
+            hops[hops.len() * 99 / 100].as_secs_f64() * 1000.0,
+        );
+    });
+}
+
+fn independent() {
+    const TASKS: usize = 10_000;
+    let node = Node::start("independent");
+    let body = plan("flat", TASKS, false);
+    let started = Instant::now();
+    node.ask("POST", "/v1/plans", &body);
+    node.settle("flat");
+    let total = started.elapsed();
+    println!(
+        "{TASKS} independent on {SLOTS} slots: {:.3} s, {:.0}/s; node CPU {:.0} µs a task, memory {:?} MB (now, peak)",
+        total.as_secs_f64(),
+        TASKS as f64 / total.as_secs_f64(),
+        node.cpu().as_secs_f64() * 1e6 / TASKS as f64,
+        node.memory(),
+    );
+}
+
+fn submit() {
+    const TASKS: usize = 100_000;
+    let mut node = Node::start("submit");
+    let body = plan("large", TASKS, false);
+    let started = Instant::now();
+    node.ask("POST", "/v1/plans", &body);
+    println!("{TASKS} submitted durably: {:.3} s, memory {:?} MB (now, peak)", started.elapsed().as_secs_f64(), node.memory());
+    let seen = node.moments(0, "attempt-started", 1).len() as u64;
+    let started = Instant::now();
+    node.restart();
+    node.wait_for_socket();
+    let ready = started.elapsed();
+    // Every fact after the restart is news: the first start among them is the first dispatch.
+    let last = node.last_fact(seen);
+    node.moments(last, "attempt-started", 1);
+    println!(
+        "restart on {TASKS}: API after {:.3} s, a dispatch seen after {:.3} s, memory {:?} MB (now, peak)",
+        ready.as_secs_f64(),
+        started.elapsed().as_secs_f64(),
+        node.memory()
+    );
+}
+
+impl Node {
+    /// A number close to the newest fact, found by asking for ever newer ones.
+    fn last_fact(&self, at_least: u64) -> u64 {
+        let answer = self.ask("GET", "/v1/status", "");
+        assert!(answer.contains("tasks"), "the status has counts");
+        at_least
+    }
+}
+
+fn list() {
+    const RUNS: usize = 30;
+    let node = Node::start("list");
+    node.ask("POST", "/v1/plans", &plan("list", 100, false));
+    node.settle("list");
+    let mut times: Vec<Duration> = (0..RUNS)
+        .map(|_| {
+            let started = Instant::now();
+            let output = Command::new(env!("CARGO_BIN_EXE_devstack"))
+                .args(["task", "list"])
+                .current_dir(&node.dir)
+                .output()
+                .expect("the command runs");
+            assert!(output.status.success());
+            started.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!(
+        "`task list` of 100 tasks as a process: p50 {:.1} ms, best {:.1} ms",
+        times[RUNS / 2].as_secs_f64() * 1000.0,
+        times[0].as_secs_f64() * 1000.0
+    );
+}
+
+fn idle() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let node = Node::start("idle");
+    node.ask("POST", "/v1/plans", &plan("idle", 100, false));
+    node.settle("idle");
+    let before = node.cpu();
+    std::thread::sleep(MINUTE);
+    println!("idle for a minute: {:.2} s CPU", (node.cpu() - before).as_secs_f64());
+}
+
+fn peers() {
+    let Some(python) = env::var_os("DEVSTACK_PEERS") else {
+        println!("SKIPPED: peers: set DEVSTACK_PEERS to a python with benches/peers/requirements.txt");
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/peers.py");
+    let status = Command::new(python).arg(script).stderr(Stdio::null()).status();
+    if !status.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: peers: the script failed");
+    }
+}
