@@ -20,6 +20,8 @@ impl Backoff {
 /// Limits of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// Are attempts started? Not by a node that only serves a request and ends: they would be on record as running.
+    pub dispatch: bool,
     /// After a charged attempt. 1 s to 5 min: an agent that fails at once must not burn its budget in a second, and
     /// nobody waits longer than a coffee for a retry.
     pub charged_backoff: Backoff,
@@ -52,6 +54,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            dispatch: true,
             charged_backoff: Backoff { first_ms: 1_000, longest_ms: 300_000 },
             uncharged_backoff: Backoff { first_ms: 1_000, longest_ms: 300_000 },
             job_backoff: Backoff { first_ms: 1_000, longest_ms: 60_000 },
