@@ -161,11 +161,19 @@ impl Engine {
     }
 
     pub(super) fn delivered(&self, draft: &mut Draft, name: ProjectName, head: CommitId) -> Result<Answer, Rejection> {
-        let (_, project) = self.find_project(&name)?;
+        let (ix, project) = self.find_project(&name)?;
         let known = project.record.head == Some(head) || project.undelivered.iter().any(|u| u.is(head));
         let same = project.record.delivered == Some(head) && project.record.delivery_blocked.is_none();
-        if !known || same {
+        // The head of a source that moved on, which a submission took in: news. One in flight is told by its merge.
+        let moved = !known && project.merging.is_none() && self.is_news(ix, head);
+        if !(known || moved) || (same && project.undelivered.is_empty()) {
             return Ok(Answer::Unchanged);
+        }
+        if moved {
+            draft.fact(FactKind::HeadMoved { project: name.clone(), head });
+        } else if project.record.head != Some(head) {
+            // A late word about an older head clears what is known of the newer one: that is asked for again.
+            draft.effect(Effect::Deliver(name.clone()));
         }
         draft.fact(FactKind::Delivered { project: name, head });
         Ok(Answer::Done)

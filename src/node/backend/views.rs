@@ -213,11 +213,9 @@ pub(super) fn settled(view: &View<'_>, query: &WaitQuery, watch: &mut Watch) -> 
         return None;
     }
     let completed = tasks.iter().all(|task| view.engine.status(task) == Some(Completed));
-    let waiting = if completed {
-        Vec::new()
-    } else {
-        view.engine.waiting(Some(&query.project)).into_iter().map(waiting).collect()
-    };
+    // Of what is COMPLETED only the way into the source can wait.
+    let waits = view.engine.waiting(Some(&query.project)).into_iter().filter(|w| !completed || w.task.is_none());
+    let waiting = waits.map(waiting).collect();
     Some(dto::Settled { api_version: dto::V1, completed, tasks: tasks.len() as u64, waiting })
 }
 
