@@ -53,7 +53,9 @@ fn filters_fsmonitor_and_textconv_do_not_run() {
 
 #[test]
 fn alternates_and_a_gitdir_file_lead_nowhere() {
-    planted("git add work; git -c core.hooksPath=/dev/null commit -qm work; echo /root/.git/objects >> .git/objects/info/alternates; echo /etc >> .git/objects/info/alternates");
+    planted(
+        "git add work; git -c core.hooksPath=/dev/null commit -qm work; echo /root/.git/objects >> .git/objects/info/alternates; echo /etc >> .git/objects/info/alternates",
+    );
     planted("mv .git elsewhere; echo \"gitdir: $PWD/elsewhere\" > .git");
     planted("rm -rf .git; echo 'gitdir: ../../../../../../../.git' > .git");
     planted("rm -rf .git; ln -s /work .git");
@@ -65,7 +67,14 @@ fn the_persons_repository_is_not_reached_through_gitdir() {
     let evil = |world: &World| {
         let git = world.path(".git");
         let hub = world.hub();
-        task("EVIL", &format!("rm -rf .git; if [ -e {0} ]; then echo 'gitdir: {0}' > .git; else echo 'gitdir: {1}' > .git; fi; echo work > work", git.display(), hub.display()))
+        task(
+            "EVIL",
+            &format!(
+                "rm -rf .git; if [ -e {0} ]; then echo 'gitdir: {0}' > .git; else echo 'gitdir: {1}' > .git; fi; echo work > work",
+                git.display(),
+                hub.display()
+            ),
+        )
     };
     beside_honest(evil, as_it_is, |world| {
         assert_eq!(world.git(&["log", "--format=%s", "main"]), "Open the shop");
@@ -78,7 +87,13 @@ fn the_persons_repository_is_not_reached_through_gitdir() {
 fn core_worktree_does_not_overwrite_the_host() {
     let evil = |world: &World| {
         let dir = world.dir();
-        task("EVIL", &format!("git config core.worktree {0}; git config core.bare false; git config include.path {0}/.git/config; echo work > work", dir.display()))
+        task(
+            "EVIL",
+            &format!(
+                "git config core.worktree {0}; git config core.bare false; git config include.path {0}/.git/config; echo work > work",
+                dir.display()
+            ),
+        )
     };
     beside_honest(evil, as_it_is, |world| {
         assert_eq!(world.read("README"), "a shop\n");

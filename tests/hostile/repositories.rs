@@ -80,7 +80,9 @@ fn a_source_with_hooks_and_filters_runs_none() {
     let world = World::with_repository();
     let canary = world.root().join("canary");
     let run = format!("touch {}", canary.display());
-    for hook in ["pre-commit", "post-update", "reference-transaction", "post-checkout", "update", "pre-receive", "post-receive"] {
+    for hook in
+        ["pre-commit", "post-update", "reference-transaction", "post-checkout", "update", "pre-receive", "post-receive"]
+    {
         let path = world.path(&format!(".git/hooks/{hook}"));
         fs::write(&path, format!("#!/bin/sh\n{run}\n")).unwrap();
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

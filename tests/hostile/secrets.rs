@@ -35,8 +35,11 @@ fn it_reaches_only_those_that_name_it_and_no_file() {
     let plan = Plan::new([
         task("KEEPS", &format!("{say}; echo k > k")).with("role = \"keeper\""),
         task("LEAKS", "echo \"$API_KEY\" > leak; echo x > x").with("role = \"keeper\""),
-        task("HIDES", "printf '{\"summary\":\"%s\"}' \"$API_KEY\" > \"$DEVSTACK_OUT/result.json\"; echo \"$API_KEY\"; exit 3")
-            .with("role = \"keeper\""),
+        task(
+            "HIDES",
+            "printf '{\"summary\":\"%s\"}' \"$API_KEY\" > \"$DEVSTACK_OUT/result.json\"; echo \"$API_KEY\"; exit 3",
+        )
+        .with("role = \"keeper\""),
         task("NONE", &format!("{say}; echo n > n")),
     ]);
     world.plan(&plan.tables(named).project("checks = [\"test -z \\\"$API_KEY\\\"\"]"));

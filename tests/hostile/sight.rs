@@ -12,12 +12,13 @@ fn other_attempts_the_store_and_the_person_are_not_visible() {
         ls \"$attempts\" | grep -v '^SPY$' && echo SEEN other attempts
         ls {base}/shop/.devstack/store {base}/shop/.devstack/projects {base}/shop/.devstack/logs 2>/dev/null && echo SEEN store
         cat {base}/home/diary {base}/shop/README /root/.bashrc /etc/shadow 2>/dev/null && echo SEEN person
-        grep -l -a devstack /proc/[0-9]*/cmdline | grep -v -e /proc/1/ -e /proc/$$/ -e self && echo SEEN processes
+        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -e 'run devstack.toml' -e OTHER && echo SEEN processes
         env | grep -e '^HOME=' | grep -v \"$HOME\" && echo SEEN env
         env | cut -d= -f1 | sort | tr '\\n' ' '; id -u; touch /usr/x /etc/x 2>/dev/null && echo SEEN writable
         echo spied"
     );
-    world.plan(&Plan::new([task("SPY", &spy).with("allow_empty = true"), task("OTHER", "sleep 2; echo other > other")]));
+    world
+        .plan(&Plan::new([task("SPY", &spy).with("allow_empty = true"), task("OTHER", "sleep 2; echo other > other")]));
     world.run().expect(0);
     let log = world.log("SPY", 1);
     assert!(log.contains("spied") && !log.contains("SEEN"), "{log}");

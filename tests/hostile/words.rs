@@ -3,7 +3,8 @@
 use crate::bench::{Plan, World, task};
 
 fn assert_clean(text: &str) {
-    let bad = text.chars().find(|c| (c.is_control() && !"\n\t".contains(*c)) || "\u{202e}\u{2066}\u{200b}".contains(*c));
+    let bad =
+        text.chars().find(|c| (c.is_control() && !"\n\t".contains(*c)) || "\u{202e}\u{2066}\u{200b}".contains(*c));
     assert_eq!(bad, None, "{text:?}");
 }
 
@@ -21,7 +22,13 @@ fn escapes_in_titles_and_feedback_never_reach_the_terminal() {
     let run = run.expect(7);
     assert_clean(&run.stdout);
     assert_clean(&run.stderr);
-    for args in [&["task", "list"][..], &["task", "show", "A"], &["task", "explain", "A"], &["status"], &["event", "tail", "--after", "0"]] {
+    for args in [
+        &["task", "list"][..],
+        &["task", "show", "A"],
+        &["task", "explain", "A"],
+        &["status"],
+        &["event", "tail", "--after", "0"],
+    ] {
         assert_clean(&world.devstack(args).expect(0).stdout);
     }
 }

@@ -27,30 +27,30 @@ const DEADLINE: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A directory with a project in it, and a place where unsandboxed agents and the test meet.
-pub struct World {
+pub(crate) struct World {
     root: tempfile::TempDir,
     sandbox: &'static str,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// The exit code, or all that was said.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// Something in what it said to people.
     #[track_caller]
-    pub fn says(self, text: &str) -> Self {
+    pub(crate) fn says(self, text: &str) -> Self {
         let said = format!("{}\n{}", self.stdout, self.stderr);
         assert!(said.contains(text), "`{text}` is not in:\n{said}");
         self
@@ -58,36 +58,36 @@ impl Ended {
 
     /// The JSON on stdout.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 /// A command that runs; killed at the latest when the test is over.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     out: (PathBuf, PathBuf),
 }
 
 impl Running {
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it runs");
     }
 
-    pub fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         fs::read_to_string(&self.out.0).unwrap_or_default()
     }
 
-    pub fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(&self.out.1).unwrap_or_default()
     }
 
-    pub fn is_over(&mut self) -> bool {
+    pub(crate) fn is_over(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }
 
     #[track_caller]
-    pub fn wait(mut self) -> Ended {
+    pub(crate) fn wait(mut self) -> Ended {
         let started = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -109,7 +109,7 @@ impl Drop for Running {
 
 /// Waits until something holds.
 #[track_caller]
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(started.elapsed() < DEADLINE, "never: {what}");
@@ -119,8 +119,12 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 impl World {
     /// An empty directory.
-    pub fn bare() -> Self {
-        let root = tempfile::tempdir().expect("a scratch directory");
+    pub(crate) fn bare() -> Self {
+        // Somebody's `.devstack` above would be found before ours is made.
+        let above = std::env::temp_dir();
+        let taken = above.ancestors().any(|dir| dir.join(".devstack").exists());
+        let above = if taken { PathBuf::from("/dev/shm") } else { above };
+        let root = tempfile::tempdir_in(above).expect("a scratch directory");
         let world = Self { root, sandbox: "auto" };
         for (dir, mode) in [("", 0o755), ("shop", 0o755), ("gate", 0o777), ("home", 0o700), ("out", 0o700)] {
             fs::create_dir_all(world.root().join(dir)).unwrap();
@@ -130,7 +134,7 @@ impl World {
     }
 
     /// A repository with one commit on `main`: `README` and `numbers`, ten lines of them.
-    pub fn with_repository() -> Self {
+    pub(crate) fn with_repository() -> Self {
         let world = Self::bare();
         world.git(&["init", "--quiet", "--initial-branch=main"]);
         world.write("README", "a shop\n");
@@ -140,53 +144,53 @@ impl World {
     }
 
     /// Agents see the machine as their user does, so that they can meet the test at the gate.
-    pub fn unsandboxed(mut self) -> Self {
+    pub(crate) fn unsandboxed(mut self) -> Self {
         self.sandbox = "off";
         self
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.root.path()
     }
 
     /// The project's directory.
-    pub fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.root().join("shop")
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir().join(name)
     }
 
     /// A file that an unsandboxed agent can make, see and wait for.
-    pub fn gate(&self, name: &str) -> PathBuf {
+    pub(crate) fn gate(&self, name: &str) -> PathBuf {
         self.root().join("gate").join(name)
     }
 
-    pub fn open_gate(&self, name: &str) {
+    pub(crate) fn open_gate(&self, name: &str) {
         fs::write(self.gate(name), "").unwrap();
     }
 
     /// Shell text that says it is there and waits for a gate, for as long as a test may take.
-    pub fn wait_at(&self, name: &str) -> String {
+    pub(crate) fn wait_at(&self, name: &str) -> String {
         let gate = self.gate(name);
         let gate = gate.display();
         format!("touch {gate}.there; i=0; until [ -e {gate} ] || [ $i -gt 1200 ]; do sleep 0.1; i=$((i+1)); done\n")
     }
 
     #[track_caller]
-    pub fn until_there(&self, name: &str) {
+    pub(crate) fn until_there(&self, name: &str) {
         let there = self.gate(&format!("{name}.there"));
         until(&format!("an agent at the gate {name}"), || there.exists());
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
@@ -202,51 +206,51 @@ impl World {
         }
     }
 
-    /// git in any directory, as a person runs it; its exit code and all output.
-    pub fn try_git(&self, dir: &Path, args: &[&str]) -> (bool, String) {
+    /// git in any directory, as a person runs it: did it work, and its output; with errors if it failed.
+    pub(crate) fn try_git(&self, dir: &Path, args: &[&str]) -> (bool, String) {
         let mut command = Command::new("git");
         self.environment(&mut command);
         let output = command.arg("-C").arg(dir).args(args).output().expect("git is there");
-        let text = [output.stdout, output.stderr].concat();
+        let text = if output.status.success() { output.stdout } else { [output.stdout, output.stderr].concat() };
         (output.status.success(), String::from_utf8_lossy(&text).trim_end().to_owned())
     }
 
     #[track_caller]
-    pub fn git_in(&self, dir: &Path, args: &[&str]) -> String {
+    pub(crate) fn git_in(&self, dir: &Path, args: &[&str]) -> String {
         let (fine, text) = self.try_git(dir, args);
         assert!(fine, "git {args:?}: {text}");
         text
     }
 
     #[track_caller]
-    pub fn git(&self, args: &[&str]) -> String {
+    pub(crate) fn git(&self, args: &[&str]) -> String {
         self.git_in(&self.dir(), args)
     }
 
-    pub fn commit_all(&self, message: &str) -> String {
+    pub(crate) fn commit_all(&self, message: &str) -> String {
         self.git(&["add", "--all", "."]);
         self.git(&["commit", "--quiet", "-m", message]);
         self.git(&["rev-parse", "HEAD"])
     }
 
     /// The hub of the project.
-    pub fn hub(&self) -> PathBuf {
+    pub(crate) fn hub(&self) -> PathBuf {
         self.path(".devstack/projects/shop/hub.git")
     }
 
     #[track_caller]
-    pub fn in_hub(&self, args: &[&str]) -> String {
+    pub(crate) fn in_hub(&self, args: &[&str]) -> String {
         self.git_in(&self.hub(), args)
     }
 
     /// Nothing in the hub is damaged.
     #[track_caller]
-    pub fn hub_is_whole(&self) {
+    pub(crate) fn hub_is_whole(&self) {
         let (fine, text) = self.try_git(&self.hub(), &["fsck", "--strict", "--full", "--no-dangling"]);
         assert!(fine, "{text}");
     }
 
-    pub fn spawn_in(&self, dir: &Path, args: &[&str]) -> Running {
+    pub(crate) fn spawn_in(&self, dir: &Path, args: &[&str]) -> Running {
         let number = fs::read_dir(self.root().join("out")).unwrap().count();
         let out = ["out", "err"].map(|which| self.root().join("out").join(format!("{number:03}-{which}")));
         let file = |path: &Path| fs::File::create(path).unwrap();
@@ -257,12 +261,12 @@ impl World {
         Running { child: command.spawn().expect("the program is built"), out: (out, err) }
     }
 
-    pub fn spawn(&self, args: &[&str]) -> Running {
+    pub(crate) fn spawn(&self, args: &[&str]) -> Running {
         self.spawn_in(&self.dir(), args)
     }
 
     #[track_caller]
-    pub fn devstack(&self, args: &[&str]) -> Ended {
+    pub(crate) fn devstack(&self, args: &[&str]) -> Ended {
         self.spawn(args).wait()
     }
 
@@ -272,65 +276,65 @@ impl World {
     }
 
     /// `devstack run`, left running.
-    pub fn start(&self) -> Running {
+    pub(crate) fn start(&self) -> Running {
         self.spawn(&self.run_args(&[]))
     }
 
     /// `devstack run` to its end.
     #[track_caller]
-    pub fn run(&self) -> Ended {
+    pub(crate) fn run(&self) -> Ended {
         self.start().wait()
     }
 
     #[track_caller]
-    pub fn run_with(&self, more: &[&str]) -> Ended {
+    pub(crate) fn run_with(&self, more: &[&str]) -> Ended {
         self.spawn(&self.run_args(more)).wait()
     }
 
     /// All tasks, as `task list -o json` gives them.
     #[track_caller]
-    pub fn tasks(&self) -> Vec<Value> {
+    pub(crate) fn tasks(&self) -> Vec<Value> {
         let list = self.devstack(&["task", "list", "-o", "json"]).expect(0).json();
         list["tasks"].as_array().expect("tasks").clone()
     }
 
     /// One task in full.
     #[track_caller]
-    pub fn task(&self, id: &str) -> Value {
+    pub(crate) fn task(&self, id: &str) -> Value {
         self.devstack(&["task", "show", id, "-o", "json"]).expect(0).json()["task"].clone()
     }
 
     #[track_caller]
-    pub fn status(&self, id: &str) -> String {
+    pub(crate) fn status(&self, id: &str) -> String {
         self.task(id)["status"].as_str().expect("a status").to_owned()
     }
 
     #[track_caller]
-    pub fn blocked_reason(&self, id: &str) -> String {
+    pub(crate) fn blocked_reason(&self, id: &str) -> String {
         self.task(id)["blocked_reason"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The outcomes of a task's attempts, oldest first.
     #[track_caller]
-    pub fn outcomes(&self, id: &str) -> Vec<String> {
+    pub(crate) fn outcomes(&self, id: &str) -> Vec<String> {
         let task = self.task(id);
         let attempts = task["attempt_list"].as_array().expect("attempts").clone();
         attempts.iter().map(|attempt| attempt["outcome"].as_str().unwrap_or("running").to_owned()).collect()
     }
 
     #[track_caller]
-    pub fn log(&self, id: &str, attempt: u32) -> String {
+    pub(crate) fn log(&self, id: &str, attempt: u32) -> String {
         self.devstack(&["task", "logs", id, "--attempt", &attempt.to_string()]).expect(0).stdout
     }
 
     #[track_caller]
-    pub fn project(&self) -> Value {
+    pub(crate) fn project(&self) -> Value {
         self.devstack(&["project", "show", "shop", "-o", "json"]).expect(0).json()["project"].clone()
     }
 
     /// Every fact that is kept, as JSON.
     #[track_caller]
-    pub fn facts(&self) -> Vec<Value> {
+    pub(crate) fn facts(&self) -> Vec<Value> {
         let mut tail = self.spawn(&["event", "tail", "--after", "0", "-o", "jsonl", "--timeout", "5s"]);
         until("the tail ends", || tail.is_over());
         let text = tail.stdout();
@@ -338,13 +342,13 @@ impl World {
     }
 
     /// Writes `devstack.toml`.
-    pub fn plan(&self, plan: &Plan) {
+    pub(crate) fn plan(&self, plan: &Plan) {
         self.write("devstack.toml", &plan.text());
     }
 }
 
 /// A plan file for the project `shop` and the role `dev`.
-pub struct Plan {
+pub(crate) struct Plan {
     project: String,
     dev: String,
     rest: String,
@@ -352,7 +356,7 @@ pub struct Plan {
 }
 
 /// One task whose agent is a script.
-pub struct Task {
+pub(crate) struct Task {
     id: String,
     script: Option<String>,
     dependencies: Vec<String>,
@@ -360,7 +364,7 @@ pub struct Task {
 }
 
 impl Plan {
-    pub fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
+    pub(crate) fn new(tasks: impl IntoIterator<Item = Task>) -> Self {
         Self {
             project: "repo = \".\"\n".into(),
             dev: String::new(),
@@ -369,30 +373,30 @@ impl Plan {
         }
     }
 
-    pub fn without_repository(mut self) -> Self {
+    pub(crate) fn without_repository(mut self) -> Self {
         self.project.clear();
         self
     }
 
     /// More lines for `[project]`.
-    pub fn project(mut self, lines: &str) -> Self {
+    pub(crate) fn project(mut self, lines: &str) -> Self {
         writeln!(self.project, "{lines}").unwrap();
         self
     }
 
     /// More lines for `[agents.dev]`.
-    pub fn dev(mut self, lines: &str) -> Self {
+    pub(crate) fn dev(mut self, lines: &str) -> Self {
         writeln!(self.dev, "{lines}").unwrap();
         self
     }
 
     /// More tables.
-    pub fn tables(mut self, lines: &str) -> Self {
+    pub(crate) fn tables(mut self, lines: &str) -> Self {
         writeln!(self.rest, "{lines}").unwrap();
         self
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let Self { project, dev, rest, tasks } = self;
         let mut text = format!(
             "[project]\nname = \"shop\"\n{project}\n[agents.dev]\ncount = 2\ncommand = [\"true\"]\n{dev}\n{rest}\n\
@@ -414,36 +418,36 @@ impl Plan {
 }
 
 /// A TOML string; JSON's escapes are TOML's too.
-pub fn toml_text(text: &str) -> String {
+pub(crate) fn toml_text(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }
 
 /// A task whose agent is this shell script.
-pub fn task(id: &str, script: &str) -> Task {
+pub(crate) fn task(id: &str, script: &str) -> Task {
     Task { id: id.into(), script: Some(script.into()), dependencies: vec![], rest: String::new() }
 }
 
 /// A task of a person.
-pub fn human(id: &str) -> Task {
+pub(crate) fn human(id: &str) -> Task {
     let rest = "executor = \"human\"\nprompt = \"by hand\"\n".into();
     Task { id: id.into(), script: None, dependencies: vec![], rest }
 }
 
 impl Task {
-    pub fn after(mut self, dependencies: &[&str]) -> Self {
+    pub(crate) fn after(mut self, dependencies: &[&str]) -> Self {
         self.dependencies.extend(dependencies.iter().map(|id| (*id).to_owned()));
         self
     }
 
     /// More lines.
-    pub fn with(mut self, lines: &str) -> Self {
+    pub(crate) fn with(mut self, lines: &str) -> Self {
         writeln!(self.rest, "{lines}").unwrap();
         self
     }
 }
 
 /// Everything below a directory, links not followed; what vanishes meanwhile is left out.
-pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {
@@ -459,7 +463,7 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// The files below a directory that hold these bytes.
-pub fn files_with(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
+pub(crate) fn files_with(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
     let holds = |path: &PathBuf| {
         let mut bytes = Vec::new();
         fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).is_ok()
@@ -469,7 +473,7 @@ pub fn files_with(dir: &Path, needle: &[u8]) -> Vec<PathBuf> {
 }
 
 /// Living processes whose command line holds this text.
-pub fn processes_with(text: &str) -> Vec<i32> {
+pub(crate) fn processes_with(text: &str) -> Vec<i32> {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| {

@@ -9,13 +9,15 @@ fn a_failing_check_comes_back_and_the_next_attempt_starts_from_the_merged_tree()
         if grep -q 'no total here' \"$DEVSTACK_PROMPT_FILE\"; then
             test -f part || exit 8 # its own work
             test -f other || exit 9 # the tree that was tested
-            echo 2 > total
+            echo 2 > total; cp \"$DEVSTACK_PROMPT_FILE\" told
         else echo 1 > part; fi";
     let plan = Plan::new([
         task("OTHER", "echo other > other; echo 1 > total"),
         task("A", script).after(&["OTHER"]).with("attempts = 3"),
     ]);
-    world.plan(&plan.project("checks = [\"test $(cat total) = $(ls part other 2>/dev/null | wc -l) || { echo no total here; exit 4; }\"]"));
+    world.plan(&plan.project(
+        "checks = [\"test $(cat total) = $(ls part other 2>/dev/null | wc -l) || { echo no total here; exit 4; }\"]",
+    ));
     world.run().expect(0);
     let task = world.task("A");
     let stages: Vec<_> = task["attempt_list"]
@@ -25,8 +27,8 @@ fn a_failing_check_comes_back_and_the_next_attempt_starts_from_the_merged_tree()
         .map(|a| format!("{} {}", a["stage"].as_str().unwrap(), a["outcome"].as_str().unwrap()))
         .collect();
     assert_eq!(stages, ["work done", "check failed", "work done", "check done"]);
-    let feedback = task["feedback"].to_string();
-    assert!(feedback.contains("no total here") && feedback.contains("check failed (exit 4)"), "{feedback}");
+    let told = world.git(&["show", "dev:told"]);
+    assert!(told.contains("no total here") && told.contains("check failed (exit 4)"), "{told}");
     assert_eq!(world.git(&["show", "dev:total"]), "2");
 }
 
@@ -57,9 +59,11 @@ fn what_a_check_writes_is_not_merged() {
 #[test]
 fn a_check_that_always_fails_never_reaches_the_branch() {
     let world = World::with_repository();
-    world.plan(&Plan::new([task("A", "echo $DEVSTACK_ATTEMPT > a").with("attempts = 2")]).project("checks = [\"false\"]"));
+    world.plan(
+        &Plan::new([task("A", "echo $DEVSTACK_ATTEMPT > a").with("attempts = 2")]).project("checks = [\"false\"]"),
+    );
     world.run().expect(7);
-    assert_eq!(world.blocked_reason("A"), "attempts-exhausted");
+    assert_eq!(world.blocked_reason("A"), "merge-check-failed");
     let (there, _) = world.try_git(&world.dir(), &["rev-parse", "--verify", "dev"]);
     assert!(!there || world.git(&["rev-parse", "dev"]) == world.git(&["rev-parse", "main"]));
 }

@@ -123,7 +123,10 @@ fn retrying_the_blocked_task_supersedes_its_resolution() {
 #[test]
 fn a_task_of_a_person_is_done_the_same_way() {
     let world = World::with_repository();
-    world.plan(&Plan::new([crate::bench::human("SIGN"), task("AFTER", "grep -q Ada README").after(&["SIGN"]).with("allow_empty = true")]));
+    world.plan(&Plan::new([
+        crate::bench::human("SIGN"),
+        task("AFTER", "grep -q Ada README").after(&["SIGN"]).with("allow_empty = true"),
+    ]));
     world.run().expect(7);
     world.devstack(&["task", "resolve", "SIGN", "--checkout", "by-hand"]).expect(0);
     world.write("by-hand/README", "a shop, signed Ada\n");

