@@ -1,25 +1,15 @@
-//! What a host must be told after it reported everything it holds. Pure: two sets in, two lists out.
+//! What a host must be told to give up after it reported everything it holds. Pure: two lists in, one out.
 //! Deliberately absent: leases, and SUSPECT or UNKNOWN hosts.
 
 use std::collections::HashSet;
 
 use crate::ids::AttemptId;
 
-/// The difference between what the engine believes and what the host holds.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Difference {
-    /// Believed to run there. Each order is given again: a host that holds the attempt adopts it (a new AgentHost has
-    /// no orders of its own), one that lacks it starts it.
-    pub(crate) order: Vec<AttemptId>,
-    /// Held there, but fenced or over: to be stopped and forgotten.
-    pub(crate) forget: Vec<AttemptId>,
-}
-
-/// Compares in the order given.
-pub(crate) fn compare(believed: Vec<AttemptId>, held: &[AttemptId]) -> Difference {
-    let believed_set: HashSet<&AttemptId> = believed.iter().collect();
-    let forget = held.iter().filter(|a| !believed_set.contains(a)).cloned().collect();
-    Difference { order: believed, forget }
+/// What the host holds and the engine does not believe to run there: fenced or over, to be stopped and forgotten. In
+/// the order given.
+pub(crate) fn stale(believed: &[AttemptId], held: &[AttemptId]) -> Vec<AttemptId> {
+    let believed: HashSet<&AttemptId> = believed.iter().collect();
+    held.iter().filter(|attempt| !believed.contains(attempt)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -34,11 +24,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_valid_is_ordered_again_and_what_is_stale_forgotten() {
-        let believed = vec![attempt("a/2"), attempt("b/1")];
+    fn what_is_fenced_or_over_is_given_up() {
         let held = [attempt("a/1"), attempt("b/1"), attempt("c/1")];
-        let difference = compare(believed, &held);
-        assert_eq!(difference.order, [attempt("a/2"), attempt("b/1")]);
-        assert_eq!(difference.forget, [attempt("a/1"), attempt("c/1")]);
+        assert_eq!(stale(&[attempt("a/2"), attempt("b/1")], &held), [attempt("a/1"), attempt("c/1")]);
     }
 }

@@ -38,6 +38,7 @@ pub struct State {
     surveyed: bool,
     early: Vec<AgentHostMessage>,
     stopping: Vec<oneshot::Sender<()>>,
+    settling: Vec<oneshot::Sender<()>>,
     started: Instant,
 }
 
@@ -69,6 +70,7 @@ impl Actor for AgentHost {
             surveyed: false,
             early: Vec::new(),
             stopping: Vec::new(),
+            settling: Vec::new(),
             started: Instant::now(),
         })
     }
@@ -90,6 +92,10 @@ impl Actor for AgentHost {
             AgentHostMessage::Observed(found) => state.found(&myself, found)?,
             AgentHostMessage::ReportAgain => state.report_again(),
             AgentHostMessage::Removed(attempt) => state.removed(&attempt),
+            AgentHostMessage::Settle(done) => {
+                state.settling.push(done);
+                state.answer_waiting();
+            }
             AgentHostMessage::StopAll(done) => state.stop_all(done),
         }
         Ok(())
@@ -167,7 +173,7 @@ impl State {
 
     fn removed(&mut self, attempt: &AttemptId) {
         self.leaving.retain(|other| other != attempt);
-        self.answer_stopping();
+        self.answer_waiting();
     }
 
     fn found(&mut self, myself: &ActorRef<AgentHostMessage>, found: Vec<AttemptId>) -> Result<(), ActorProcessingErr> {
@@ -203,15 +209,17 @@ impl State {
         let all: Vec<AttemptId> = self.running.keys().cloned().collect();
         all.iter().for_each(|attempt| self.stop(attempt));
         self.stopping.push(done);
-        self.answer_stopping();
+        self.answer_waiting();
     }
 
-    fn answer_stopping(&mut self) {
-        if self.running.is_empty() && self.leaving.is_empty() {
-            self.stopping.drain(..).for_each(|done| {
-                // Whoever asked has gone.
-                let _ = done.send(());
-            });
+    fn answer_waiting(&mut self) {
+        if !self.leaving.is_empty() {
+            return;
+        }
+        let stopped = if self.running.is_empty() { std::mem::take(&mut self.stopping) } else { Vec::new() };
+        for done in self.settling.drain(..).chain(stopped) {
+            // Whoever asked has gone.
+            let _ = done.send(());
         }
     }
 

@@ -20,6 +20,8 @@ pub enum AgentHostMessage {
     ReportAgain,
     /// What an attempt left is removed.
     Removed(AttemptId),
+    /// Answer when all that was to be removed is removed.
+    Settle(oneshot::Sender<()>),
     /// End every attempt and answer when none runs.
     StopAll(oneshot::Sender<()>),
 }

@@ -92,7 +92,10 @@ impl<'a> Progress<'a> {
             return;
         }
         let count = |word: &str| self.statuses.values().filter(|known| *known == word).count() as u64;
-        let line = format!("{:<10} {}", status, clean(&fact.message));
+        // What only repeats the status says nothing.
+        let message = Some(clean(&fact.message)).filter(|message| message != status).unwrap_or_default();
+        let line = format!("{status:<10} {task:<14} {message}");
+        let line = line.trim_end().to_owned();
         match &self.bar {
             None => self.output.note(&line),
             Some(bar) => {

@@ -73,6 +73,13 @@ pub enum NodeError {
 /// The longest wait for attempts to end when a node was asked to stop them.
 const STOP_ATTEMPTS: Duration = Duration::from_secs(120);
 
+/// The longest wait for what is left of attempts to be removed: many small files on a busy disk.
+const STOP_REMOVALS: Duration = Duration::from_secs(10);
+
+/// The longest wait for the store of a node that has just ended: what it forked off holds the lock, too, until it has
+/// become another program.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The longest wait for the journal at the end: what was accepted becomes durable.
 const STOP_ACTORS: Duration = Duration::from_secs(30);
 
@@ -157,10 +164,15 @@ impl Node {
     /// Stops the actors; what was accepted becomes durable. Attempts go on, to be adopted by the next start, unless
     /// they are to be stopped.
     pub async fn stop(self, stop_attempts: bool) {
-        if let Some(agent_host) = self.agent_host.filter(|_| stop_attempts) {
-            let all = agent_host.ask(STOP_ATTEMPTS, |done: oneshot::Sender<()>| AgentHostMessage::StopAll(done)).await;
+        if let Some(agent_host) = self.agent_host {
+            let all = if stop_attempts {
+                agent_host.ask(STOP_ATTEMPTS, |done: oneshot::Sender<()>| AgentHostMessage::StopAll(done)).await
+            } else {
+                // Logs go to the shelf as attempts are removed: whoever asks for them next, without a host, looks there.
+                agent_host.ask(STOP_REMOVALS, |done: oneshot::Sender<()>| AgentHostMessage::Settle(done)).await
+            };
             if all.is_err() {
-                tracing::error!("some attempts did not stop in time; the next start finds them");
+                tracing::error!("some attempts are not stopped or removed in time; the next start finds them");
             }
         }
         if self.supervisor.stop_and_wait(None, Some(STOP_ACTORS)).await.is_err() {
@@ -182,7 +194,15 @@ fn open_store(state_dir: &Path) -> Result<SledStore, NodeError> {
         let path = state_dir.join(private);
         make_private(&path).map_err(|source| NodeError::StateDir { path, source })?;
     }
-    Ok(SledStore::open(&state_dir.join("store"), SledOptions::default())?)
+    let started = std::time::Instant::now();
+    loop {
+        match SledStore::open(&state_dir.join("store"), SledOptions::default()) {
+            Err(crate::store::StoreError::Held { .. }) if started.elapsed() < STORE_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 async fn process_runtime(config: &NodeConfig, label: String) -> Result<Arc<dyn Runtime>, NodeError> {

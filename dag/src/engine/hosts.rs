@@ -23,12 +23,13 @@ impl Engine {
         }
         let running = known.into_iter().flat_map(|h| &h.running);
         let believed: Vec<AttemptId> = running.filter_map(|&ix| Some(self.at(ix).running()?.attempt.clone())).collect();
-        let difference = reconcile::compare(believed, &attempts);
-        for attempt in difference.forget {
+        for attempt in reconcile::stale(&believed, &attempts) {
             draft.effect(Effect::StopAttempt { host: host.clone(), attempt: attempt.clone() });
             draft.effect(Effect::ForgetAttempt { host: host.clone(), attempt });
         }
-        for attempt in difference.order {
+        // Also those that it holds: the order is what adopts an attempt that an earlier process of the host left. A host
+        // ignores the order of one that it works on.
+        for attempt in believed {
             if let Some((host, order)) = self.ix(&attempt.task).and_then(|ix| self.running_order(ix)) {
                 draft.effect(Effect::StartAttempt { host, order: Box::new(order) });
             }

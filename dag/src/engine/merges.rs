@@ -176,6 +176,9 @@ impl Engine {
         if unknown {
             // What was delivered was the head: the report that it moved was lost.
             draft.fact(FactKind::HeadMoved { project: name.clone(), head });
+        } else if project.record.head != Some(head) {
+            // A late word about an older head clears what is known of the newer one: that is asked for again.
+            draft.effect(Effect::Deliver(name.clone()));
         }
         draft.fact(FactKind::Delivered { project: name, head });
         Ok(Answer::Done)

@@ -227,7 +227,10 @@ impl Engine {
             (Status::Blocked, Some(blocked)) => blocked.1.to_string(),
             (Status::Review, _) => "waits for a review".into(),
             (Status::Todo, _) if task.is_human() => "waits for a person to do it".into(),
-            _ => "no host knows all secrets of its role".into(),
+            _ => {
+                let secrets = self.class_of(task).map(|ix| self.classes[ix as usize].spec.secrets.join(", "));
+                format!("no host knows all secrets of its role: {}", secrets.unwrap_or_default())
+            }
         };
         Some(Waiting {
             project: project.name().clone(),

@@ -37,7 +37,7 @@ impl Engine {
                 Next::Intend(task) => self.intend_merge(&mut draft, task),
                 Next::Wait => return None,
             }
-        } else if self.free > 0 {
+        } else if self.free > 0 && self.config.dispatch {
             let (class, key, host) = self.pick()?;
             self.start(&mut draft, class, key, host);
         }

@@ -4,24 +4,28 @@ use std::collections::HashSet;
 
 use super::{
     Engine,
-    state::{Task, TaskIx},
+    state::{ProjectIx, Task, TaskIx},
 };
-use crate::{ids::TaskRef, record::Status};
+use crate::{command::Job, ids::TaskRef, record::Status};
 
 /// Tasks somebody waits for. Remembers what is over and what moved last, so that asking after every step is cheap.
 #[derive(Debug, Clone)]
 pub struct Watch {
     open: Vec<TaskIx>,
+    projects: HashSet<ProjectIx>,
 }
 
 impl Engine {
     /// Starts waiting for these tasks; unknown ones are ignored.
     pub fn watch(&self, tasks: &[TaskRef]) -> Watch {
-        Watch { open: tasks.iter().filter_map(|task| self.ix(task)).collect() }
+        let open: Vec<TaskIx> = tasks.iter().filter_map(|task| self.ix(task)).collect();
+        let projects = open.iter().map(|&ix| self.at(ix).project).collect();
+        Watch { open, projects }
     }
 
     /// Is every watched task COMPLETED or REJECTED, or can nothing move any of them without a person: no attempt,
-    /// backoff, check or merge is due, theirs or of what they wait for?
+    /// backoff, check or merge is due, theirs or of what they wait for? What was merged is then in the source too,
+    /// unless a person must see to that, or it failed and is tried again.
     pub fn settled_watch(&self, watch: &mut Watch) -> bool {
         // Most often the last one is still on its way, or over: the others need no look.
         while let Some(&last) = watch.open.last() {
@@ -34,7 +38,7 @@ impl Engine {
             return false;
         }
         match self.find_moving(&watch.open) {
-            None => true,
+            None => !watch.projects.iter().any(|&project| self.delivers(project)),
             Some(position) => {
                 // The cause may be another task; the watched one it moves is looked at first next time.
                 let last = watch.open.len() - 1;
@@ -84,6 +88,16 @@ impl Engine {
             Status::Approved => !paused || !self.queue_waits(task),
             _ => false,
         }
+    }
+
+    /// Merges are on their way to the source.
+    fn delivers(&self, project: ProjectIx) -> bool {
+        let project = &self.projects[project as usize];
+        let stuck = || {
+            let job = Job::Deliver(project.name().clone());
+            project.record.delivery_blocked.is_some() || self.troubles.contains_key(&job)
+        };
+        !project.undelivered.is_empty() && project.record.head != project.record.delivered && !stuck()
     }
 
     /// The front of its queue waits for checks that nothing will run.

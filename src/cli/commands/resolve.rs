@@ -19,9 +19,10 @@ const CHUNK: usize = 256 << 10;
 
 pub(super) async fn run(context: &Context<'_>, task: &str, way: ResolveWay) -> Result<Exit, CliError> {
     let session = context.session().await?;
+    // git runs elsewhere: a name from here means another place there.
     let done = match (way.checkout, way.from) {
-        (Some(dir), _) => checkout(context, &session, task, dir).await,
-        (None, Some(dir)) => hand_in(context, &session, task, dir).await,
+        (Some(dir), _) => checkout(context, &session, task, std::path::absolute(dir)?).await,
+        (None, Some(dir)) => hand_in(context, &session, task, std::path::absolute(dir)?).await,
         // clap asks for one of them.
         (None, None) => Err(CliError::usage("name a directory with --checkout or --from")),
     };

@@ -8,7 +8,7 @@ use crate::{
         CliError, Exit,
         args::Format,
         client::{Client, escape, parse},
-        output::Output,
+        output::{Output, clean},
         session::Session,
         table::Table,
     },
@@ -62,7 +62,10 @@ pub(super) fn print(context: &Context<'_>, body: &[u8]) -> Result<Exit, CliError
     match context.output.format {
         Format::Json | Format::Jsonl => context.output.raw(&[body, b"\n"].concat()),
         Format::Table if settled.completed => {
-            context.output.note(&format!("all {} tasks are COMPLETED", settled.tasks))
+            context.output.note(&format!("all {} tasks are COMPLETED", settled.tasks));
+            for waiting in &settled.waiting {
+                context.output.note(&format!("{}\nwhen that is done, run the plan again", clean(&waiting.why)));
+            }
         }
         Format::Table => {
             context.output.note("nothing can move without a person:");

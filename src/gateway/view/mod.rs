@@ -246,8 +246,12 @@ pub fn waited_for(engine: &Engine, query: &WaitQuery) -> Result<Vec<TaskRef>, Ap
 pub fn settled(engine: &Engine, query: &WaitQuery, tasks: &[TaskRef]) -> dto::Settled {
     let open: Vec<&TaskRef> = tasks.iter().filter(|task| engine.status(task) != Some(Status::Completed)).collect();
     let completed = open.is_empty();
-    let mut list: Vec<dto::Waiting> = Vec::new();
-    if !completed {
+    let mut list: Vec<dto::Waiting>;
+    if completed {
+        // Only the way into the source can wait.
+        let waits = engine.waiting(Some(&query.project));
+        list = waits.iter().filter(|waits| waits.task.is_none()).map(waiting).collect();
+    } else {
         list = engine.waiting(Some(&query.project)).iter().map(waiting).collect();
         // What was given up moves only by a new plan.
         for task in open.iter().filter(|task| engine.status(task) == Some(Status::Rejected)) {

@@ -210,9 +210,15 @@ impl Engine {
         self.troubles.insert(job.clone(), Trouble { times, reason: reason.to_owned(), waiting: true, after_ms });
     }
 
-    pub(super) fn job_repeated(&mut self, job: &Job) {
+    pub(super) fn job_repeated(&mut self, job: &Job, touched: &mut Touched) {
         if let Some(trouble) = self.troubles.get_mut(job) {
             trouble.waiting = false;
+        }
+        if let Job::Deliver(project) = job
+            && let Some(p) = self.project_ix(project)
+        {
+            self.projects[p as usize].record.delivery_blocked = None;
+            touched.project(p);
         }
     }
 }

@@ -54,7 +54,7 @@ impl Engine {
             F::Delivered { project, head } => self.was_delivered(at, project, *head, touched),
             F::DeliveryBlocked { project, reason } => self.delivery_was_blocked(project, reason, touched),
             F::JobDelayed { job, reason, after_ms } => self.job_delayed(job, reason, *after_ms),
-            F::JobRepeated { job } => self.job_repeated(job),
+            F::JobRepeated { job } => self.job_repeated(job, touched),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{Draft, Engine, compose::task_bytes};
 use crate::{
     answer::Answer,
+    command::Job,
     fact::FactKind,
     ids::CommitId,
     plan::{PlanSpec, TaskSpec},
@@ -39,6 +40,12 @@ impl Engine {
         let project = spec.name.clone();
         if existing.is_none_or(|p| p.record.spec != spec) {
             draft.fact(FactKind::ProjectDescribed { spec, head });
+        }
+        if existing.is_some_and(|p| p.record.delivery_blocked.is_some()) {
+            // Submitting again is how a person says that they saw to what was in the way.
+            let job = Job::Deliver(project.clone());
+            draft.effects.extend(self.job_effect(&job));
+            draft.fact(FactKind::JobRepeated { job });
         }
         let (added, updated, retried) = (upsert.added, upsert.updated.len() as u32, upsert.retried.len() as u32);
         let unchanged = tasks.len() as u32 - added - updated - retried;
