@@ -6,7 +6,11 @@ use super::{
     Engine,
     state::{Task, TaskIx},
 };
-use crate::{ids::TaskRef, record::Status};
+use crate::{
+    command::Job,
+    ids::{ProjectName, TaskRef},
+    record::Status,
+};
 
 /// Tasks somebody waits for. Remembers what is over and what moved last, so that asking after every step is cheap.
 #[derive(Debug, Clone)]
@@ -42,6 +46,15 @@ impl Engine {
                 false
             }
         }
+    }
+
+    /// Is what was merged on its way to this project's source? Not when a person must act first, and not while a
+    /// delivery that failed waits to be tried again: nobody should wait for a source that has vanished.
+    pub fn delivers(&self, project: &ProjectName) -> bool {
+        let Some(project) = self.project_ix(project).map(|ix| &self.projects[ix as usize]) else { return false };
+        let record = &project.record;
+        let trouble = self.troubles.contains_key(&Job::Deliver(project.name().clone()));
+        record.head != record.delivered && record.delivery_blocked.is_none() && !trouble
     }
 
     /// [`Engine::settled_watch`] once.

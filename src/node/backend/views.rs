@@ -203,7 +203,8 @@ pub(super) fn watch(view: &View<'_>, query: &WaitQuery) -> Result<Watch, ApiErro
 /// `None`: something still moves by itself.
 pub(super) fn settled(view: &View<'_>, query: &WaitQuery, watch: &mut Watch) -> Option<dto::Settled> {
     use devstack_dag::record::Status::Completed;
-    if !view.engine.settled_watch(watch) {
+    // What is merged is said to be done when it is where its owner looks for it.
+    if !view.engine.settled_watch(watch) || view.engine.delivers(&query.project) {
         return None;
     }
     // A project that vanished meanwhile cannot be: projects are never removed.
