@@ -18,7 +18,7 @@ use super::{
     message::AgentHostMessage,
 };
 use crate::{
-    actor::{Generations, RestartPolicy, RestartVerdict, Restarts},
+    actor::{Fence, Generations, RestartPolicy, RestartVerdict, Restarts},
     fault::{self, Point},
     taskmaster::message::TaskmasterMessage,
 };
@@ -29,6 +29,7 @@ pub struct AgentHost;
 /// The state.
 pub struct State {
     host: Arc<Host>,
+    fence: Fence,
     running: HashMap<AttemptId, Child>,
     /// Left by an earlier process, and neither ordered nor forgotten yet.
     found: HashSet<AttemptId>,
@@ -38,6 +39,7 @@ pub struct State {
     surveyed: bool,
     early: Vec<AgentHostMessage>,
     stopping: Vec<oneshot::Sender<()>>,
+    tidying: Vec<oneshot::Sender<()>>,
     started: Instant,
 }
 
@@ -62,6 +64,7 @@ impl Actor for AgentHost {
             let _ = myself.cast(AgentHostMessage::Observed(found));
         });
         Ok(State {
+            fence: host.incarnations.next(),
             host,
             running: HashMap::new(),
             found: HashSet::new(),
@@ -69,6 +72,7 @@ impl Actor for AgentHost {
             surveyed: false,
             early: Vec::new(),
             stopping: Vec::new(),
+            tidying: Vec::new(),
             started: Instant::now(),
         })
     }
@@ -91,6 +95,10 @@ impl Actor for AgentHost {
             AgentHostMessage::ReportAgain => state.report_again(),
             AgentHostMessage::Removed(attempt) => state.removed(&attempt),
             AgentHostMessage::StopAll(done) => state.stop_all(done),
+            AgentHostMessage::TidyUp(done) => {
+                state.tidying.push(done);
+                state.answer_waiting();
+            }
         }
         Ok(())
     }
@@ -133,8 +141,8 @@ impl State {
         generations: &Generations,
         stop: bool,
     ) -> Result<ActorRef<AttemptMessage>, ActorProcessingErr> {
-        let arguments =
-            AttemptArguments { order: order.clone(), host: self.host.clone(), fence: generations.next(), stop };
+        let fence = generations.next().within(&self.fence);
+        let arguments = AttemptArguments { order: order.clone(), host: self.host.clone(), fence, stop };
         Ok(Actor::spawn_linked(None, Attempt, arguments, myself.get_cell()).await?.0)
     }
 
@@ -167,7 +175,7 @@ impl State {
 
     fn removed(&mut self, attempt: &AttemptId) {
         self.leaving.retain(|other| other != attempt);
-        self.answer_stopping();
+        self.answer_waiting();
     }
 
     fn found(&mut self, myself: &ActorRef<AgentHostMessage>, found: Vec<AttemptId>) -> Result<(), ActorProcessingErr> {
@@ -203,15 +211,17 @@ impl State {
         let all: Vec<AttemptId> = self.running.keys().cloned().collect();
         all.iter().for_each(|attempt| self.stop(attempt));
         self.stopping.push(done);
-        self.answer_stopping();
+        self.answer_waiting();
     }
 
-    fn answer_stopping(&mut self) {
-        if self.running.is_empty() && self.leaving.is_empty() {
-            self.stopping.drain(..).for_each(|done| {
-                // Whoever asked has gone.
-                let _ = done.send(());
-            });
+    fn answer_waiting(&mut self) {
+        if !self.leaving.is_empty() {
+            return;
+        }
+        let stopped = if self.running.is_empty() { self.stopping.len() } else { 0 };
+        for done in self.tidying.drain(..).chain(self.stopping.drain(..stopped)) {
+            // Whoever asked has gone.
+            let _ = done.send(());
         }
     }
 

@@ -13,7 +13,7 @@ use devstack_dag::{
 
 use super::{Seeds, task_file};
 use crate::{
-    actor::Address,
+    actor::{Address, Generations},
     config::secrets::{Secret, Secrets},
     runtime::{Job, Runtime, State, Workspace},
     store::Blobs,
@@ -39,6 +39,8 @@ pub struct Host {
     pub blobs: Arc<Blobs>,
     /// Logs of attempts that were removed.
     pub shelf: PathBuf,
+    /// Counts the AgentHosts of this process: jobs of an earlier one must not start anything.
+    pub incarnations: Generations,
     /// Where reports go.
     pub taskmaster: Address<TaskmasterMessage>,
 }

@@ -22,6 +22,8 @@ pub enum AgentHostMessage {
     Removed(AttemptId),
     /// End every attempt and answer when none runs.
     StopAll(oneshot::Sender<()>),
+    /// Answer when nothing is being removed.
+    TidyUp(oneshot::Sender<()>),
 }
 
 impl Message for AgentHostMessage {}

@@ -7,7 +7,11 @@ mod logs;
 mod people;
 mod views;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use devstack_dag::{
@@ -20,7 +24,7 @@ use tokio::sync::oneshot;
 
 use super::facts;
 use crate::{
-    actor::Address,
+    actor::{Address, Gone},
     agent_host::Host,
     gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery, dto},
     repository::Hubs,
@@ -30,6 +34,9 @@ use crate::{
 
 /// The longest wait for an actor. Cloning a large source into its hub takes minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often a request is made before it is given up: one that makes the Taskmaster fail must not use up its restarts.
+const TRIES: u32 = 3;
 
 /// Facts read at once for a stream.
 const FACTS_PAGE: usize = 256;
@@ -153,20 +160,30 @@ impl Backend for Core {
 
 impl Core {
     /// Computes something from the engine; it comes when everything it saw is durable.
-    async fn look<T: Send + 'static>(&self, view: impl FnOnce(&View<'_>) -> T + Send + 'static) -> Result<T, ApiError> {
+    async fn look<T: Send + 'static>(
+        &self,
+        view: impl FnOnce(&View<'_>) -> T + Clone + Send + 'static,
+    ) -> Result<T, ApiError> {
         let look = |reply: oneshot::Sender<T>| {
+            let view = view.clone();
             TaskmasterMessage::Look(Look(Box::new(move |seen| {
                 let found = view(seen);
                 // The asker has gone: nothing to do.
                 Box::new(move || drop(reply.send(found)))
             })))
         };
-        Ok(self.taskmaster.ask(PATIENCE, look).await?)
+        Ok(ask_again(&self.taskmaster, look).await?)
     }
 
     async fn change(&self, command: Command, request: Option<Request>) -> Result<Answer, ApiError> {
-        let ask = |reply| TaskmasterMessage::Ask(Ask { command, request, reply: Some(reply) });
-        Ok(self.taskmaster.ask::<Result<Answer, AskError>>(PATIENCE, ask).await??)
+        let ask = |reply| {
+            TaskmasterMessage::Ask(Ask { command: command.clone(), request: request.clone(), reply: Some(reply) })
+        };
+        // Without a key nobody can tell whether it was done already.
+        if request.is_none() {
+            return Ok(self.taskmaster.ask::<Result<Answer, AskError>>(PATIENCE, ask).await??);
+        }
+        Ok(ask_again::<Result<Answer, AskError>>(&self.taskmaster, ask).await??)
     }
 
     /// Long texts become blobs, durable before anything names them.
@@ -283,18 +300,20 @@ impl Core {
 
     async fn wait_until_settled(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
         let mut news = self.facts_after(self.look(|view| view.seq).await?).await?.news;
-        let query = Arc::new(query);
-        let known = query.clone();
-        let mut watch = self.look(move |view| views::watch(view, &known)).await??;
+        let (query, kept) = (Arc::new(query), Arc::new(Mutex::new(None)));
         loop {
-            let known = query.clone();
-            let (settled, back, seq) = self
-                .look(move |view| {
-                    let settled = views::settled(view, &known, &mut watch);
-                    (settled, watch, view.seq)
-                })
-                .await?;
-            watch = back;
+            let (query, kept) = (query.clone(), kept.clone());
+            let look = move |view: &View<'_>| {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut watch = match kept.take() {
+                    Some((since, watch)) if since == view.since => watch,
+                    _ => views::watch(view, &query)?,
+                };
+                let settled = views::settled(view, &query, &mut watch);
+                *kept = Some((view.since, watch));
+                Ok::<_, ApiError>((settled, view.seq))
+            };
+            let (settled, seq) = self.look(look).await??;
             if let Some(settled) = settled {
                 return Ok(settled);
             }
@@ -307,7 +326,20 @@ impl Core {
 
 async fn ask_facts(taskmaster: &Address<TaskmasterMessage>, after: u64) -> Result<FactsAnswer, ApiError> {
     let get = |reply| TaskmasterMessage::GetFacts(GetFacts { after, limit: FACTS_PAGE, reply });
-    Ok(taskmaster.ask(PATIENCE, get).await?)
+    Ok(ask_again(taskmaster, get).await?)
+}
+
+/// For what may be asked twice: a Taskmaster that failed with the request in its hands has a successor.
+async fn ask_again<T: Send>(
+    taskmaster: &Address<TaskmasterMessage>,
+    message: impl Fn(oneshot::Sender<T>) -> TaskmasterMessage,
+) -> Result<T, Gone> {
+    for _ in 1..TRIES {
+        if let Ok(answer) = taskmaster.ask(PATIENCE, &message).await {
+            return Ok(answer);
+        }
+    }
+    taskmaster.ask(PATIENCE, &message).await
 }
 
 fn stored_request(request: RequestId) -> Result<Request, ApiError> {
