@@ -188,14 +188,18 @@ impl State {
         Ok(())
     }
 
-    /// The full state, always.
+    /// The full state, always. What was found has nobody yet who waits for it: the answer to a report without it
+    /// orders what is valid of it, the answer to the one with it forgets the rest.
     fn report(&self) {
-        let report = HostReport {
-            host: self.host.name.clone(),
-            slots: self.host.slots,
-            secrets: self.host.secret_names(),
-            attempts: self.running.keys().chain(&self.found).cloned().collect(),
-        };
+        if !self.found.is_empty() {
+            self.report_attempts(self.running.keys().cloned().collect());
+        }
+        self.report_attempts(self.running.keys().chain(&self.found).cloned().collect());
+    }
+
+    fn report_attempts(&self, attempts: Vec<AttemptId>) {
+        let Host { name, slots, .. } = &*self.host;
+        let report = HostReport { host: name.clone(), slots: *slots, secrets: self.host.secret_names(), attempts };
         // Nobody there: the Taskmaster asks when it is back.
         let _ = self.host.taskmaster.cast(TaskmasterMessage::HostReported(report));
     }

@@ -186,8 +186,10 @@ impl State {
         let Some(host) = self.parts.host.clone() else { return Ok(()) };
         let (actor, _) = Actor::spawn_linked(None, AgentHost, host.clone(), myself.get_cell()).await?;
         self.agent_host = Some(actor.get_cell());
-        self.parts.agent_host.move_in(actor);
+        self.parts.agent_host.move_in(actor.clone());
         self.parts.outbox.connect_host(host.name.clone(), self.parts.agent_host.clone());
+        // Orders given before this moment found nobody.
+        actor.cast(AgentHostMessage::ReportAgain)?;
         Ok(())
     }
 
