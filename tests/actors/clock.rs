@@ -46,9 +46,8 @@ async fn a_stepped_wall_clock_makes_nothing_early_or_late() {
 
 /// The first attempt of every task fails, the second does not.
 async fn backoff_holds(step: i64) {
-    let runtime = FakeRuntime::new(|job| {
-        Act::End(FakeRuntime::ended(Outcome::Exited(i32::from(job.attempt.number == 1))))
-    });
+    let runtime =
+        FakeRuntime::new(|job| Act::End(FakeRuntime::ended(Outcome::Exited(i32::from(job.attempt.number == 1)))));
     let mut watched = Watched::start(Some(Arc::new(runtime))).await;
     watched.submit("30s", "true").await;
     watched.see("attempt-ended").await;

@@ -20,8 +20,7 @@ const TASKS: usize = 4;
 #[test]
 fn an_agent_runs_once_whichever_actor_fails() {
     in_parallel(3, &FAULTS, |fault| {
-        let site = Site::new();
-        fs::create_dir(site.dir()).unwrap();
+        let site = Site::new().lay_down();
         let starts = site.dir().join("starts");
         fs::write(&starts, "").unwrap();
         fs::set_permissions(&starts, fs::Permissions::from_mode(0o666)).unwrap();

@@ -5,7 +5,7 @@ use devstack::fault::Point;
 use crate::node::{CAFE, CAFE_TASKS, Site, ensure, in_parallel};
 
 /// Stories at once: they mostly sleep.
-const WIDTH: usize = 3;
+const WIDTH: usize = 4;
 /// Which time a point is hit: amid the story. Each is hit at least so often.
 const NTH: u32 = 3;
 

@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     io::Write,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -24,25 +23,24 @@ fn a_full_disk_ends_the_node_with_its_reason_and_loses_nothing_acknowledged() {
         return;
     }
     let disk = Disk::mount();
-    let site = Site::at(disk.path().join("site"));
-    fs::create_dir(site.dir()).unwrap();
-    fs::set_permissions(site.dir(), fs::Permissions::from_mode(0o711)).unwrap();
-    let plan = site.dir().join("devstack.toml");
-
+    let site = Site::at(disk.path().join("site")).lay_down();
+    let address = format!("unix://{}", site.state().join("api.sock").display());
     let mut node = Running::start(site.devstack(&["up", "--runtime", "process"]), None);
     node.wait_until("it answers", |node| node.said().contains("a node answers on"));
     let mut acknowledged = 0;
     let mut ballast = None;
+    let mut refused = String::new();
     for number in 1..=PLANS {
         fs::write(disk.elsewhere(), plan_of(number)).unwrap();
-        let answer = site.devstack(&["plan", "submit"]).arg(disk.elsewhere()).output().unwrap();
+        let answer = site.devstack(&["--address", &address, "plan", "submit"]).arg(disk.elsewhere()).output().unwrap();
         if !answer.status.success() {
+            refused = String::from_utf8(answer.stderr).unwrap();
             break;
         }
         acknowledged = number;
         ballast.get_or_insert_with(|| Ballast::fill(disk.path()));
     }
-    assert!((1..PLANS).contains(&acknowledged), "{acknowledged} plans were accepted");
+    assert!((1..PLANS).contains(&acknowledged), "{acknowledged} plans were accepted: {refused}");
     let ended = node.finish();
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(ended.stderr.contains("cannot be written") && ended.stderr.contains("No space left"), "{}", ended.stderr);
@@ -53,25 +51,26 @@ fn a_full_disk_ends_the_node_with_its_reason_and_loses_nothing_acknowledged() {
     // The plan after the last acknowledged one may have become durable, or not: nobody was told.
     let whole = [acknowledged, acknowledged + 1].map(|plans| plans * TASKS_IN_A_PLAN);
     assert!(whole.contains(&kept), "{kept} tasks of {acknowledged} plans are kept");
-    fs::write(&plan, plan_of(1)).unwrap();
-    let run = Running::start(site.devstack(&["up", "--runtime", "process"]), None);
+    let mut node = Running::start(site.devstack(&["up", "--runtime", "process"]), None);
+    node.wait_until("it answers again", |node| node.said().contains("a node answers on"));
     let ids: Vec<String> = (0..TASKS_IN_A_PLAN).map(|task| format!("P1-{task}")).collect();
     let mut wait = site.devstack(&["task", "wait"]);
     wait.args(&ids);
-    let mut run = run;
-    run.wait_until("it answers again", |node| node.said().contains("a node answers on"));
     let waited = Running::start(wait, None).finish();
     assert!(waited.status.success(), "{waited:?}");
-    run.terminate();
-    run.finish();
+    node.terminate();
+    node.finish();
 }
 
 /// Plan `number` and all before it: submitting is an upsert.
 fn plan_of(number: usize) -> String {
-    let mut plan = String::from("[project]\nname = \"full\"\n[agents.dev]\ncommand = [\"true\"]\n[defaults]\nrole = \"dev\"\n");
+    let mut plan =
+        String::from("[project]\nname = \"full\"\n[agents.dev]\ncommand = [\"true\"]\n[defaults]\nrole = \"dev\"\n");
     for plan_number in 1..=number {
         for task in 0..TASKS_IN_A_PLAN {
-            plan.push_str(&format!("[[task]]\nid = \"P{plan_number}-{task}\"\ntitle = \"t\"\nprompt = \"{task:>500}\"\n"));
+            plan.push_str(&format!(
+                "[[task]]\nid = \"P{plan_number}-{task}\"\ntitle = \"t\"\nprompt = \"{task:>500}\"\n"
+            ));
         }
     }
     plan

@@ -7,7 +7,7 @@ use devstack::fault::Point;
 use crate::node::{CAFE, CAFE_TASKS, Site, ensure, in_parallel};
 
 /// Stories at once: they mostly sleep.
-const WIDTH: usize = 3;
+const WIDTH: usize = 4;
 
 /// The random moments; the same seed gives the same moments.
 const SEED: u64 = 0x5eed_cafe;

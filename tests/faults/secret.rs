@@ -27,8 +27,7 @@ dependencies = ["S-1"]
 
 #[test]
 fn a_killed_node_leaves_no_secret() {
-    let site = Site::new();
-    fs::create_dir(site.dir()).unwrap();
+    let site = Site::new().lay_down();
     git(site.dir(), &["init", "-q", "-b", "main"]);
     fs::write(site.dir().join(".gitignore"), ".env\n.devstack/\n").unwrap();
     fs::write(site.dir().join("devstack.toml"), PLAN).unwrap();

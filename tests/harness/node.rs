@@ -39,6 +39,15 @@ impl Site {
         Self { _scratch: Some(scratch), dir }
     }
 
+    /// Makes its directory with an empty state directory: a command looks for one upwards, and must not find another's.
+    pub(crate) fn lay_down(self) -> Self {
+        for dir in [self.dir.clone(), self.state()] {
+            fs::create_dir(&dir).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o711)).unwrap();
+        }
+        self
+    }
+
     /// One in a directory that somebody else removes.
     pub(crate) fn at(dir: PathBuf) -> Self {
         Self { _scratch: None, dir }
@@ -157,7 +166,9 @@ impl Site {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let (proc, name) = (entry.path(), entry.file_name());
-            if !name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()) || name == *std::process::id().to_string() {
+            if !name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
+                || name == *std::process::id().to_string()
+            {
                 continue;
             }
             let environ = fs::read(proc.join("environ")).unwrap_or_default();
