@@ -1,4 +1,4 @@
-//! Named points at which a test makes the process die or an actor panic: `DEVSTACK_FAULT=<point>:<kill|panic>[:<nth>]`.
+//! Named points at which a test makes the process die or an actor panic: `DEVSTACK_FAULT=<point>:<kill|panic>[:<nth>|:always]`.
 //! Without the variable a point costs one load. Deliberately absent: any effect that a test does not ask for.
 
 use std::{
@@ -72,7 +72,8 @@ enum Action {
 struct Fault {
     name: String,
     action: Action,
-    nth: u64,
+    /// Which time it acts; `None`: every time.
+    nth: Option<u64>,
     hits: AtomicU64,
 }
 
@@ -86,7 +87,11 @@ impl FromStr for Fault {
             Some("panic") => Action::Panic,
             _ => return Err(()),
         };
-        let nth = parts.next().map_or(Ok(1), str::parse).map_err(drop)?;
+        let nth = match parts.next() {
+            Some("always") => None,
+            Some(nth) => Some(nth.parse().map_err(drop)?),
+            None => Some(1),
+        };
         Ok(Self { name, action, nth, hits: AtomicU64::new(0) })
     }
 }
@@ -99,7 +104,11 @@ pub fn point(point: Point) {
     static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
     let fault = FAULT.get_or_init(|| std::env::var("DEVSTACK_FAULT").ok()?.parse().ok());
     let Some(fault) = fault else { return };
-    if fault.name != point.name() || fault.hits.fetch_add(1, Ordering::SeqCst) + 1 != fault.nth {
+    if fault.name != point.name() {
+        return;
+    }
+    let hit = fault.hits.fetch_add(1, Ordering::SeqCst) + 1;
+    if fault.nth.is_some_and(|nth| nth != hit) {
         return;
     }
     match fault.action {
@@ -119,8 +128,10 @@ mod tests {
         for (i, a) in Point::ALL.iter().enumerate() {
             assert!(Point::ALL[i + 1..].iter().all(|b| b.name() != a.name()));
             let fault: Fault = format!("{}:kill:3", a.name()).parse().expect("parses");
-            assert_eq!((fault.action, fault.nth), (Action::Kill, 3));
+            assert_eq!((fault.action, fault.nth), (Action::Kill, Some(3)));
         }
+        let always: Fault = "x:panic:always".parse().expect("parses");
+        assert_eq!((always.action, always.nth), (Action::Panic, None));
         assert!("x:explode".parse::<Fault>().is_err());
     }
 }

@@ -19,7 +19,7 @@ impl Generations {
     /// A new incarnation: all fences handed out before are closed.
     pub fn next(&self) -> Fence {
         let mine = self.0.fetch_add(1, Ordering::SeqCst) + 1;
-        Fence { mine, newest: self.0.clone() }
+        Fence { mine, newest: self.0.clone(), outer: None }
     }
 }
 
@@ -28,12 +28,21 @@ impl Generations {
 pub struct Fence {
     mine: u64,
     newest: Arc<AtomicU64>,
+    outer: Option<Arc<Fence>>,
 }
 
 impl Fence {
+    /// Closes with this one too: the fence of the actor that the incarnation belongs to.
+    pub fn within(self, outer: &Fence) -> Self {
+        Self { outer: Some(Arc::new(outer.clone())), ..self }
+    }
+
     /// Refuses when a newer incarnation exists.
     pub fn check(&self) -> Result<(), Fenced> {
-        if self.newest.load(Ordering::SeqCst) == self.mine { Ok(()) } else { Err(Fenced) }
+        if self.newest.load(Ordering::SeqCst) != self.mine {
+            return Err(Fenced);
+        }
+        self.outer.as_ref().map_or(Ok(()), |outer| outer.check())
     }
 }
 
@@ -48,5 +57,15 @@ mod tests {
         assert_eq!(old.check(), Ok(()));
         let new = generations.next();
         assert_eq!((old.check(), new.check()), (Err(Fenced), Ok(())));
+    }
+
+    #[test]
+    fn a_fence_closes_with_the_one_around_it() {
+        let (parents, children) = (Generations::default(), Generations::default());
+        let parent = parents.next();
+        let child = children.next().within(&parent);
+        assert_eq!(child.check(), Ok(()));
+        drop(parents.next());
+        assert_eq!(child.check(), Err(Fenced));
     }
 }

@@ -18,7 +18,7 @@ use super::{
     message::AgentHostMessage,
 };
 use crate::{
-    actor::{Generations, RestartPolicy, RestartVerdict, Restarts},
+    actor::{Fence, Generations, RestartPolicy, RestartVerdict, Restarts},
     fault::{self, Point},
     taskmaster::message::TaskmasterMessage,
 };
@@ -29,6 +29,7 @@ pub struct AgentHost;
 /// The state.
 pub struct State {
     host: Arc<Host>,
+    fence: Fence,
     running: HashMap<AttemptId, Child>,
     /// Left by an earlier process, and neither ordered nor forgotten yet.
     found: HashSet<AttemptId>,
@@ -38,7 +39,7 @@ pub struct State {
     surveyed: bool,
     early: Vec<AgentHostMessage>,
     stopping: Vec<oneshot::Sender<()>>,
-    settling: Vec<oneshot::Sender<()>>,
+    tidying: Vec<oneshot::Sender<()>>,
     started: Instant,
 }
 
@@ -63,6 +64,7 @@ impl Actor for AgentHost {
             let _ = myself.cast(AgentHostMessage::Observed(found));
         });
         Ok(State {
+            fence: host.incarnations.next(),
             host,
             running: HashMap::new(),
             found: HashSet::new(),
@@ -70,7 +72,7 @@ impl Actor for AgentHost {
             surveyed: false,
             early: Vec::new(),
             stopping: Vec::new(),
-            settling: Vec::new(),
+            tidying: Vec::new(),
             started: Instant::now(),
         })
     }
@@ -92,11 +94,11 @@ impl Actor for AgentHost {
             AgentHostMessage::Observed(found) => state.found(&myself, found)?,
             AgentHostMessage::ReportAgain => state.report_again(),
             AgentHostMessage::Removed(attempt) => state.removed(&attempt),
-            AgentHostMessage::Settle(done) => {
-                state.settling.push(done);
+            AgentHostMessage::StopAll(done) => state.stop_all(done),
+            AgentHostMessage::TidyUp(done) => {
+                state.tidying.push(done);
                 state.answer_waiting();
             }
-            AgentHostMessage::StopAll(done) => state.stop_all(done),
         }
         Ok(())
     }
@@ -139,8 +141,8 @@ impl State {
         generations: &Generations,
         stop: bool,
     ) -> Result<ActorRef<AttemptMessage>, ActorProcessingErr> {
-        let arguments =
-            AttemptArguments { order: order.clone(), host: self.host.clone(), fence: generations.next(), stop };
+        let fence = generations.next().within(&self.fence);
+        let arguments = AttemptArguments { order: order.clone(), host: self.host.clone(), fence, stop };
         Ok(Actor::spawn_linked(None, Attempt, arguments, myself.get_cell()).await?.0)
     }
 
@@ -186,14 +188,18 @@ impl State {
         Ok(())
     }
 
-    /// The full state, always.
+    /// The full state, always. What was found has nobody yet who waits for it: the answer to a report without it
+    /// orders what is valid of it, the answer to the one with it forgets the rest.
     fn report(&self) {
-        let report = HostReport {
-            host: self.host.name.clone(),
-            slots: self.host.slots,
-            secrets: self.host.secret_names(),
-            attempts: self.running.keys().chain(&self.found).cloned().collect(),
-        };
+        if !self.found.is_empty() {
+            self.report_attempts(self.running.keys().cloned().collect());
+        }
+        self.report_attempts(self.running.keys().chain(&self.found).cloned().collect());
+    }
+
+    fn report_attempts(&self, attempts: Vec<AttemptId>) {
+        let Host { name, slots, .. } = &*self.host;
+        let report = HostReport { host: name.clone(), slots: *slots, secrets: self.host.secret_names(), attempts };
         // Nobody there: the Taskmaster asks when it is back.
         let _ = self.host.taskmaster.cast(TaskmasterMessage::HostReported(report));
     }
@@ -216,8 +222,8 @@ impl State {
         if !self.leaving.is_empty() {
             return;
         }
-        let stopped = if self.running.is_empty() { std::mem::take(&mut self.stopping) } else { Vec::new() };
-        for done in self.settling.drain(..).chain(stopped) {
+        let stopped = if self.running.is_empty() { self.stopping.len() } else { 0 };
+        for done in self.tidying.drain(..).chain(self.stopping.drain(..stopped)) {
             // Whoever asked has gone.
             let _ = done.send(());
         }

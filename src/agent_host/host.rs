@@ -13,7 +13,7 @@ use devstack_dag::{
 
 use super::{Seeds, Shelf, task_file};
 use crate::{
-    actor::Address,
+    actor::{Address, Generations},
     config::secrets::{Secret, Secrets},
     runtime::{Job, Runtime, State, Workspace},
     store::Blobs,
@@ -41,6 +41,8 @@ pub struct Host {
     pub shelf: Shelf,
     /// How long they stay.
     pub log_retention: Duration,
+    /// Counts the AgentHosts of this process: jobs of an earlier one must not start anything.
+    pub incarnations: Generations,
     /// Where reports go.
     pub taskmaster: Address<TaskmasterMessage>,
 }

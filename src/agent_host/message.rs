@@ -20,10 +20,10 @@ pub enum AgentHostMessage {
     ReportAgain,
     /// What an attempt left is removed.
     Removed(AttemptId),
-    /// Answer when all that was to be removed is removed.
-    Settle(oneshot::Sender<()>),
     /// End every attempt and answer when none runs.
     StopAll(oneshot::Sender<()>),
+    /// Answer when nothing is being removed.
+    TidyUp(oneshot::Sender<()>),
 }
 
 impl Message for AgentHostMessage {}

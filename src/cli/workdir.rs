@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(Workdir::find(&below), None);
         let made = Workdir::create(dir.path()).unwrap();
         assert_eq!(Workdir::find(&below).as_ref(), Some(&made));
-        assert_eq!(fs::metadata(made.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(made.path()).unwrap().permissions().mode() & 0o777, MODE);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod actor;
 mod jobs;
 pub mod message;
+#[cfg(test)]
+mod tests;
 
 pub use actor::{Devops, DevopsArguments};
 pub use jobs::Project;

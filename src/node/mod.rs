@@ -15,10 +15,10 @@ use std::{
 
 use devstack_dag::ids::Timestamp;
 use ractor::{Actor, ActorRef};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
-    actor::Address,
+    actor::{Address, Generations},
     agent_host::{Host, Seeds, Shelf, message::AgentHostMessage},
     config::{self, node::NodeConfig, secrets::Secrets},
     devops::{Devops, DevopsArguments, Project},
@@ -48,6 +48,20 @@ pub enum Mode {
     ServeOnly,
 }
 
+/// What a node takes from the machine.
+pub struct Surroundings {
+    /// The wall clock, for what people read; nothing waits by it.
+    pub clock: fn() -> Timestamp,
+    /// What runs attempts; `None`: the one that the configuration names.
+    pub runtime: Option<Arc<dyn Runtime>>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { clock: wall_clock, runtime: None }
+    }
+}
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
@@ -73,8 +87,8 @@ pub enum NodeError {
 /// The longest wait for attempts to end when a node was asked to stop them.
 const STOP_ATTEMPTS: Duration = Duration::from_secs(120);
 
-/// The longest wait for what is left of attempts to be removed: many small files on a busy disk.
-const STOP_REMOVALS: Duration = Duration::from_secs(10);
+/// The longest wait for files of finished attempts to be removed when a node stops; the next start removes the rest.
+const TIDY_UP: Duration = Duration::from_secs(10);
 
 /// The longest wait for the store of a node that has just ended: what it forked off holds the lock, too, until it has
 /// become another program.
@@ -86,6 +100,17 @@ const STOP_ACTORS: Duration = Duration::from_secs(30);
 impl Node {
     /// Opens the store and starts the actors. `secrets` are those of this host.
     pub async fn start(config: &NodeConfig, secrets: Secrets, mode: Mode) -> Result<Self, NodeError> {
+        Self::start_in(config, secrets, mode, Surroundings::default()).await
+    }
+
+    /// [`Node::start`] with another clock or runtime: for tests of the actors.
+    pub async fn start_in(
+        config: &NodeConfig,
+        secrets: Secrets,
+        mode: Mode,
+        surroundings: Surroundings,
+    ) -> Result<Self, NodeError> {
+        let Surroundings { clock, runtime: given } = surroundings;
         let dir = config.state_dir.clone();
         let store = tokio::task::spawn_blocking(move || open_store(&dir))
             .await
@@ -101,7 +126,10 @@ impl Node {
         let outbox = Outbox::new(taskmaster.clone(), tokio::runtime::Handle::current(), mode == Mode::ServeOnly);
         let runtime = match mode {
             Mode::ServeOnly => None,
-            Mode::Dispatch => Some(process_runtime(config, label.to_string()).await?),
+            Mode::Dispatch => Some(match given {
+                Some(runtime) => runtime,
+                None => process_runtime(config, label.to_string()).await?,
+            }),
         };
         let shelf = Shelf::new(config.state_dir.join("logs"));
         let host = runtime.clone().map(|runtime| {
@@ -112,6 +140,7 @@ impl Node {
                 seeds: Arc::new(Seeds::new(hubs.clone(), &config.state_dir)),
                 secrets,
                 blobs: blobs.clone(),
+                incarnations: Generations::default(),
                 shelf: shelf.clone(),
                 log_retention: Duration::from_millis(config.limits.attempts),
                 taskmaster: taskmaster.clone(),
@@ -122,14 +151,14 @@ impl Node {
             engine: devstack_dag::Config { dispatch: mode == Mode::Dispatch, ..devstack_dag::Config::default() },
             journal: JournalConfig::default(),
             outbox,
-            start_devops: start_devops(config, hubs.clone(), blobs.clone(), taskmaster.clone(), fatal.clone()),
+            start_devops: start_devops(config, hubs.clone(), blobs.clone(), taskmaster.clone(), fatal.clone(), clock),
             keep_facts: config.limits.facts,
             news: news.clone(),
             taskmaster: taskmaster.clone(),
             agent_host: agent_host.clone(),
             host: host.clone(),
             fatal,
-            clock: wall_clock,
+            clock,
         };
         let (supervisor, _) = Actor::spawn(None, NodeSupervisor, SupervisorArguments { parts, store: Box::new(store) })
             .await
@@ -140,7 +169,7 @@ impl Node {
             hubs,
             host: host.clone(),
             shelf,
-            clock: wall_clock,
+            clock,
             scratch: config.state_dir.join("uploads"),
             bundle_size: config.limits.bundle_size,
         });
@@ -156,8 +185,8 @@ impl Node {
     pub async fn failed(&mut self) -> String {
         match self.fatal.recv().await {
             Some(reason) => reason,
-            // The supervisor ended without a word: it was asked to.
-            None => std::future::pending().await,
+            // Nobody asks a node that was told to stop.
+            None => "the node's supervisor failed".to_owned(),
         }
     }
 
@@ -166,13 +195,12 @@ impl Node {
     pub async fn stop(self, stop_attempts: bool) {
         if let Some(agent_host) = self.agent_host {
             let all = if stop_attempts {
-                agent_host.ask(STOP_ATTEMPTS, |done: oneshot::Sender<()>| AgentHostMessage::StopAll(done)).await
+                agent_host.ask(STOP_ATTEMPTS, AgentHostMessage::StopAll).await
             } else {
-                // Logs go to the shelf as attempts are removed: whoever asks for them next, without a host, looks there.
-                agent_host.ask(STOP_REMOVALS, |done: oneshot::Sender<()>| AgentHostMessage::Settle(done)).await
+                agent_host.ask(TIDY_UP, AgentHostMessage::TidyUp).await
             };
             if all.is_err() {
-                tracing::error!("some attempts are not stopped or removed in time; the next start finds them");
+                tracing::error!("some attempts did not end, or were not removed, in time; the next start finds them");
             }
         }
         if self.supervisor.stop_and_wait(None, Some(STOP_ACTORS)).await.is_err() {
@@ -222,6 +250,7 @@ fn start_devops(
     blobs: Arc<Blobs>,
     taskmaster: Address<crate::taskmaster::message::TaskmasterMessage>,
     fatal: mpsc::UnboundedSender<String>,
+    clock: fn() -> Timestamp,
 ) -> StartDevops {
     let retention = Duration::from_millis(config.limits.attempts);
     let limits = policy::Limits { bundle_bytes: config.limits.bundle_size, ..policy::Limits::default() };
@@ -233,7 +262,7 @@ fn start_devops(
             limits: limits.clone(),
             retention,
             fatal: fatal.clone(),
-            clock: wall_clock,
+            clock,
             fence,
         };
         let arguments = DevopsArguments { project, taskmaster: taskmaster.clone() };

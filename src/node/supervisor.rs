@@ -102,8 +102,10 @@ impl Actor for NodeSupervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMessage::StoreFree(store) => {
-                state.start_taskmaster(&myself, store).await?;
-                state.parts.outbox.ask_hosts_to_report();
+                let started = state.start_taskmaster(&myself, store).await;
+                if state.fatal_unless("Taskmaster", started) {
+                    state.parts.outbox.ask_hosts_to_report();
+                }
             }
         }
         Ok(())
@@ -125,15 +127,15 @@ impl Actor for NodeSupervisor {
         } else if is(&state.agent_host) {
             state.parts.agent_host.move_out();
             if state.allow("AgentHost", &reason, |state| &mut state.agent_host_restarts) {
-                state.start_agent_host(&myself).await?;
+                let started = state.start_agent_host(&myself).await;
+                state.fatal_unless("AgentHost", started);
             }
         }
         Ok(())
     }
 
     async fn post_stop(&self, _: ActorRef<Self::Msg>, state: &mut State) -> Result<(), ActorProcessingErr> {
-        state.parts.taskmaster.move_out();
-        state.parts.agent_host.move_out();
+        state.close();
         if let Some(journal) = state.ledger.take().and_then(|ledger| ledger.take()) {
             // What was accepted becomes durable before the process ends.
             tokio::task::spawn_blocking(move || drop(journal.close())).await?;
@@ -184,8 +186,10 @@ impl State {
         let Some(host) = self.parts.host.clone() else { return Ok(()) };
         let (actor, _) = Actor::spawn_linked(None, AgentHost, host.clone(), myself.get_cell()).await?;
         self.agent_host = Some(actor.get_cell());
-        self.parts.agent_host.move_in(actor);
+        self.parts.agent_host.move_in(actor.clone());
         self.parts.outbox.connect_host(host.name.clone(), self.parts.agent_host.clone());
+        // Orders given before this moment found nobody.
+        actor.cast(AgentHostMessage::ReportAgain)?;
         Ok(())
     }
 
@@ -195,9 +199,29 @@ impl State {
         let verdict = restarts(self).failed(RestartPolicy::default(), now);
         tracing::error!(%reason, ?verdict, "the {who} failed");
         if verdict == RestartVerdict::GiveUp {
-            let _ = self.parts.fatal.send(format!("the {who} failed too often, the last time with: {reason}"));
+            self.fatal(format!("the {who} failed too often, the last time with: {reason}"));
         }
         verdict == RestartVerdict::Restart
+    }
+
+    /// A child that cannot be started again ends the node, with the reason.
+    fn fatal_unless(&self, who: &str, started: Result<(), ActorProcessingErr>) -> bool {
+        if let Err(reason) = &started {
+            self.fatal(format!("the {who} could not be started again: {reason}"));
+        }
+        started.is_ok()
+    }
+
+    fn fatal(&self, reason: String) {
+        // Nobody listens: the node ends already.
+        let _ = self.parts.fatal.send(reason);
+        self.close();
+    }
+
+    /// Whoever waits for an answer waits no longer.
+    fn close(&self) {
+        self.parts.taskmaster.close();
+        self.parts.agent_host.close();
     }
 
     /// The journal is joined before the Taskmaster reloads: nothing of the old one may still be on its way.

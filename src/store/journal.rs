@@ -23,6 +23,7 @@ use std::{
 };
 
 use super::{Commit, Lookup, RequestKey, Seq, Store, StoreError, StoreReader, StoredReply};
+use crate::fault::{self, Point};
 
 /// Limits of the journal.
 #[derive(Debug, Clone, Copy)]
@@ -205,7 +206,9 @@ impl Writer {
 
     fn write(&mut self, group: Group) -> Result<(), StoreError> {
         if !group.commits.is_empty() {
+            fault::point(Point::JournalBeforeCommit);
             self.store.commit(&group.commits)?;
+            fault::point(Point::JournalAfterCommit);
             self.forget_pending(&group.commits);
         }
         for then in group.then {

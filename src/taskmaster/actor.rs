@@ -259,7 +259,7 @@ impl State {
 
     fn look(&mut self, look: Look) {
         let now = self.now();
-        let hand_over = look.0(&View { engine: &self.engine, now, seq: self.seq.0 });
+        let hand_over = look.0(&View { engine: &self.engine, now, seq: self.seq.0, since: self.started });
         self.when_durable(hand_over);
     }
 

@@ -1,6 +1,6 @@
 //! What the Taskmaster is asked and told. Local only.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use devstack_dag::{
     Answer, Engine, Rejection,
@@ -113,6 +113,8 @@ pub struct View<'a> {
     pub now: Timestamp,
     /// The number of the last fact.
     pub seq: u64,
+    /// Since when this Taskmaster lives: what points into its engine is void in its successor's.
+    pub since: Instant,
 }
 
 /// Facts after a number.

@@ -16,7 +16,7 @@ use devstack_dag::{
 
 use super::message::{Ask, TaskmasterMessage};
 use crate::{
-    actor::Address,
+    actor::{Address, Generations},
     agent_host::message::AgentHostMessage,
     devops::message::DevopsMessage,
     fault::{self, Point},
@@ -35,6 +35,7 @@ pub struct Outbox {
 struct Routes {
     hosts: HashMap<HostName, Address<AgentHostMessage>>,
     devops: HashMap<ProjectName, Address<DevopsMessage>>,
+    generations: HashMap<ProjectName, Generations>,
 }
 
 impl Outbox {
@@ -52,6 +53,13 @@ impl Outbox {
     /// Jobs for this project go here.
     pub fn connect_devops(&self, project: ProjectName, address: Address<DevopsMessage>) {
         self.routes.write().unwrap_or_else(PoisonError::into_inner).devops.insert(project, address);
+    }
+
+    /// Counts the project's DevOps actors. Kept here because it outlives the Taskmaster: the jobs of an earlier one's
+    /// DevOps must not act beside those of the present.
+    pub(super) fn generations(&self, project: &ProjectName) -> Generations {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        routes.generations.entry(project.clone()).or_default().clone()
     }
 
     /// The project's DevOps actor.

@@ -80,7 +80,7 @@ impl State {
             return Ok(());
         }
         let address = Address::vacant("DevOps actor");
-        let generations = Generations::default();
+        let generations = self.outbox.generations(&project);
         let cell = self.spawn_devops(myself, spec, &address, &generations).await?;
         self.outbox.connect_devops(project.clone(), address.clone());
         self.children.insert(project, Child { cell, address, generations, restarts: Restarts::default() });

@@ -23,10 +23,10 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("taskmaster", "devops::message"),
     ("devops", "taskmaster::message"),
     ("agent_host", "taskmaster::message"),
-    // The CLI embeds the composition root; nothing else does.
-    ("cli", "node"),
-    // Secrets are resolved by the configuration of a node.
-    ("config", "config"),
+    // The composition root fills the seams of the CLI; the CLI does not know it.
+    ("node", "cli"),
+    // How log lines are written is a setting.
+    ("config", "telemetry"),
 ];
 
 /// Vendor crates and the only modules that may name them.

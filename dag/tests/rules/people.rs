@@ -54,6 +54,8 @@ fn a_paused_project_starts_nothing_but_finishes_what_runs() {
     assert_eq!(desk.done("a", 5), ["forget a/1", "prepare a/1"]);
     assert_eq!(desk.prepared("a", 1, 1, 6), ["publish 1 1->6"]);
     desk.landed(1, 6);
+    assert!(!desk.engine.settled(&[task_ref("b")]), "the merge is on its way to the source");
+    desk.act(Command::Delivered { project: project_name("p"), head: commit(6) });
     assert!(desk.engine.settled(&[task_ref("b")]));
     assert_eq!(desk.act(Command::ResumeProject(project_name("p"))), ["start b/1 dev1@h"]);
     assert!(!desk.engine.settled(&[task_ref("b")]));

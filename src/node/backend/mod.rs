@@ -6,7 +6,11 @@ mod errors;
 mod logs;
 mod people;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use devstack_dag::{
@@ -18,7 +22,7 @@ use devstack_dag::{
 use tokio::sync::oneshot;
 
 use crate::{
-    actor::Address,
+    actor::{Address, Gone},
     agent_host::{Host, Shelf},
     gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery, dto, view},
     repository::Hubs,
@@ -29,6 +33,9 @@ use crate::{
 
 /// The longest wait for an actor. Cloning a large source into its hub takes minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often a request is made before it is given up: one that makes the Taskmaster fail must not use up its restarts.
+const TRIES: u32 = 3;
 
 /// Facts read at once for a stream.
 const FACTS_PAGE: usize = 256;
@@ -155,20 +162,30 @@ impl Backend for Core {
 
 impl Core {
     /// Computes something from the engine; it comes when everything it saw is durable.
-    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&View<'_>) -> T + Send + 'static) -> Result<T, ApiError> {
+    async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Clone + Send + 'static,
+    ) -> Result<T, ApiError> {
         let message = |reply: oneshot::Sender<T>| {
+            let look = look.clone();
             TaskmasterMessage::Look(Look(Box::new(move |seen| {
                 let found = look(seen);
                 // The asker has gone: nothing to do.
                 Box::new(move || drop(reply.send(found)))
             })))
         };
-        Ok(self.taskmaster.ask(PATIENCE, message).await?)
+        Ok(ask_again(&self.taskmaster, message).await?)
     }
 
     async fn change(&self, command: Command, request: Option<Request>) -> Result<Answer, ApiError> {
-        let ask = |reply| TaskmasterMessage::Ask(Ask { command, request, reply: Some(reply) });
-        Ok(self.taskmaster.ask::<Result<Answer, AskError>>(PATIENCE, ask).await??)
+        let ask = |reply| {
+            TaskmasterMessage::Ask(Ask { command: command.clone(), request: request.clone(), reply: Some(reply) })
+        };
+        // Without a key nobody can tell whether it was done already.
+        if request.is_none() {
+            return Ok(self.taskmaster.ask::<Result<Answer, AskError>>(PATIENCE, ask).await??);
+        }
+        Ok(ask_again::<Result<Answer, AskError>>(&self.taskmaster, ask).await??)
     }
 
     /// Shows something whose long texts are read from blobs, off the async threads.
@@ -298,21 +315,22 @@ impl Core {
 
     async fn wait_until_settled(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
         let mut news = self.facts_after(self.look(|seen| seen.seq).await?).await?.news;
-        let query = Arc::new(query);
-        let known = query.clone();
-        let mut watch = self
-            .look(move |seen| Ok::<_, ApiError>(seen.engine.watch(&view::waited_for(seen.engine, &known)?)))
-            .await??;
+        let (query, kept) = (Arc::new(query), Arc::new(Mutex::new(None)));
         loop {
-            let known = query.clone();
-            let (settled, back, seq) = self
-                .look(move |seen| {
-                    let settled = settled(seen.engine, &known, &mut watch);
-                    (settled, watch, seen.seq)
-                })
-                .await?;
-            watch = back;
-            if let Some(settled) = settled? {
+            let (query, kept) = (query.clone(), kept.clone());
+            let look = move |seen: &View<'_>| {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut watch = match kept.take() {
+                    // A restarted Taskmaster has another engine: what was seen of the old one means nothing there.
+                    Some((since, watch)) if since == seen.since => watch,
+                    _ => seen.engine.watch(&view::waited_for(seen.engine, &query)?),
+                };
+                let settled = settled(seen.engine, &query, &mut watch)?;
+                *kept = Some((seen.since, watch));
+                Ok::<_, ApiError>((settled, seen.seq))
+            };
+            let (settled, seq) = self.look(look).await??;
+            if let Some(settled) = settled {
                 return Ok(settled);
             }
             if news.wait_for(|durable| *durable > seq).await.is_err() {
@@ -348,7 +366,20 @@ fn describe(here: Option<&Host>, host: &HostName) -> (bool, String, String) {
 
 async fn ask_facts(taskmaster: &Address<TaskmasterMessage>, after: u64) -> Result<FactsAnswer, ApiError> {
     let get = |reply| TaskmasterMessage::GetFacts(GetFacts { after, limit: FACTS_PAGE, reply });
-    Ok(taskmaster.ask(PATIENCE, get).await?)
+    Ok(ask_again(taskmaster, get).await?)
+}
+
+/// For what may be asked twice: a Taskmaster that failed with the request in its hands has a successor.
+async fn ask_again<T: Send>(
+    taskmaster: &Address<TaskmasterMessage>,
+    message: impl Fn(oneshot::Sender<T>) -> TaskmasterMessage,
+) -> Result<T, Gone> {
+    for _ in 1..TRIES {
+        if let Ok(answer) = taskmaster.ask(PATIENCE, &message).await {
+            return Ok(answer);
+        }
+    }
+    taskmaster.ask(PATIENCE, &message).await
 }
 
 fn stored_request(request: RequestId) -> Result<Request, ApiError> {
