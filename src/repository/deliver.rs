@@ -1,0 +1,118 @@
+//! Gives the integration head back to the source: fast-forward only, never forced, never onto a branch that is checked
+//! out.
+//!
+//! A local source is served without running any of its hooks: objects come by a `git fetch` inside it, the ref moves
+//! through libgit2. A server behind a URL runs its own hooks, as for every push.
+//! Deliberately absent: retries and waiting (the engine's).
+
+use devstack_dag::ids::CommitId;
+use git2::ErrorCode;
+
+use super::{
+    Error,
+    durable::{Durability, fsync_dir, fsync_file},
+    git::TRANSFER_DEADLINE,
+    hub::{Hub, read_ref},
+    oid,
+    source::{Place, Source, open_local},
+};
+
+/// What became of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// The source's integration branch has everything up to this head.
+    Delivered {
+        /// That head.
+        head: CommitId,
+    },
+    /// It waits for a person. Says what is in the way and what to do.
+    Blocked {
+        /// For people.
+        reason: String,
+    },
+    /// The source has commits that the hub has not: [`Hub::sync`] first.
+    Diverged,
+}
+
+impl Hub {
+    /// Bring the source's integration branch up to the hub's, creating it if it is missing. Again and again is fine.
+    pub fn deliver(&self, source: &Source) -> Result<Delivery, Error> {
+        let head = self.expect_head()?;
+        let theirs = source.tip(self.git(), self.integration())?;
+        match theirs {
+            Some(tip) if tip == head => return Ok(Delivery::Delivered { head }),
+            Some(tip) if !self.contains(tip)? || !self.is_ancestor(tip, head)? => return Ok(Delivery::Diverged),
+            _ => {}
+        }
+        match source.place() {
+            Place::Local(_) => self.deliver_here(source, theirs, head),
+            Place::Url(url) => self.push(source, url, head),
+        }
+    }
+
+    fn deliver_here(&self, source: &Source, old: Option<CommitId>, head: CommitId) -> Result<Delivery, Error> {
+        let dir = source.address();
+        let branch = self.integration();
+        if let Some(place) = source.checked_out(branch)? {
+            let reason = format!(
+                "the integration branch `{branch}` is checked out in {place}; switch it to another branch, \
+                 for example `git -C {place} switch --detach`, and the delivery goes on"
+            );
+            return Ok(Delivery::Blocked { reason });
+        }
+        let fetch = self.git().run("fetch").git_dir(dir.as_ref()).deadline(TRANSFER_DEADLINE);
+        let fetch = fetch.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]);
+        let fetch = fetch.args(["--no-recurse-submodules", "--refmap=", "--"]).args([self.dir()]);
+        fetch.args([self.integration_ref()]).ok()?;
+        let repo = open_local(&dir)?;
+        let name = self.integration_ref();
+        let moved = match old {
+            Some(old) => repo.reference_matching(&name, oid(head), true, oid(old), "devstack: deliver"),
+            None => repo.reference(&name, oid(head), false, "devstack: deliver"),
+        };
+        match moved {
+            Ok(_) => {}
+            Err(e) if e.code() == ErrorCode::Exists && read_ref(&repo, &name)?.is_none() => {
+                let reason = format!("a branch with a name like `{branch}/…` is in the way in {dir}; rename it");
+                return Ok(Delivery::Blocked { reason });
+            }
+            Err(e) if matches!(e.code(), ErrorCode::Modified | ErrorCode::Exists) => return Ok(Delivery::Diverged),
+            Err(e) => return Err(e.into()),
+        }
+        let file = repo.commondir().join(&name);
+        fsync_file(Durability::Full, &file)?;
+        fsync_dir(Durability::Full, file.parent().unwrap_or(repo.commondir()))?;
+        Ok(Delivery::Delivered { head })
+    }
+
+    fn push(&self, source: &Source, url: &str, head: CommitId) -> Result<Delivery, Error> {
+        let spec = format!("{head}:{}", self.integration_ref());
+        let run = source.reach(self.run("push")).args([
+            "--porcelain",
+            "--no-verify",
+            "--recurse-submodules=no",
+            "--",
+            url,
+            &spec,
+        ]);
+        let output = run.output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.code == 0 {
+            return Ok(Delivery::Delivered { head });
+        }
+        let flagged = said.lines().find(|line| line.starts_with('!')).unwrap_or_default();
+        if flagged.contains("[rejected]") {
+            return Ok(Delivery::Diverged);
+        }
+        if flagged.contains("[remote rejected]") {
+            let why = flagged.rsplit('\t').next().unwrap_or(flagged);
+            let reason = format!(
+                "{} refuses the push: {why}; allow devstack to push `{}` there",
+                source.shown(),
+                self.integration()
+            );
+            return Ok(Delivery::Blocked { reason });
+        }
+        Err(output.failed("push"))
+    }
+}

@@ -1,0 +1,94 @@
+//! The steps that make objects and refs survive a power cut, and nothing else. The order is everywhere the same:
+//! the file, then the name, then the directory.
+//!
+//! libgit2 with `core.fsyncObjectFiles` syncs the objects and refs that it writes and their directories, but not the
+//! parent of a directory it makes; the git command with `core.fsync` syncs files but no directory. What git writes
+//! therefore goes to a scratch directory first and is landed from there.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::Error;
+
+/// Whether syncs are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Always, outside tests.
+    #[default]
+    Full,
+    /// Tests only: the proof that the power-loss test fails without them.
+    Off,
+}
+
+/// Make a file's content durable.
+pub(crate) fn fsync_file(durability: Durability, path: &Path) -> Result<(), Error> {
+    if durability == Durability::Off {
+        return Ok(());
+    }
+    fs::File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| Error::Unsynced { path: path.to_owned(), source })
+}
+
+/// Make the names in a directory durable.
+pub(crate) fn fsync_dir(durability: Durability, path: &Path) -> Result<(), Error> {
+    fsync_file(durability, path) // a directory is opened and synced like a file
+}
+
+/// Make a whole tree durable: every file, then every directory, children before parents.
+pub(crate) fn fsync_tree(durability: Durability, root: &Path) -> Result<(), Error> {
+    for entry in read_dir(root)? {
+        if entry.is_dir() {
+            fsync_tree(durability, &entry)?;
+        } else {
+            fsync_file(durability, &entry)?;
+        }
+    }
+    fsync_dir(durability, root)
+}
+
+/// Move every object of the object directory `from` into `into`: content synced, then renamed, then the touched
+/// directories synced. An object that is there already is left as it is. An index comes after its pack, so
+/// that no reader sees half of it. Returns how many files were moved.
+pub(crate) fn land_objects(durability: Durability, from: &Path, into: &Path) -> Result<usize, Error> {
+    let mut touched = BTreeSet::new();
+    let mut moved = 0;
+    for directory in read_dir(from)?.into_iter().filter(|path| path.is_dir()) {
+        let name = directory.file_name().unwrap_or_default().to_owned();
+        if name == "info" {
+            continue;
+        }
+        let target = into.join(&name);
+        let mut files = read_dir(&directory)?;
+        files.retain(|path| !is_temporary(path));
+        files.sort_by_key(|path| path.extension().is_some_and(|e| e == "idx"));
+        for file in files {
+            fsync_file(durability, &file)?;
+            let place = target.join(file.file_name().unwrap_or_default());
+            if !place.exists() {
+                fs::rename(&file, &place).map_err(|source| Error::Unsynced { path: place, source })?;
+                moved += 1;
+            }
+            touched.insert(target.clone());
+        }
+    }
+    for directory in touched {
+        fsync_dir(durability, &directory)?;
+    }
+    Ok(moved)
+}
+
+/// Names under which git and libgit2 write before they rename, and marks that must not travel.
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("tmp_") || name.ends_with(".keep") || name.ends_with(".lock") || name.ends_with(".temp")
+}
+
+/// The entries of a directory.
+pub(crate) fn read_dir(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let list = || -> std::io::Result<Vec<PathBuf>> { fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect() };
+    list().map_err(Error::io("list", path))
+}

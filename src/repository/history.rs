@@ -1,0 +1,120 @@
+//! Reading the hub: ancestry, differences, the graph, single files. All answers are bounded.
+//! Deliberately absent: anything that writes.
+
+use devstack_dag::ids::CommitId;
+use git2::{DiffFormat, ObjectType, Sort};
+
+use super::{Error, hub::Hub, id, oid};
+
+/// A text that may have been cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounded {
+    /// The text, lossy UTF-8.
+    pub text: String,
+    /// Was something left out?
+    pub truncated: bool,
+}
+
+/// A commit of the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its id.
+    pub id: CommitId,
+    /// Its parents, first first.
+    pub parents: Vec<CommitId>,
+    /// The first line of its message.
+    pub subject: String,
+    /// The author's name.
+    pub author: String,
+    /// Committer time, seconds since 1970.
+    pub time: i64,
+}
+
+impl Hub {
+    /// Is this commit in the hub?
+    pub fn contains(&self, commit: CommitId) -> Result<bool, Error> {
+        self.with(|repo| Ok(repo.find_commit(oid(commit)).is_ok()))
+    }
+
+    /// Is `ancestor` the same as, or an ancestor of, `of`? The proof of a merge.
+    pub fn is_ancestor(&self, ancestor: CommitId, of: CommitId) -> Result<bool, Error> {
+        self.with(|repo| is_ancestor(repo, ancestor, of))
+    }
+
+    /// The best common ancestor; `None`: unrelated.
+    pub fn merge_base(&self, one: CommitId, two: CommitId) -> Result<Option<CommitId>, Error> {
+        self.with(|repo| Ok(merge_bases(repo, one, two)?.first().copied()))
+    }
+
+    /// The change from one commit's tree to another's, as a patch of at most `limit` bytes.
+    pub fn diff(&self, from: CommitId, to: CommitId, limit: usize) -> Result<Bounded, Error> {
+        self.with(|repo| {
+            let tree = |c: CommitId| repo.find_commit(oid(c)).and_then(|c| c.tree()).map_err(|_| Error::Unknown(c));
+            let mut diff = repo.diff_tree_to_tree(Some(&tree(from)?), Some(&tree(to)?), None)?;
+            diff.find_similar(None)?;
+            let (mut bytes, mut truncated) = (Vec::new(), false);
+            let printed = diff.print(DiffFormat::Patch, |_, _, line| {
+                if matches!(line.origin(), '+' | '-' | ' ') {
+                    bytes.push(line.origin() as u8);
+                }
+                bytes.extend_from_slice(line.content());
+                truncated = bytes.len() > limit;
+                !truncated
+            });
+            match printed {
+                Err(e) if e.code() != git2::ErrorCode::User => return Err(e.into()),
+                _ => bytes.truncate(limit),
+            }
+            Ok(Bounded { text: String::from_utf8_lossy(&bytes).into_owned(), truncated })
+        })
+    }
+
+    /// The newest `limit` commits reachable from `tip`, children before parents.
+    pub fn log(&self, tip: CommitId, limit: usize) -> Result<Vec<LogEntry>, Error> {
+        self.with(|repo| {
+            let mut walk = repo.revwalk()?;
+            walk.set_sorting(Sort::TOPOLOGICAL | Sort::TIME)?;
+            walk.push(oid(tip)).map_err(|_| Error::Unknown(tip))?;
+            let mut entries = Vec::new();
+            for found in walk.take(limit) {
+                let commit = repo.find_commit(found?)?;
+                entries.push(LogEntry {
+                    id: id(commit.id()),
+                    parents: commit.parent_ids().map(id).collect(),
+                    subject: String::from_utf8_lossy(commit.summary_bytes().unwrap_or_default()).into_owned(),
+                    author: String::from_utf8_lossy(commit.author().name_bytes()).into_owned(),
+                    time: commit.time().seconds(),
+                });
+            }
+            Ok(entries)
+        })
+    }
+
+    /// A file of a commit, at most `limit` bytes of it; `None`: no such file.
+    pub fn show(&self, commit: CommitId, path: &str, limit: usize) -> Result<Option<Bounded>, Error> {
+        self.with(|repo| {
+            let tree = repo.find_commit(oid(commit)).map_err(|_| Error::Unknown(commit))?.tree()?;
+            let Ok(entry) = tree.get_path(path.as_ref()) else { return Ok(None) };
+            if entry.kind() != Some(ObjectType::Blob) {
+                return Ok(None);
+            }
+            let blob = repo.find_blob(entry.id())?;
+            let shown = &blob.content()[..blob.size().min(limit)];
+            Ok(Some(Bounded { text: String::from_utf8_lossy(shown).into_owned(), truncated: blob.size() > limit }))
+        })
+    }
+}
+
+/// Is `ancestor` the same as, or an ancestor of, `of`?
+pub(crate) fn is_ancestor(repo: &git2::Repository, ancestor: CommitId, of: CommitId) -> Result<bool, Error> {
+    Ok(ancestor == of || repo.graph_descendant_of(oid(of), oid(ancestor))?)
+}
+
+/// All best common ancestors; empty: unrelated.
+pub(crate) fn merge_bases(repo: &git2::Repository, one: CommitId, two: CommitId) -> Result<Vec<CommitId>, Error> {
+    match repo.merge_bases(oid(one), oid(two)) {
+        Ok(found) => Ok(found.iter().map(|o| id(*o)).collect()),
+        Err(e) if e.code() == git2::ErrorCode::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e.into()),
+    }
+}

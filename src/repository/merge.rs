@@ -1,0 +1,166 @@
+//! Prepares a merge and moves no ref: the tree is git's own (`merge-tree`, the same code as `git merge`), the commit
+//! is ours. Every object is durable before a candidate is named, so that an intent may be written down.
+//! Deliberately absent: the ref ([`super::publish`]) and the decision what to do with a conflict (the engine's).
+
+use devstack_dag::{
+    effect::MergeRequest,
+    ids::{CommitId, Timestamp},
+};
+use git2::{Oid, Signature};
+
+use super::{Error, history::merge_bases, hub::Hub, id, message, oid, policy, scratch::Scratch};
+
+/// Conflicting paths that are named (the record's limit).
+const PATHS_MAX: usize = 100;
+/// Git's messages about a conflict, in bytes: for a prompt, not for an archive.
+const MESSAGES_MAX: usize = 16 << 10;
+
+/// What became of a merge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prepared {
+    /// The merge commit, durable and unreferenced.
+    Candidate {
+        /// The integration head it was prepared on.
+        onto: CommitId,
+        /// The merge.
+        commit: CommitId,
+    },
+    /// The sides clash; nothing was kept.
+    Conflict(ConflictFound),
+    /// The integration head has the commit already.
+    AlreadyContained {
+        /// That head.
+        head: CommitId,
+    },
+    /// It cannot be merged whatever the head is. Says why, for people.
+    Refused(String),
+}
+
+/// Where two sides clash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConflictFound {
+    /// The integration head the merge was tried on.
+    pub ours: CommitId,
+    /// The commit that was to be merged.
+    pub theirs: CommitId,
+    /// Their merge base.
+    pub base: CommitId,
+    /// Conflicting paths, at most 100, lossy UTF-8.
+    pub paths: Vec<String>,
+    /// Git's messages, bounded, lossy UTF-8.
+    pub messages: String,
+}
+
+/// A tree or a clash.
+pub(crate) enum Merged {
+    /// Written to the scratch.
+    Tree(Oid),
+    /// Paths and messages.
+    Clash(Vec<String>, String),
+}
+
+impl Hub {
+    /// Merge a pinned attempt's commit with the integration head, moving no ref. The same request at the same time on
+    /// the same head gives the same commit.
+    pub fn prepare(&self, request: &MergeRequest, now: Timestamp) -> Result<Prepared, Error> {
+        if self.pinned(&request.attempt)? != Some(request.commit) {
+            return Err(Error::NotPinned(request.attempt.clone()));
+        }
+        let onto = self.expect_head()?;
+        if self.is_ancestor(request.commit, onto)? {
+            return Ok(Prepared::AlreadyContained { head: onto });
+        }
+        for needed in &request.must_contain {
+            if !self.is_ancestor(*needed, request.commit)? {
+                return Ok(Prepared::Refused(format!(
+                    "the result does not contain {needed}: merge both sides of the conflict"
+                )));
+            }
+        }
+        if !request.must_contain.is_empty() {
+            let left = self.with(|repo| policy::markers_left(repo, request.commit, &request.must_contain))?;
+            if let Some(path) = left {
+                return Ok(Prepared::Refused(format!("conflict markers are left in {path}")));
+            }
+        }
+        self.merge_commits(onto, request.commit, &message::merge_message(request), now)
+    }
+
+    /// Merge `theirs` into `onto` as a durable commit with this message.
+    pub(crate) fn merge_commits(
+        &self,
+        onto: CommitId,
+        theirs: CommitId,
+        message: &str,
+        now: Timestamp,
+    ) -> Result<Prepared, Error> {
+        let bases = self.with(|repo| merge_bases(repo, onto, theirs))?;
+        let Some(base) = bases.first().copied() else {
+            return Ok(Prepared::Refused("it has no history in common with the integration branch".into()));
+        };
+        let scratch = Scratch::new(self.dir())?;
+        let tree = match self.merge_tree(&scratch, &bases, onto, theirs)? {
+            Merged::Tree(tree) => tree,
+            Merged::Clash(paths, messages) => {
+                return Ok(Prepared::Conflict(ConflictFound { ours: onto, theirs, base, paths, messages }));
+            }
+        };
+        let lock = self.lock()?;
+        self.land(&lock, &scratch)?;
+        let commit = self.with(|repo| {
+            let (ours, theirs) = (repo.find_commit(oid(onto))?, repo.find_commit(oid(theirs))?);
+            let wall = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+            let seconds = wall.max(ours.time().seconds()).max(theirs.time().seconds());
+            let (author, committer): (Signature<'_>, _) =
+                (message::author_of(&theirs, seconds)?, message::committer(seconds)?);
+            let commit = repo.commit(None, &author, &committer, message, &repo.find_tree(tree)?, &[&ours, &theirs])?;
+            Ok(id(commit))
+        })?;
+        Ok(Prepared::Candidate { onto, commit })
+    }
+
+    /// The merged tree as `git merge` would make it in a worktree of `ours`.
+    pub(crate) fn merge_tree(
+        &self,
+        scratch: &Scratch,
+        bases: &[CommitId],
+        ours: CommitId,
+        theirs: CommitId,
+    ) -> Result<Merged, Error> {
+        let mut run = scratch.redirect(self.run("merge-tree")).config("core.fsync=none"); // landing syncs
+        if self.git().has_attr_source() {
+            run = run.global(format!("--attr-source={ours}"));
+        }
+        run = run.args(["--write-tree", "-z", "--name-only", "--messages"]);
+        if let [only] = bases {
+            run = run.args([format!("--merge-base={only}")]); // several: git merges the bases first
+        }
+        let output = run.args([ours.to_string(), theirs.to_string()]).output()?;
+        let mut fields = output.stdout.split(|byte| *byte == 0);
+        let tree = fields.next().and_then(|f| Oid::from_str(std::str::from_utf8(f).ok()?).ok());
+        match (output.code, tree) {
+            (0, Some(tree)) => Ok(Merged::Tree(tree)),
+            (1, Some(_)) => {
+                let paths = fields.by_ref().take_while(|f| !f.is_empty());
+                let paths = paths.map(|f| String::from_utf8_lossy(f).into_owned()).collect::<Vec<_>>();
+                Ok(Merged::Clash(paths.into_iter().take(PATHS_MAX).collect(), messages(fields)))
+            }
+            _ => Err(output.failed("merge-tree")),
+        }
+    }
+}
+
+/// `<count> <path>… <kind> <text>`, repeated: the texts.
+fn messages<'a>(mut fields: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut said = String::new();
+    while let Some(count) = fields.next().and_then(|f| std::str::from_utf8(f).ok()?.parse::<usize>().ok()) {
+        let Some(text) = fields.nth(count + 1) else { break };
+        let text = String::from_utf8_lossy(text);
+        if said.len() + text.len() > MESSAGES_MAX {
+            said.push_str("…\n");
+            break;
+        }
+        said.push_str(&text);
+    }
+    said
+}

@@ -1,0 +1,164 @@
+//! The mirror: a bare repository with integration history only, whose objects workspaces borrow. It never holds another
+//! attempt's commits and is never pruned, so nothing borrowed can vanish.
+//! Deliberately absent: workspaces, and anything that only a harvested commit needs ([`Hub::bundle_for`]).
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use devstack_dag::ids::CommitId;
+use git2::{ObjectType, Oid, Repository, Tree};
+
+use super::{
+    Error,
+    durable::{Durability, fsync_dir, fsync_tree},
+    git::{Git, TRANSFER_DEADLINE},
+    hub::{Hub, HubOptions, init_bare, read_ref},
+    id, oid,
+};
+
+/// In the mirror's configuration: this repository is ours.
+const MARK: &str = "devstack.mirror";
+/// An update of at most so many objects is copied one by one; a larger one is fetched as a pack.
+const COPY_MAX: usize = 1_000;
+
+/// An open mirror. One owner at a time.
+pub struct Mirror {
+    dir: PathBuf,
+    git: Git,
+    name: String,
+    repo: Repository,
+}
+
+impl Mirror {
+    /// Make the mirror at `dir`, or open the one that is there.
+    pub fn open(dir: &Path, git: Git, options: &HubOptions) -> Result<Self, Error> {
+        if !dir.exists() {
+            let mut fresh = dir.as_os_str().to_owned();
+            fresh.push(".creating");
+            let fresh = PathBuf::from(fresh);
+            if fresh.exists() {
+                fs::remove_dir_all(&fresh).map_err(Error::io("remove", &fresh))?;
+            }
+            init_bare(&fresh, options, MARK)?;
+            fsync_tree(options.durability, &fresh)?;
+            fs::rename(&fresh, dir).map_err(Error::io("rename", &fresh))?;
+            fsync_dir(options.durability, dir.parent().unwrap_or(Path::new("/")))?;
+        }
+        let repo = Repository::open_bare(dir)?;
+        if !repo.config()?.get_bool(MARK).unwrap_or(false) {
+            return Err(Error::NotAHub(dir.to_owned()));
+        }
+        let dir = dir.canonicalize().map_err(Error::io("find", dir))?;
+        Ok(Self { dir, git, name: format!("refs/heads/{}", options.integration), repo })
+    }
+
+    /// What workspaces borrow.
+    pub fn objects_dir(&self) -> PathBuf {
+        self.dir.join("objects")
+    }
+
+    /// The repository itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The integration head as of the last update.
+    pub fn head(&self) -> Result<Option<CommitId>, Error> {
+        read_ref(&self.repo, &self.name)
+    }
+
+    /// Take in what the hub's integration branch has and the mirror has not; returns the head.
+    pub fn update(&self, hub: &Hub) -> Result<CommitId, Error> {
+        let (old, new) = (self.head()?, hub.expect_head()?);
+        if old == Some(new) {
+            return Ok(new);
+        }
+        let copied = match old {
+            Some(old) => hub.with(|from| self.copy(from, old, new))?,
+            None => false,
+        };
+        if !copied {
+            let run =
+                self.git.run("fetch").git_dir(&self.dir).deadline(TRANSFER_DEADLINE).config("fetch.unpackLimit=1");
+            let run = run.config("fetch.fsckObjects=false"); // from our own hub, which checked
+            let run =
+                run.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--refmap=", "--"]);
+            run.args([hub.dir()]).args([hub.integration_ref()]).ok()?;
+            for part in ["objects/pack", "objects"] {
+                fsync_dir(Durability::Full, &self.dir.join(part))?;
+            }
+        }
+        self.repo.reference(&self.name, oid(new), true, "devstack")?;
+        Ok(new)
+    }
+
+    /// Copy the objects of `old..new`; `false`: too many, nothing lost.
+    fn copy(&self, from: &Repository, old: CommitId, new: CommitId) -> Result<bool, Error> {
+        let mut walk = from.revwalk()?;
+        walk.push(oid(new))?;
+        walk.hide(oid(old))?;
+        let mut wanted = BTreeSet::new();
+        for commit in walk {
+            let commit = from.find_commit(commit?)?;
+            wanted.insert(commit.id());
+            let parent = commit.parents().next().map(|p| p.tree()).transpose()?;
+            if !new_objects(from, parent.as_ref(), &commit.tree()?, &mut wanted)? {
+                return Ok(false);
+            }
+        }
+        let (source, target) = (from.odb()?, self.repo.odb()?);
+        for object in wanted {
+            let found = source.read(object)?;
+            target.write(found.kind(), found.data())?;
+        }
+        Ok(true)
+    }
+}
+
+/// Collect what `new` has and `old` has not, at the same paths; `false`: more than a copy is good for.
+fn new_objects(
+    repo: &Repository,
+    old: Option<&Tree<'_>>,
+    new: &Tree<'_>,
+    into: &mut BTreeSet<Oid>,
+) -> Result<bool, Error> {
+    if old.is_some_and(|old| old.id() == new.id()) || !into.insert(new.id()) {
+        return Ok(true);
+    }
+    for entry in new {
+        let before = old.and_then(|old| old.get_name_bytes(entry.name_bytes()));
+        if before.as_ref().is_some_and(|b| b.id() == entry.id()) {
+            continue;
+        }
+        if into.len() > COPY_MAX {
+            return Ok(false);
+        }
+        match entry.kind() {
+            Some(ObjectType::Tree) => {
+                let before = before
+                    .filter(|b| b.kind() == Some(ObjectType::Tree))
+                    .map(|b| repo.find_tree(b.id()))
+                    .transpose()?;
+                if !new_objects(repo, before.as_ref(), &repo.find_tree(entry.id())?, into)? {
+                    return Ok(false);
+                }
+            }
+            Some(ObjectType::Blob) => {
+                into.insert(entry.id());
+            }
+            _ => {} // a submodule's commit is elsewhere
+        }
+    }
+    Ok(true)
+}
+
+/// The mirror of a hub contains exactly what is asked: for tests and `doctor`.
+impl Mirror {
+    /// Does the mirror have this commit?
+    pub fn contains(&self, commit: CommitId) -> bool {
+        self.repo.find_commit(oid(commit)).is_ok_and(|c| id(c.id()) == commit)
+    }
+}

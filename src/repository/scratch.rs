@@ -1,0 +1,78 @@
+//! A private object directory inside the hub that borrows the hub's objects: what is written there is not in the hub
+//! until it is landed, and is gone when the scratch is dropped. Also how we know exactly which objects to sync.
+//! Deliberately absent: what the objects mean.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Error, durable::read_dir, git::Run};
+
+/// Where scratches live, within the hub: the same file system, so that landing is a rename.
+const FOLDER: &str = "scratch";
+
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A scratch, locked while it lives so that no clean-up takes it for a leftover.
+pub(crate) struct Scratch {
+    dir: PathBuf,
+    hub_objects: PathBuf,
+    _held: Flock<File>,
+}
+
+impl Scratch {
+    /// A new one in the hub.
+    pub(crate) fn new(hub: &Path) -> Result<Self, Error> {
+        let folder = hub.join(FOLDER);
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let dir = folder.join(format!("{}-{number}", std::process::id()));
+            match fs::create_dir(&dir) {
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue, // a dead process had our id
+                made => made.map_err(Error::io("create", &dir))?,
+            }
+            let Ok(file) = File::open(&dir) else { continue };
+            // A clean-up may have taken it before the lock: then it is locked or gone, and the next number is free.
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(held) if dir.is_dir() => return Ok(Self { dir, hub_objects: hub.join("objects"), _held: held }),
+                _ => continue,
+            }
+        }
+    }
+
+    /// The object directory itself.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Let a git run write here and read the hub.
+    pub(crate) fn redirect(&self, run: Run) -> Run {
+        run.env("GIT_OBJECT_DIRECTORY", &self.dir).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &self.hub_objects)
+    }
+
+    /// Remove what killed processes left; a scratch in use is locked and stays.
+    pub(crate) fn clean(hub: &Path) -> Result<(), Error> {
+        let folder = hub.join(FOLDER);
+        if !folder.exists() {
+            return Ok(());
+        }
+        for dir in read_dir(&folder)? {
+            let Ok(file) = File::open(&dir) else { continue };
+            if let Ok(_ours) = Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                fs::remove_dir_all(&dir).map_err(Error::io("remove", &dir))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir); // what stays is removed when the hub is opened next
+    }
+}

@@ -1,0 +1,349 @@
+//! A person's repository, by path or URL: is it usable, where are its branches, and its committed state brought into
+//! the hub. Everything that makes it unusable is refused here, at submission, with the mend.
+//!
+//! A local source is read through libgit2, which runs no hook, filter or fsmonitor; objects come through `git fetch`,
+//! whose serving side is made for repositories of others. Deliberately absent: writing to it ([`super::deliver`]).
+
+use std::path::{Path, PathBuf};
+
+use devstack_dag::ids::CommitId;
+use git2::{ErrorCode, Repository, StatusOptions};
+
+use super::{
+    Error,
+    git::{Git, Run, TRANSFER_DEADLINE},
+    hub::{Hub, read_ref},
+    id,
+    scratch::Scratch,
+};
+
+/// Changed files that a warning names.
+const EXAMPLES: usize = 5;
+/// A branch may move while it is fetched; so many times in a row it does not.
+const TRIES: u32 = 3;
+/// Old histories hold these harmless flaws; everything else that fsck finds is refused.
+const TOLERATED: [&str; 3] = ["zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate"];
+
+/// Why a person's repository cannot be used as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// Nothing there.
+    #[error("the repository {0} does not exist; check `repo` in the plan")]
+    Missing(String),
+    /// Something else there.
+    #[error("{0} is not a git repository; run `git init` there and commit, or check `repo` in the plan")]
+    NotARepository(String),
+    /// Owned by another user: git refuses to serve it, rightly.
+    #[error("{0} belongs to another user; run devstack as that user, or give a repository of your own")]
+    NotOurs(String),
+    /// No commit yet.
+    #[error("the repository {0} has no commit; make one first: `git commit --allow-empty -m 'first commit'`")]
+    Empty(String),
+    /// History cut off.
+    #[error("the repository {0} is shallow; complete it first: `git fetch --unshallow`")]
+    Shallow(String),
+    /// Another hash.
+    #[error("the repository {0} uses SHA-256, which is not supported; convert it to SHA-1 or use another")]
+    Sha256(String),
+    /// The branch does not exist.
+    #[error("there is no branch `{branch}` in {place}; create it, or set `base` in the plan to one that exists")]
+    BranchMissing {
+        /// The branch.
+        branch: String,
+        /// Where it was looked for.
+        place: String,
+    },
+    /// HEAD names no branch and the plan names none.
+    #[error("the repository {0} has no current branch to start from; set `base` in the plan")]
+    BaseUnknown(String),
+    /// Delivering would pull the files from under somebody.
+    #[error(
+        "the integration branch `{branch}` is checked out in {place}; switch that worktree to another branch \
+         (`git -C {place} switch {other}`) or choose another `integration` in the plan"
+    )]
+    CheckedOut {
+        /// The integration branch.
+        branch: String,
+        /// The worktree.
+        place: String,
+        /// A branch to switch to.
+        other: String,
+    },
+    /// Not a name for a branch.
+    #[error("`{branch}` is not a valid branch name; choose another in the plan")]
+    BadBranch {
+        /// As given, cut.
+        branch: String,
+    },
+    /// A URL of a kind that we do not follow.
+    #[error("`{0}` is not an address that devstack follows; use a path, https://, ssh:// or git://")]
+    BadAddress(String),
+}
+
+/// Where a source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The `.git` directory, or a bare repository, on this host.
+    Local(PathBuf),
+    /// Elsewhere.
+    Url(String),
+}
+
+/// A source that was found.
+#[derive(Debug, Clone)]
+pub struct Source {
+    place: Place,
+    shown: String,
+}
+
+/// The branches of a source that matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branches {
+    /// The base branch's name: as asked, or the one that HEAD names.
+    pub base: String,
+    /// Its commit.
+    pub base_tip: CommitId,
+    /// The integration branch's commit, if the source has one.
+    pub integration_tip: Option<CommitId>,
+}
+
+/// Uncommitted work that a plan will not see: a warning, not a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dirty {
+    /// How many files.
+    pub files: usize,
+    /// Some of them.
+    pub examples: Vec<String>,
+}
+
+impl Source {
+    /// Find a source: an absolute path (or `file://`), or a URL. Refuses what can be seen to be unusable.
+    pub fn locate(text: &str) -> Result<Self, Error> {
+        let shown = without_password(text);
+        let path = text.strip_prefix("file://").unwrap_or(text);
+        let scp = !path.contains("://") && path.split('/').next().is_some_and(|head| head.contains(':'));
+        if text.starts_with('-') || text.contains("::") || text.contains(['\n', '\0']) {
+            return Err(SourceError::BadAddress(shown).into());
+        }
+        if (path.contains("://") || scp) && !Path::new(path).exists() {
+            let known = ["https://", "http://", "ssh://", "git://"].iter().any(|kind| path.starts_with(kind));
+            let place = Place::Url(path.to_owned());
+            return if known || scp { Ok(Self { place, shown }) } else { Err(SourceError::BadAddress(shown).into()) };
+        }
+        let repo = open_local(path)?;
+        if repo.is_shallow() {
+            return Err(SourceError::Shallow(shown).into());
+        }
+        Ok(Self { place: Place::Local(repo.commondir().to_owned()), shown })
+    }
+
+    /// How it is shown: as given, without a password.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its base and integration branches. Refuses an empty repository, a missing base, and an integration branch that
+    /// is checked out.
+    pub fn branches(&self, git: &Git, base: Option<&str>, integration: &str) -> Result<Branches, Error> {
+        let (head, tip_of): (Option<String>, Box<dyn Fn(&str) -> Result<Option<CommitId>, Error>>) = match &self.place {
+            Place::Local(dir) => {
+                let repo = open_local(&dir.to_string_lossy())?;
+                if repo.references_glob("refs/heads/*")?.next().is_none() {
+                    return Err(SourceError::Empty(self.shown.clone()).into());
+                }
+                let head = repo
+                    .find_reference("HEAD")
+                    .ok()
+                    .and_then(|h| h.symbolic_target().ok().flatten().map(str::to_owned));
+                (head, Box::new(move |branch| read_ref(&repo, &format!("refs/heads/{branch}"))))
+            }
+            Place::Url(url) => {
+                let listed = self.list(git, url)?;
+                let head = listed.head.clone();
+                (head, Box::new(move |branch| Ok(listed.tip(branch))))
+            }
+        };
+        let head = head.and_then(|h| h.strip_prefix("refs/heads/").map(str::to_owned));
+        let base = match base {
+            Some(base) => base.to_owned(),
+            None => head.ok_or_else(|| SourceError::BaseUnknown(self.shown.clone()))?,
+        };
+        let missing = || SourceError::BranchMissing { branch: base.clone(), place: self.shown.clone() };
+        let base_tip = tip_of(&base)?.ok_or_else(missing)?;
+        if let Some(place) = self.checked_out(integration)? {
+            let other = if base == integration { "<another branch>".to_owned() } else { base.clone() };
+            return Err(SourceError::CheckedOut { branch: integration.to_owned(), place, other }.into());
+        }
+        Ok(Branches { integration_tip: tip_of(integration)?, base, base_tip })
+    }
+
+    /// The commit of one branch, if it exists.
+    pub(crate) fn tip(&self, git: &Git, branch: &str) -> Result<Option<CommitId>, Error> {
+        match &self.place {
+            Place::Local(dir) => read_ref(&open_local(&dir.to_string_lossy())?, &format!("refs/heads/{branch}")),
+            Place::Url(url) => Ok(self.list(git, url)?.tip(branch)),
+        }
+    }
+
+    /// The worktree of a local source that is on this branch.
+    pub fn checked_out(&self, branch: &str) -> Result<Option<String>, Error> {
+        let Place::Local(dir) = &self.place else { return Ok(None) };
+        let repo = open_local(&dir.to_string_lossy())?;
+        let on = |head: PathBuf| {
+            let text = std::fs::read_to_string(head).unwrap_or_default();
+            text.trim().strip_prefix("ref: refs/heads/") == Some(branch)
+        };
+        if !repo.is_bare() && on(dir.join("HEAD")) {
+            return Ok(Some(repo.workdir().unwrap_or(dir).display().to_string().trim_end_matches('/').to_owned()));
+        }
+        for name in repo.worktrees()?.iter().flatten().flatten() {
+            if on(dir.join("worktrees").join(name).join("HEAD")) {
+                let path = repo.find_worktree(name).map(|w| w.path().display().to_string());
+                return Ok(Some(path.unwrap_or_else(|_| name.to_owned())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Uncommitted changes of a local source with a worktree.
+    pub fn dirty(&self) -> Result<Option<Dirty>, Error> {
+        let Place::Local(dir) = &self.place else { return Ok(None) };
+        let repo = open_local(&dir.to_string_lossy())?;
+        if repo.is_bare() {
+            return Ok(None);
+        }
+        let statuses = repo.statuses(Some(StatusOptions::new().include_untracked(true).exclude_submodules(true)))?;
+        let name = |entry: git2::StatusEntry<'_>| String::from_utf8_lossy(entry.path_bytes()).into_owned();
+        let examples = statuses.iter().take(EXAMPLES).map(name).collect();
+        Ok((!statuses.is_empty()).then_some(Dirty { files: statuses.len(), examples }))
+    }
+
+    /// A run that speaks to this source; the address is to be its next argument.
+    pub(crate) fn reach(&self, run: Run) -> Run {
+        let run = run.deadline(TRANSFER_DEADLINE);
+        if matches!(self.place, Place::Url(_)) { run.with_credentials() } else { run }
+    }
+
+    /// As a git argument.
+    pub(crate) fn address(&self) -> String {
+        match &self.place {
+            Place::Local(dir) => dir.display().to_string(),
+            Place::Url(url) => url.clone(),
+        }
+    }
+
+    fn list(&self, git: &Git, url: &str) -> Result<Listed, Error> {
+        let run = self.reach(git.run("ls-remote")).args(["--symref", "--", url, "HEAD", "refs/heads/*"]);
+        let output = run.ok()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut listed = Listed { head: None, tips: Vec::new() };
+        for (value, name) in text.lines().filter_map(|line| line.split_once('\t')) {
+            if let Some(target) = value.strip_prefix("ref: ") {
+                listed.head = Some(target.to_owned());
+            } else if name.starts_with("refs/heads/") {
+                let tip = value.parse().map_err(|_| SourceError::Sha256(self.shown.clone()))?;
+                listed.tips.push((name.to_owned(), tip));
+            }
+        }
+        if listed.tips.is_empty() { Err(SourceError::Empty(self.shown.clone()).into()) } else { Ok(listed) }
+    }
+}
+
+/// What `ls-remote` said.
+struct Listed {
+    head: Option<String>,
+    tips: Vec<(String, CommitId)>,
+}
+
+impl Listed {
+    fn tip(&self, branch: &str) -> Option<CommitId> {
+        let name = format!("refs/heads/{branch}");
+        self.tips.iter().find(|(n, _)| *n == name).map(|(_, tip)| *tip)
+    }
+}
+
+/// Open a person's repository, or say why not.
+pub(crate) fn open_local(path: &str) -> Result<Repository, Error> {
+    if !Path::new(path).exists() {
+        return Err(SourceError::Missing(path.to_owned()).into());
+    }
+    Repository::discover(path).map_err(|e| match e.code() {
+        ErrorCode::NotFound => SourceError::NotARepository(path.to_owned()).into(),
+        ErrorCode::Owner => SourceError::NotOurs(path.to_owned()).into(),
+        _ if e.message().contains("objectformat") || e.message().contains("object format") => {
+            SourceError::Sha256(path.to_owned()).into()
+        }
+        _ => Error::Library(e),
+    })
+}
+
+/// An address without what stands between `://` and `@`.
+fn without_password(text: &str) -> String {
+    match (text.find("://"), text.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at && !text[scheme + 3..at].contains('/') => {
+            format!("{}{}", &text[..scheme + 3], &text[at + 1..])
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl Hub {
+    /// Bring the source's committed state in. A hub without an integration branch gets the source's, or else one that
+    /// starts at `base`. Returns the integration head and the source's branches. Doing it again changes nothing more
+    /// ([`Hub::sync`] follows a source that moved on).
+    pub fn mirror_source(&self, source: &Source, base: Option<&str>) -> Result<(CommitId, Branches), Error> {
+        let branches = source.branches(self.git(), base, self.integration())?;
+        if let Some(head) = self.head()? {
+            return Ok((head, branches));
+        }
+        let (branch, tip) = match branches.integration_tip {
+            Some(tip) => (self.integration(), tip),
+            None => (branches.base.as_str(), branches.base_tip),
+        };
+        let tip = self.fetch_branch(source, branch, tip)?;
+        let lock = self.lock()?;
+        self.swap_ref(&lock, &self.integration_ref(), None, tip)?; // `false`: somebody else was first, which is as good
+        Ok((self.expect_head()?, branches))
+    }
+
+    /// Have the source's branch, last seen at `tip`, in the hub; no ref is made. Returns its commit, which may be newer.
+    pub(crate) fn fetch_branch(&self, source: &Source, branch: &str, tip: CommitId) -> Result<CommitId, Error> {
+        let mut tip = tip;
+        for _ in 0..TRIES {
+            if self.contains(tip)? {
+                return Ok(tip);
+            }
+            let scratch = Scratch::new(self.dir())?;
+            let run = source.reach(scratch.redirect(self.run("fetch"))).config("fetch.unpackLimit=1");
+            let run = TOLERATED.iter().fold(run, |run, flaw| run.config(&format!("fetch.fsck.{flaw}=warn")));
+            let options =
+                ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"];
+            let run = run.args(options).args(["--refmap=", "--", &source.address(), &format!("refs/heads/{branch}")]);
+            let output = run.output()?;
+            if output.stderr.contains("shallow") {
+                return Err(SourceError::Shallow(source.shown.clone()).into());
+            }
+            if output.code != 0 {
+                return Err(output.failed("fetch"));
+            }
+            let lock = self.lock()?;
+            self.land(&lock, &scratch)?;
+            drop(lock);
+            let missing = || SourceError::BranchMissing { branch: branch.to_owned(), place: source.shown.clone() };
+            if !self.contains(tip)? {
+                tip = source.tip(self.git(), branch)?.ok_or_else(missing)?;
+            }
+        }
+        if self.contains(tip)? { Ok(tip) } else { Err(Error::Unknown(tip)) }
+    }
+}
+
+/// The commit that a repository's HEAD is at.
+pub(crate) fn head_commit(repo: &Repository) -> Option<CommitId> {
+    repo.head().ok()?.peel_to_commit().ok().map(|c| id(c.id()))
+}
