@@ -44,7 +44,7 @@ fn clear_singles(store: &SledStore, ranks: &mut Ranks) -> Result<Vec<sled::IVec>
             removed.push(key);
         }
     }
-    store.core.tree.apply_batch(batch).map_err(backend("clearing records"))?;
+    apply_durably(&store.core.tree, &store.data, batch)?;
     Ok(removed)
 }
 
@@ -81,7 +81,7 @@ fn clear_chunks(store: &mut SledStore, ranks: &mut Ranks) -> Result<(bool, HashS
             batch.insert(key, store.buffer.as_slice());
         }
         batch.remove(&chunk.key);
-        store.core.tree.apply_batch(batch).map_err(backend("clearing chunks"))?;
+        apply_durably(&store.core.tree, &store.data, batch)?;
     }
     Ok((kept, shadowed))
 }
