@@ -91,6 +91,7 @@ fn checksum(head: &[u8], key: &[u8], body: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
 mod tests {
     use super::*;
 

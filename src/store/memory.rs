@@ -59,9 +59,7 @@ fn check_rows(group: &[Commit]) -> Result<(), StoreError> {
         check_size(buffer.len(), what)
     };
     for commit in group {
-        let mut seq = commit.expected_seq.0;
-        for fact in &commit.facts {
-            seq += 1;
+        for (seq, fact) in (commit.expected_seq.0 + 1..).zip(&commit.facts) {
             size(&|out| fact.encode(out), &|| format!("fact {seq}"))?;
         }
         for record in &commit.records {

@@ -1,10 +1,7 @@
 //! One suite for every backend: what [`Store`] promises.
 
 use devstack::store::{Commit, InstallationLabel, MAX_RECORD, MemoryStore, Seq, Store, StoreError, Term};
-use devstack_dag::{
-    ids::{Text, Timestamp},
-    record::{Record, TaskRecord},
-};
+use devstack_dag::{ids::Timestamp, record::Record};
 
 use crate::sample::*;
 
@@ -250,13 +247,6 @@ fn a_large_commit_overtakes_single_records(backend: &mut dyn Backend) {
     }
 }
 
-/// A task whose encoded record is about this many bytes more than a plain one.
-fn heavy(number: usize, bytes: usize) -> Record {
-    let mut task: TaskRecord = task(number);
-    task.spec.prompt = Text::Inline("x".repeat(bytes).into());
-    Record::Task(Box::new(task))
-}
-
 fn a_record_too_large_refuses_the_group(backend: &mut dyn Backend) {
     let fits = Commit { records: vec![heavy(1, MAX_RECORD - 500)], ..Commit::default() };
     backend.store().commit(std::slice::from_ref(&fits)).unwrap();
@@ -275,17 +265,18 @@ fn a_record_too_large_refuses_the_group(backend: &mut dyn Backend) {
 }
 
 fn a_large_commit_with_one_record_too_large_writes_nothing(backend: &mut dyn Backend) {
-    // So many that the disk applies some of it before it meets the last record.
+    // So many that the disk applies some of it before it meets the one that does not fit (it begins at the end).
     let mut commit = plan(Seq(0), 30_000);
-    commit.records.push(heavy(30_000, MAX_RECORD));
+    commit.records.insert(0, heavy(30_000, MAX_RECORD));
     assert!(backend.store().commit(&[commit]).unwrap_err().is_refusal());
+    assert!(records(backend).is_empty());
+    assert_eq!(history(backend), Vec::<u64>::new());
+    backend.store().commit(&[step(0, 1)]).unwrap();
     for _ in 0..2 {
-        assert!(records(backend).is_empty());
-        assert_eq!(history(backend), Vec::<u64>::new());
+        assert_eq!(records(backend), [task_record(1)]);
+        assert_eq!(history(backend), [1]);
         backend.reopen();
     }
-    backend.store().commit(&[step(0, 1)]).unwrap();
-    assert_eq!(records(backend), [task_record(1)]);
 }
 
 fn replies_are_kept_with_their_commit(backend: &mut dyn Backend) {

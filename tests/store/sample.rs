@@ -105,6 +105,13 @@ pub(crate) fn updated(number: usize, attempts: u32) -> Record {
     Record::Task(Box::new(TaskRecord { attempts, ..task(number) }))
 }
 
+/// A task whose encoded record is about this many bytes more than a plain one.
+pub(crate) fn heavy(number: usize, bytes: usize) -> Record {
+    let mut task = task(number);
+    task.spec.prompt = Text::Inline("x".repeat(bytes).into());
+    Record::Task(Box::new(task))
+}
+
 pub(crate) fn host(name: &str, slots: u32) -> Record {
     Record::Host(HostRecord { host: HostName::new(name).unwrap(), slots, secrets: vec!["KEY".into()] })
 }
@@ -160,4 +167,17 @@ pub(crate) fn open(dir: &std::path::Path) -> SledStore {
 pub(crate) fn sorted(mut records: Vec<Record>) -> Vec<Record> {
     records.sort_by_key(Record::key);
     records
+}
+
+/// The database itself, without the store around it, once sled's threads have let go of it.
+pub(crate) fn database(dir: &std::path::Path) -> sled::Db {
+    let config = sled::Config::default().path(dir.join("sled")).segment_size(2 << 20);
+    let started = std::time::Instant::now();
+    loop {
+        match config.open() {
+            Ok(db) => return db,
+            Err(error) if started.elapsed().as_secs() > 60 => panic!("{error}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
 }

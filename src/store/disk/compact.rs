@@ -14,74 +14,54 @@ use super::{
 };
 use crate::store::{StoreError, envelope::RowKind};
 
-/// Clears what does not count. Returns whether chunks remain.
-pub(super) fn compact(store: &mut SledStore) -> Result<bool, StoreError> {
-    let mut ranks = store.chunk_ranks()?;
-    let removed = clear_singles(store, &mut ranks)?;
-    let (kept, shadowed) = clear_chunks(store, &mut ranks)?;
-    let mut batch = Batch::default();
-    removed.into_iter().filter(|key| !shadowed.contains(&key[1..])).for_each(|key| batch.remove(key));
-    apply_durably(&store.core.tree, &store.data, batch)?;
-    Ok(kept)
-}
+/// Record keys, without the prefix.
+type Keys = HashSet<Box<[u8]>>;
 
-/// Removes rows overtaken by a chunk and notes in `ranks` the rows that overtook one. Returns the keys of the marks.
-fn clear_singles(store: &SledStore, ranks: &mut Ranks) -> Result<Vec<sled::IVec>, StoreError> {
-    let mut batch = Batch::default();
-    let mut removed = Vec::new();
-    for row in store.core.tree.range(keys::all(keys::RECORD)) {
-        let (key, row) = row.map_err(backend("reading records"))?;
-        let single = single(&key, &row)?;
-        match ranks.get_mut(&key[1..]) {
-            Some(rank) if *rank > (single.version, true) => {
-                batch.remove(key);
-                continue;
-            }
-            Some(rank) => *rank = (single.version, true),
-            None => {}
-        }
-        if single.record.is_none() {
-            removed.push(key);
-        }
-    }
-    apply_durably(&store.core.tree, &store.data, batch)?;
-    Ok(removed)
+/// Clears what does not count. Returns whether chunks remain.
+pub(super) fn compact(store: &SledStore) -> Result<bool, StoreError> {
+    let mut ranks = store.single_ranks()?;
+    let (kept, shadowed) = clear_chunks(store, &mut ranks)?;
+    clear_singles(store, &ranks, &shadowed)?;
+    Ok(kept)
 }
 
 /// Turns chunks of which less than half counts into rows. Returns whether chunks remain, and the keys of the copies
 /// in them that do not count.
-fn clear_chunks(store: &mut SledStore, ranks: &mut Ranks) -> Result<(bool, HashSet<Box<[u8]>>), StoreError> {
+fn clear_chunks(store: &SledStore, ranks: &mut Ranks) -> Result<(bool, Keys), StoreError> {
     let mut kept = false;
-    let mut shadowed = HashSet::new();
-    for chunk in store.chunks() {
-        let chunk = chunk?;
-        let (schema, entries) = chunk.entries()?;
-        let total = entries.len();
-        // Backwards, so that of two copies in one commit the last one counts.
-        let (live, dead): (Vec<_>, Vec<_>) = entries.into_iter().rev().partition(|(key, _)| {
-            let live = ranks.get(*key) == Some(&(chunk.version, false));
-            if live {
-                ranks.insert((*key).into(), (u64::MAX, true));
-            }
-            live
-        });
-        if live.len() * 2 >= total {
+    let mut shadowed = Keys::new();
+    let mut buffer = Vec::new();
+    store.walk_chunks(ranks, &mut |chunk, sorted| {
+        if sorted.live.len() >= sorted.dead.len() {
             kept = true;
-            shadowed.extend(dead.into_iter().map(|(key, _)| key.into()));
-            continue;
+            shadowed.extend(sorted.dead.into_iter().map(|(key, _)| key.into()));
+            return Ok(());
         }
         let mut batch = Batch::default();
-        for (key, record) in live {
+        for (key, record) in sorted.live {
             let key = [&[keys::RECORD], key].concat();
-            seal_as(schema, &mut store.buffer, RowKind::Record, &key, |out| {
+            seal_as(sorted.schema, &mut buffer, RowKind::Record, &key, |out| {
                 out.extend_from_slice(&chunk.version.to_le_bytes());
                 out.extend_from_slice(record);
                 Ok(())
             })?;
-            batch.insert(key, store.buffer.as_slice());
+            batch.insert(key, buffer.as_slice());
         }
         batch.remove(&chunk.key);
-        apply_durably(&store.core.tree, &store.data, batch)?;
-    }
+        apply_durably(&store.core.tree, &store.data, batch) // each: see `STAGE` in `write`
+    })?;
     Ok((kept, shadowed))
+}
+
+/// Removes rows overtaken by a chunk, and marks that no copy in a chunk needs any more.
+fn clear_singles(store: &SledStore, ranks: &Ranks, shadowed: &Keys) -> Result<(), StoreError> {
+    let mut batch = Batch::default();
+    for row in store.core.tree.range(keys::all(keys::RECORD)) {
+        let (key, row) = row.map_err(backend("reading records"))?;
+        let single = single(&key, &row)?;
+        if single.is_overtaken(&key, ranks) || (single.record.is_none() && !shadowed.contains(&key[1..])) {
+            batch.remove(key);
+        }
+    }
+    apply_durably(&store.core.tree, &store.data, batch)
 }

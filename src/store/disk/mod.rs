@@ -23,7 +23,7 @@ use devstack_dag::record::Record;
 
 pub use self::sync::SyncPolicy;
 pub(crate) use self::sync::{create_dir_synced, sync_path};
-use self::{lock::StoreLock, read::Core, sync::DataFile};
+use self::{read::Core, sync::DataFile};
 use super::{
     Commit, Meta, RequestKey, Seq, Store, StoreError, StoreReader, StoredReply, Term,
     commit::admit,
@@ -51,8 +51,6 @@ pub struct SledStore {
     buffer: Vec<u8>,
     body: Vec<u8>,
     key: Vec<u8>,
-    // Last, so that the database is closed before another node may open it.
-    _lock: StoreLock,
 }
 
 impl SledStore {

@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -31,6 +32,9 @@ const CACHE: u64 = 8 * 1024 * 1024;
 /// How often sled cleans its log, in milliseconds: it does so only from its flusher. Rare, so that an idle node is idle.
 const CLEAN_EVERY_MS: u64 = 5_000;
 
+/// How long sled's threads may take to let go of a database closed by this process: a write they have begun.
+const LET_GO: Duration = Duration::from_secs(5);
+
 /// The parts of a store's directory.
 struct Layout {
     dir: PathBuf,
@@ -50,21 +54,14 @@ pub(super) fn open(dir: &Path, options: SledOptions) -> Result<SledStore, StoreE
     create_dir_synced(&layout.sled)?;
     remove_unfinished_snapshots(&layout.sled)?;
     let data = DataFile::open(&layout.sled.join("db"), options.sync)?;
-    let db = sled::Config::default()
-        .path(&layout.sled)
-        .cache_capacity(CACHE)
-        .segment_size(SEGMENT)
-        .mode(sled::Mode::LowSpace)
-        .flush_every_ms(Some(CLEAN_EVERY_MS))
-        .open()
-        .map_err(|error| opening(&layout.sled, error))?;
+    let db = open_sled(&layout.sled)?;
     sync_names(&layout)?;
     let blob_files = layout.sled.join("blobs");
     write::check_no_blob_files(&blob_files)?;
     let head = if used { read_head(&db)? } else { create(&db, &data, &layout)? };
-    let chunked = verify(&db)?;
+    let chunked = verify(&db, &head)?;
     let mut store = SledStore {
-        core: Core::new(db, head.meta()),
+        core: Core::new(db, head.meta(), lock),
         data,
         blob_files,
         head,
@@ -72,11 +69,10 @@ pub(super) fn open(dir: &Path, options: SledOptions) -> Result<SledStore, StoreE
         buffer: Vec::new(),
         body: Vec::new(),
         key: Vec::new(),
-        _lock: lock,
     };
     store.drop_unfinished()?;
     if store.chunked {
-        store.chunked = compact::compact(&mut store)?;
+        store.chunked = compact::compact(&store)?;
     }
     Ok(store)
 }
@@ -134,9 +130,10 @@ fn read_head(db: &sled::Tree) -> Result<Head, StoreError> {
     }
 }
 
-/// Reads every row and checks its frame. Returns whether there are chunks.
-fn verify(db: &sled::Tree) -> Result<bool, StoreError> {
+/// Reads every row, checks its frame, and that no fact is missing. Returns whether there are chunks.
+fn verify(db: &sled::Tree, head: &Head) -> Result<bool, StoreError> {
     let mut chunked = false;
+    let mut next_fact = head.first;
     for row in db {
         let (key, row) = row.map_err(write::backend("reading the store"))?;
         let damaged = |why| StoreError::Damaged { what: keys::name(&key), why };
@@ -152,8 +149,36 @@ fn verify(db: &sled::Tree) -> Result<bool, StoreError> {
             return Err(damaged(format!("it holds a {:?} row", frame.kind)));
         }
         chunked |= frame.kind == RowKind::Chunk;
+        if keys::fact_seq(&key) == Some(next_fact) {
+            next_fact.0 += 1;
+        }
+    }
+    if next_fact <= head.seq {
+        return Err(StoreError::Damaged { what: format!("fact {next_fact}"), why: "it is missing".into() });
     }
     Ok(chunked)
+}
+
+/// Opens the database. Nobody else may have it, since our own lock is held; but sled's threads may let go of it a moment
+/// after the last handle in this process was dropped, so its lock is tried until [`LET_GO`].
+fn open_sled(path: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::default()
+        .path(path)
+        .cache_capacity(CACHE)
+        .segment_size(SEGMENT)
+        .mode(sled::Mode::LowSpace)
+        .flush_every_ms(Some(CLEAN_EVERY_MS));
+    let started = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock") && started.elapsed() < LET_GO =>
+            {
+                std::thread::sleep(LET_GO / 1000);
+            }
+            outcome => return outcome.map_err(|error| opening(path, error)),
+        }
+    }
 }
 
 fn opening(path: &Path, error: sled::Error) -> StoreError {

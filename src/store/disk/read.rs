@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, RwLock};
 
-use super::{keys, write::backend};
+use super::{keys, lock::StoreLock, write::backend};
 use crate::store::{
     FactsPage, Meta, Read, RequestKey, Seq, StoreError, StoredReply,
     commit::page_bounds,
@@ -12,17 +12,18 @@ use crate::store::{
     schema::{ReplyRow, Row},
 };
 
-/// What readers share with the writer.
+/// What readers share with the writer. Fields drop in order: the lock goes last, when the database is closed.
 #[derive(Clone)]
 pub(super) struct Core {
     pub(super) tree: sled::Db,
     /// The numbers of the kept, durable facts: first and last.
     durable: Arc<RwLock<(Seq, Seq)>>,
+    _lock: Arc<StoreLock>,
 }
 
 impl Core {
-    pub(super) fn new(tree: sled::Db, meta: Meta) -> Self {
-        Self { tree, durable: Arc::new(RwLock::new((meta.first, meta.seq))) }
+    pub(super) fn new(tree: sled::Db, meta: Meta, lock: StoreLock) -> Self {
+        Self { tree, durable: Arc::new(RwLock::new((meta.first, meta.seq))), _lock: Arc::new(lock) }
     }
 
     /// Shows readers what is durable now.

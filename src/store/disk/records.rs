@@ -14,10 +14,20 @@ use crate::store::{
 };
 
 /// The version of a copy, and whether it has a row of its own (which wins over a chunk of the same commit).
-pub(super) type Rank = (u64, bool);
+type Rank = (u64, bool);
 
-/// By record key: the highest rank of any copy in a chunk.
+/// By record key: the highest rank seen of records that may have another copy.
 pub(super) type Ranks = HashMap<Box<[u8]>, Rank>;
+
+/// The entries of one chunk, told apart.
+pub(super) struct Sorted<'a> {
+    /// The chunk's schema version.
+    pub(super) schema: u8,
+    /// Those that count.
+    pub(super) live: Vec<chunk::Entry<'a>>,
+    /// Those that were overtaken.
+    pub(super) dead: Vec<chunk::Entry<'a>>,
+}
 
 /// A chunk: its row's key and version, and the row.
 pub(super) struct Chunk {
@@ -27,10 +37,25 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// Its schema version and records, in the order written.
-    pub(super) fn entries(&self) -> Result<(u8, Vec<chunk::Entry<'_>>), StoreError> {
+    /// Tells its entries apart by what was seen so far: rows, and newer chunks. Notes them as seen where an older
+    /// copy may follow.
+    fn sort(&self, ranks: &mut Ranks, older_follow: bool) -> Result<Sorted<'_>, StoreError> {
         let frame = open_row(&self.key, &self.row)?;
-        Ok((frame.schema, chunk::entries(frame.body).map_err(|why| damaged(&self.key, why))?))
+        let rank = (self.version, false);
+        let mut sorted = Sorted { schema: frame.schema, live: Vec::new(), dead: Vec::new() };
+        for entry in chunk::entries(frame.body).map_err(|why| damaged(&self.key, why))? {
+            match ranks.get_mut(entry.0) {
+                Some(seen) if *seen > rank => {
+                    sorted.dead.push(entry);
+                    continue;
+                }
+                Some(seen) => *seen = rank,
+                None if older_follow => drop(ranks.insert(entry.0.into(), rank)),
+                None => {}
+            }
+            sorted.live.push(entry);
+        }
+        Ok(sorted)
     }
 }
 
@@ -40,6 +65,13 @@ pub(super) struct Single<'a> {
     pub(super) schema: u8,
     /// `None`: removed.
     pub(super) record: Option<&'a [u8]>,
+}
+
+impl Single<'_> {
+    /// Does a chunk hold a newer copy? Known when all chunks were walked.
+    pub(super) fn is_overtaken(&self, key: &[u8], ranks: &Ranks) -> bool {
+        ranks.get(&key[1..]).is_some_and(|seen| *seen > (self.version, true))
+    }
 }
 
 /// Reads a record's own row.
@@ -65,58 +97,62 @@ fn decode(key: &[u8], schema: u8, body: &[u8]) -> Result<Record, StoreError> {
 }
 
 impl SledStore {
-    /// Every chunk, newest first.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = Result<Chunk, StoreError>> + use<> {
-        self.core.tree.range(keys::all(keys::CHUNK)).rev().map(|row| {
-            let (key, row) = row.map_err(backend("reading records"))?;
-            let version = keys::chunk_version(&key).ok_or_else(|| damaged(&key, "its key has no version".into()))?;
-            Ok(Chunk { key, version, row })
-        })
-    }
-
-    /// The highest rank of every record that is in a chunk, counting chunks alone.
-    pub(super) fn chunk_ranks(&self) -> Result<Ranks, StoreError> {
+    /// The ranks of all records that have a row of their own.
+    pub(super) fn single_ranks(&self) -> Result<Ranks, StoreError> {
         let mut ranks = Ranks::new();
-        if self.chunked {
-            for chunk in self.chunks() {
-                let chunk = chunk?;
-                for (key, _) in chunk.entries()?.1 {
-                    ranks.entry(key.into()).or_insert((chunk.version, false));
-                }
-            }
+        for row in self.core.tree.range(keys::all(keys::RECORD)) {
+            let (key, row) = row.map_err(backend("reading records"))?;
+            ranks.insert(key[1..].into(), (single(&key, &row)?.version, true));
         }
         Ok(ranks)
     }
 
+    /// Hands over every chunk, newest first, its entries told apart. `ranks` begins as [`Self::single_ranks`]; after
+    /// the walk it knows of every row that a chunk overtook.
+    pub(super) fn walk_chunks(
+        &self,
+        ranks: &mut Ranks,
+        each: &mut dyn FnMut(&Chunk, Sorted<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut oldest = None;
+        let rows = self.core.tree.range(keys::all(keys::CHUNK));
+        for row in rows.rev() {
+            let (key, row) = row.map_err(backend("reading records"))?;
+            let version =
+                |key: &[u8]| keys::chunk_version(key).ok_or_else(|| damaged(key, "its key has no version".into()));
+            let oldest = match oldest {
+                Some(oldest) => oldest,
+                None => {
+                    let first = self.core.tree.range(keys::all(keys::CHUNK)).keys().next();
+                    let first = first.transpose().map_err(backend("reading records"))?;
+                    *oldest.insert(version(first.as_ref().unwrap_or(&key))?)
+                }
+            };
+            let chunk = Chunk { version: version(&key)?, key, row };
+            let sorted = chunk.sort(ranks, chunk.version > oldest)?;
+            each(&chunk, sorted)?;
+        }
+        Ok(())
+    }
+
     /// Hands over every record once.
     pub(super) fn read_records(&self, each: &mut dyn FnMut(Record)) -> Result<(), StoreError> {
-        let mut ranks = self.chunk_ranks()?;
+        let mut ranks = Ranks::new();
+        if self.chunked {
+            ranks = self.single_ranks()?;
+            self.walk_chunks(&mut ranks, &mut |chunk, sorted| {
+                for (_, record) in sorted.live {
+                    each(decode(&chunk.key, sorted.schema, record)?);
+                }
+                Ok(())
+            })?;
+        }
         for row in self.core.tree.range(keys::all(keys::RECORD)) {
             let (key, row) = row.map_err(backend("reading records"))?;
             let single = single(&key, &row)?;
-            if let Some(rank) = ranks.get_mut(&key[1..]) {
-                if *rank > (single.version, true) {
-                    continue;
-                }
-                *rank = (single.version, true);
-            }
-            if let Some(record) = single.record {
-                each(decode(&key, single.schema, record)?);
-            }
-        }
-        if !self.chunked {
-            return Ok(());
-        }
-        for chunk in self.chunks() {
-            let chunk = chunk?;
-            let (schema, entries) = chunk.entries()?;
-            // Backwards, so that of two copies in one commit the last one counts.
-            for (key, record) in entries.into_iter().rev() {
-                let Some(rank) = ranks.get_mut(key) else { continue };
-                if *rank == (chunk.version, false) {
-                    each(decode(&chunk.key, schema, record)?);
-                    *rank = (u64::MAX, true);
-                }
+            match single.record {
+                Some(record) if !single.is_overtaken(&key, &ranks) => each(decode(&key, single.schema, record)?),
+                _ => {}
             }
         }
         Ok(())

@@ -8,7 +8,7 @@
 
 use devstack_dag::record::{Record, RecordKey};
 use sled::Batch;
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use super::{SledStore, chunk::ChunkWriter, keys, sync::DataFile};
 use crate::store::{
@@ -169,8 +169,13 @@ impl SledStore {
 
     fn encode_chunks(&mut self, version: u64, commit: &Commit, stage: &mut Stage) -> Result<(), StoreError> {
         let mut chunks = ChunkWriter::new(version);
-        for record in &commit.records {
+        let mut seen: HashSet<Box<[u8]>> = HashSet::with_capacity(commit.records.len());
+        // Backwards, so that of two copies the last one is met first: chunks of a commit hold a key once.
+        for record in commit.records.iter().rev() {
             self.encode_record(record)?;
+            if !seen.insert(self.key.as_slice().into()) {
+                continue;
+            }
             if chunks.is_full(self.key.len(), self.body.len()) {
                 let key = chunks.seal(&mut self.buffer)?;
                 stage.put(&self.core.tree, &self.data, &key, &self.buffer)?;
@@ -238,8 +243,10 @@ impl SledStore {
         Ok(())
     }
 
-    /// Removes facts and chunks past the head: a crash or a refusal left them before they counted.
+    /// Removes facts and chunks past the head, which a crash or a refusal left before they counted, and facts behind
+    /// the horizon, which a crash left while pruning.
     pub(super) fn drop_unfinished(&mut self) -> Result<(), StoreError> {
+        self.remove_rows(self.core.tree.range(keys::fact(0)..keys::fact(self.head.first.0)).keys())?;
         let facts = keys::fact(self.head.seq.0 + 1).to_vec()..keys::all(keys::FACT).end.to_vec();
         let chunks = keys::chunk(self.head.version + 1, 0).to_vec()..keys::all(keys::CHUNK).end.to_vec();
         self.remove_rows(self.core.tree.range(facts).keys())?;

@@ -1,0 +1,183 @@
+//! The bytes of schema version 1, frozen: a store written then opens for ever, and nothing writes it differently.
+//!
+//! `DEVSTACK_REGENERATE_GOLDEN=1` writes the file anew. That is right before a release that people have stores of, and
+//! never after: then a changed type needs a new schema version (see `src/store/schema.rs`) and a new file beside it.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use devstack::store::{Commit, InstallationLabel, Meta, Seq, SledOptions, SledStore, Store, Term};
+use devstack_dag::{
+    attempt::{Outcome, Stage, Start, Usage},
+    fact::{Fact, FactKind},
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, RoleName, TaskRef, Text, Timestamp},
+    plan::{Limits, Network, ProjectSpec, Review, RoleSpec},
+    record::{AttemptRecord, MergeRecord, MergeState, PlanRecord, ProjectRecord, Record},
+};
+
+use crate::sample::*;
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/golden/v1.txt")
+}
+
+fn project() -> ProjectSpec {
+    ProjectSpec {
+        name: shop(),
+        source: Some("/srv/shop".into()),
+        base: Some("main".into()),
+        integration: "dev".into(),
+        checks: vec!["make test".into()],
+        review: Review::Human,
+        resolver: Some(RoleName::new("senior").unwrap()),
+        roles: vec![RoleSpec {
+            name: RoleName::new("dev").unwrap(),
+            count: 2,
+            command: vec!["agent".into(), "-p".into()],
+            image: Some("devstack/agent".into()),
+            secrets: vec!["KEY".into()],
+            network: Network::Bridge,
+            limits: Limits { memory: Some(4 << 30), cpu_millis: Some(2_000), pids: Some(1_024) },
+        }],
+    }
+}
+
+/// One of every kind of record, every field in use.
+fn records() -> Vec<Record> {
+    let commit = |byte| CommitId([byte; 20]);
+    let attempt = AttemptId { task: TaskRef { project: shop(), id: task_id(2) }, number: 300 };
+    vec![
+        Record::Project(ProjectRecord {
+            spec: project(),
+            paused: true,
+            head: Some(commit(1)),
+            delivered: Some(commit(2)),
+            delivery_blocked: Some("dev is checked out".into()),
+            plans: 3,
+            merges: 70_000,
+        }),
+        Record::Plan(PlanRecord {
+            project: shop(),
+            number: 3,
+            added: 2,
+            updated: 1,
+            cancelled: true,
+            at: Timestamp(1_700_000_000_000),
+        }),
+        Record::Task(Box::new(full_task())),
+        task_record(3),
+        Record::Attempt(Box::new(AttemptRecord {
+            attempt: attempt.clone(),
+            stage: Stage::Check,
+            host: HostName::new("h1").unwrap(),
+            agent: AgentName::new("dev1").unwrap(),
+            role: RoleName::new("dev").unwrap(),
+            start: Start::Merging { base: commit(3), theirs: commit(4) },
+            outcome: Some(Outcome::Infrastructure("engine gone".into())),
+            charged: true,
+            commit: Some(commit(5)),
+            usage: Some(Usage { input_tokens: 1, output_tokens: 1_000, cost_micros: 1_000_000 }),
+            started_at: Timestamp(1_700_000_000_001),
+            ended_at: Some(Timestamp(1_700_000_000_002)),
+        })),
+        Record::Merge(Box::new(MergeRecord {
+            project: shop(),
+            id: MergeId(9),
+            attempt,
+            commit: commit(6),
+            onto: commit(7),
+            candidate: commit(8),
+            state: MergeState::Landed,
+            at: Timestamp(1_700_000_000_003),
+        })),
+        host("h1", 2),
+    ]
+}
+
+fn facts() -> Vec<Fact> {
+    let described = FactKind::ProjectDescribed { spec: project(), head: Some(CommitId([1; 20])) };
+    let mut long = added(1_700_000_000_005, 0..2);
+    if let FactKind::TasksAdded { tasks, .. } = &mut long.kind {
+        tasks[1].prompt = Text::Blob(devstack_dag::ids::BlobId([9; 32]), 5_000);
+    }
+    vec![Fact { at: Timestamp(1_700_000_000_004), kind: described }, long]
+}
+
+fn meta() -> Meta {
+    let label = InstallationLabel([0xab; 16]);
+    Meta { seq: Seq(1_002), first: Seq(1_001), term: Term(4), last_time: Timestamp(1_700_000_000_005), label }
+}
+
+fn content() -> Commit {
+    Commit {
+        expected_seq: Seq(1_000),
+        replies: vec![(request("request-1"), reply("body", "answer"))],
+        facts: facts(),
+        records: records(),
+        ..Commit::default()
+    }
+}
+
+/// The rows of a store's database, by hexadecimal key.
+fn rows(dir: &std::path::Path) -> BTreeMap<String, String> {
+    let db = database(dir);
+    db.iter().map(Result::unwrap).map(|(key, row)| (hex(&key), hex(&row))).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+/// What this version writes: the rows of a small store, and a digest of the chunks of a large commit.
+fn written() -> BTreeMap<String, String> {
+    let (small, large) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    open(small.path()).restore(&meta(), &content()).unwrap();
+    open(large.path()).restore(&meta(), &plan(Seq(0), 2_000)).unwrap();
+    let mut all = rows(small.path());
+    let mut chunks = blake3::Hasher::new();
+    for (key, row) in rows(large.path()).iter().filter(|(key, _)| key.starts_with("63")) {
+        chunks.update(key.as_bytes());
+        chunks.update(row.as_bytes());
+    }
+    all.insert("chunks".into(), chunks.finalize().to_string());
+    all
+}
+
+fn kept() -> BTreeMap<String, String> {
+    let text = fs::read_to_string(golden()).unwrap();
+    text.lines().map(|line| line.split_once(' ').unwrap()).map(|(key, row)| (key.into(), row.into())).collect()
+}
+
+#[test]
+fn version_1_is_written_as_ever() {
+    let written = written();
+    if std::env::var_os("DEVSTACK_REGENERATE_GOLDEN").is_some() {
+        fs::create_dir_all(golden().parent().unwrap()).unwrap();
+        fs::write(golden(), written.iter().map(|(key, row)| format!("{key} {row}\n")).collect::<String>()).unwrap();
+    }
+    for (key, row) in kept() {
+        assert_eq!(written.get(&key), Some(&row), "the row under {key}");
+    }
+    assert_eq!(written.len(), kept().len());
+}
+
+#[test]
+fn a_store_of_version_1_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path()));
+    let db = database(dir.path());
+    for (key, row) in kept().iter().filter(|(key, _)| *key != "chunks") {
+        db.insert(unhex(key), unhex(row)).unwrap();
+    }
+    db.flush().unwrap();
+    drop(db);
+    let store = SledStore::open(dir.path(), SledOptions::default()).unwrap();
+    assert_eq!(store.meta(), meta());
+    assert_eq!(sorted(store.load().unwrap().records), sorted(records()));
+    let page = store.reader().facts(Seq(1_000), 9).unwrap();
+    assert_eq!(page.facts.into_iter().map(|(_, fact)| fact).collect::<Vec<_>>(), facts());
+    assert_eq!(store.reader().reply(&request("request-1")).unwrap(), Some(reply("body", "answer")));
+}
