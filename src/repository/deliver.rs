@@ -12,7 +12,7 @@ use super::{
     Error,
     durable::{Durability, fsync_dir, fsync_file},
     git::TRANSFER_DEADLINE,
-    hub::{Hub, read_ref},
+    hub::Hub,
     oid,
     source::{Place, Source, open_local},
 };
@@ -72,7 +72,7 @@ impl Hub {
         };
         match moved {
             Ok(_) => {}
-            Err(e) if e.code() == ErrorCode::Exists && read_ref(&repo, &name)?.is_none() => {
+            Err(e) if e.code() == ErrorCode::Directory => {
                 let reason = format!("a branch with a name like `{branch}/…` is in the way in {dir}; rename it");
                 return Ok(Delivery::Blocked { reason });
             }

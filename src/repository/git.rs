@@ -37,6 +37,8 @@ pub(crate) const TRANSFER_DEADLINE: Duration = Duration::from_secs(30 * 60);
 const OUTPUT_MAX: usize = 16 << 20;
 /// Of an error, so much of its end is shown, in bytes.
 const DETAIL_MAX: usize = 2_000;
+/// Git's remark on a setting that it has replaced; libgit2 reads only this one.
+const NOISE: &str = "warning: core.fsyncObjectFiles is deprecated; use core.fsync instead\n";
 /// Variables that reach a person's URL.
 const CREDENTIAL_VARIABLES: [&str; 12] = [
     "HOME",
@@ -211,7 +213,7 @@ impl Run {
             end(&mut child);
         }
         let (status, stdout, stderr) = result.map_err(|detail| Error::GitBounded { command: name, detail })?;
-        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        let stderr = String::from_utf8_lossy(&stderr).replace(NOISE, "");
         Ok(Output { code: status.code().unwrap_or(-1), stdout, stderr })
     }
 

@@ -166,7 +166,7 @@ impl Hub {
     /// Move what a scratch holds into the hub, durably. Only under the lock: whoever takes the lock afterwards knows
     /// that every object it can see is durable.
     pub(crate) fn land(&self, _lock: &ProjectLock, scratch: &Scratch) -> Result<usize, Error> {
-        land_objects(self.durability(), scratch.dir(), &self.dir.join("objects"))
+        land_objects(self.durability(), &scratch.objects(), &self.dir.join("objects"))
     }
 
     /// Point a ref at a commit that is durable in the hub, if it still points at `old` (`None`: does not exist yet).
@@ -192,8 +192,8 @@ impl Hub {
                 Err(e) => Err(e.into()),
             }
         })?;
-        if swapped {
-            self.sync_ref(name)?;
+        if swapped && old.is_none() {
+            self.sync_ref(name)?; // the library syncs a ref and its directory, not a directory that it made
         }
         Ok(swapped)
     }

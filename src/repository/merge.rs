@@ -6,7 +6,7 @@ use devstack_dag::{
     effect::MergeRequest,
     ids::{CommitId, Timestamp},
 };
-use git2::{Oid, Signature};
+use git2::Oid;
 
 use super::{Error, history::merge_bases, hub::Hub, id, message, oid, policy, scratch::Scratch};
 
@@ -67,9 +67,6 @@ impl Hub {
             return Err(Error::NotPinned(request.attempt.clone()));
         }
         let onto = self.expect_head()?;
-        if self.is_ancestor(request.commit, onto)? {
-            return Ok(Prepared::AlreadyContained { head: onto });
-        }
         for needed in &request.must_contain {
             if !self.is_ancestor(*needed, request.commit)? {
                 return Ok(Prepared::Refused(format!(
@@ -98,6 +95,9 @@ impl Hub {
         let Some(base) = bases.first().copied() else {
             return Ok(Prepared::Refused("it has no history in common with the integration branch".into()));
         };
+        if bases == [theirs] {
+            return Ok(Prepared::AlreadyContained { head: onto });
+        }
         let scratch = Scratch::new(self.dir())?;
         let tree = match self.merge_tree(&scratch, &bases, onto, theirs)? {
             Merged::Tree(tree) => tree,
@@ -105,17 +105,16 @@ impl Hub {
                 return Ok(Prepared::Conflict(ConflictFound { ours: onto, theirs, base, paths, messages }));
             }
         };
-        let lock = self.lock()?;
-        self.land(&lock, &scratch)?;
-        let commit = self.with(|repo| {
+        let commit = {
+            let repo = scratch.open()?;
             let (ours, theirs) = (repo.find_commit(oid(onto))?, repo.find_commit(oid(theirs))?);
             let wall = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
             let seconds = wall.max(ours.time().seconds()).max(theirs.time().seconds());
-            let (author, committer): (Signature<'_>, _) =
-                (message::author_of(&theirs, seconds)?, message::committer(seconds)?);
-            let commit = repo.commit(None, &author, &committer, message, &repo.find_tree(tree)?, &[&ours, &theirs])?;
-            Ok(id(commit))
-        })?;
+            let (author, committer) = (message::author_of(&theirs, seconds)?, message::committer(seconds)?);
+            id(repo.commit(None, &author, &committer, message, &repo.find_tree(tree)?, &[&ours, &theirs])?)
+        };
+        let lock = self.lock()?;
+        self.land(&lock, &scratch)?;
         Ok(Prepared::Candidate { onto, commit })
     }
 
@@ -127,7 +126,7 @@ impl Hub {
         ours: CommitId,
         theirs: CommitId,
     ) -> Result<Merged, Error> {
-        let mut run = scratch.redirect(self.run("merge-tree")).config("core.fsync=none"); // landing syncs
+        let mut run = scratch.redirect(self.run("merge-tree"));
         if self.git().has_attr_source() {
             run = run.global(format!("--attr-source={ours}"));
         }

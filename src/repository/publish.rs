@@ -7,7 +7,7 @@ use std::time::Duration;
 use devstack_dag::ids::CommitId;
 use git2::ErrorCode;
 
-use super::{Error, hub::Hub, lock::ProjectLock};
+use super::{Error, hub::Hub, id, lock::ProjectLock, oid};
 
 /// Somebody else's lock of the ref can only be a reader's or packer's: short. Tries, and the first pause, doubled each.
 const TRIES: u32 = 8;
@@ -31,16 +31,18 @@ pub enum Published {
 impl Hub {
     /// Move the integration ref from `onto` to `candidate`. Doing it again after it landed says so again.
     pub fn publish(&self, lock: &ProjectLock, onto: CommitId, candidate: CommitId) -> Result<Published, Error> {
-        if !self.contains(candidate)? {
-            return Err(Error::Unknown(candidate));
-        }
+        let parents = self.with(|repo| {
+            let commit = repo.find_commit(oid(candidate)).map_err(|_| Error::Unknown(candidate))?;
+            Ok(commit.parent_ids().map(id).collect::<Vec<_>>())
+        })?;
         let name = self.integration_ref();
         let found = self.expect_head()?;
-        if self.is_ancestor(candidate, found)? {
-            self.sync_ref(&name)?; // whoever moved it may have died before this
-            return Ok(Published::Landed { head: found });
-        }
-        if found != onto || !self.is_ancestor(onto, candidate)? {
+        let fits = found == onto && (parents.contains(&onto) || self.is_ancestor(onto, candidate)?);
+        if !fits || candidate == found {
+            if self.is_ancestor(candidate, found)? {
+                self.sync_ref(&name)?; // whoever moved it may have died before this
+                return Ok(Published::Landed { head: found });
+            }
             return Ok(Published::Lost { head: found });
         }
         let mut tries = 0;

@@ -12,12 +12,11 @@ use std::{
 };
 
 use devstack_dag::ids::{AttemptId, CommitId, Timestamp};
-use git2::{Odb, Repository};
+use git2::Odb;
 
 use super::{
     Error,
     bundle::{self, RESULT_REF},
-    durable::read_dir,
     hub::Hub,
     oid,
     policy::{self, Checks, Limits},
@@ -137,7 +136,7 @@ impl Hub {
 
     /// Index the pack in the scratch: checksums, deltas, fsck and links, thin bases from the hub.
     fn index(&self, scratch: &Scratch, pack: File, limits: &Limits) -> Result<(), Stop> {
-        let run = scratch.redirect(self.run("index-pack")).config("core.fsync=none"); // landing syncs
+        let run = scratch.redirect(self.run("index-pack"));
         let run = run.config("core.bigFileThreshold=8m").config("core.packedGitLimit=512m").config("pack.threads=2");
         let limit = format!("--max-input-size={}", limits.bundle_bytes);
         let run = run.args(["--stdin", "--fix-thin", "--strict", limit.as_str()]);
@@ -154,9 +153,7 @@ impl Hub {
     /// Check the result as data.
     fn judge(&self, scratch: &Scratch, tip: CommitId, expected: &Expectation<'_>) -> Result<(), Stop> {
         bounded_size(scratch, expected.limits.unpacked_bytes)?;
-        let repo = Repository::open_bare(self.dir()).map_err(Error::from)?;
-        let objects = scratch.dir().to_str().ok_or_else(|| Error::NotAHub(scratch.dir().to_owned()))?;
-        repo.odb().and_then(|odb| odb.add_disk_alternate(objects)).map_err(Error::from)?;
+        let repo = scratch.open()?;
         let Ok(commit) = repo.find_commit(oid(tip)) else { return Err(damaged("the bundle's commit is not in it")) };
         for needed in std::iter::once(&expected.base).chain(expected.must_contain) {
             if !policy::descends(&repo, commit.id(), *needed)? {
@@ -242,8 +239,8 @@ fn refused_pack(said: &str) -> Stop {
 /// The objects of a scratch alone.
 fn open_objects(scratch: &Scratch) -> Result<Odb<'static>, Error> {
     let odb = Odb::new()?;
-    let dir = scratch.dir().to_str().ok_or_else(|| Error::NotAHub(scratch.dir().to_owned()))?;
-    odb.add_disk_alternate(dir)?;
+    let objects = scratch.objects();
+    odb.add_disk_alternate(objects.to_str().ok_or_else(|| Error::NotAHub(objects.clone()))?)?;
     Ok(odb)
 }
 
@@ -258,9 +255,6 @@ fn object_ids(odb: &Odb<'_>) -> Result<Vec<git2::Oid>, Error> {
 
 /// Refuse a pack that unpacks to too much; only headers are read.
 fn bounded_size(scratch: &Scratch, limit: u64) -> Result<(), Stop> {
-    if read_dir(scratch.dir())?.is_empty() {
-        return Ok(());
-    }
     let odb = open_objects(scratch)?;
     let mut total = 0;
     for object in object_ids(&odb)? {

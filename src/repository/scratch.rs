@@ -1,5 +1,5 @@
-//! A private object directory inside the hub that borrows the hub's objects: what is written there is not in the hub
-//! until it is landed, and is gone when the scratch is dropped. Also how we know exactly which objects to sync.
+//! A private repository inside the hub that borrows the hub's objects: what is written there is not in the hub until it
+//! is landed, and is gone when the scratch is dropped. Also how we know exactly which objects to sync.
 //! Deliberately absent: what the objects mean.
 
 use std::{
@@ -8,6 +8,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use git2::Repository;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{Error, durable::read_dir, git::Run};
@@ -38,21 +39,32 @@ impl Scratch {
             }
             let Ok(file) = File::open(&dir) else { continue };
             // A clean-up may have taken it before the lock: then it is locked or gone, and the next number is free.
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(held) if dir.is_dir() => return Ok(Self { dir, hub_objects: hub.join("objects"), _held: held }),
-                _ => continue,
+            if let Ok(held) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+                && dir.is_dir()
+            {
+                lay_out(&dir).map_err(Error::io("fill", &dir))?;
+                return Ok(Self { dir, hub_objects: hub.join("objects"), _held: held });
             }
         }
     }
 
-    /// The object directory itself.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+    /// Its own objects.
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.dir.join("objects")
     }
 
-    /// Let a git run write here and read the hub.
+    /// As a repository that sees its own objects and the hub's, and writes its own without syncing: landing syncs.
+    pub(crate) fn open(&self) -> Result<Repository, Error> {
+        let repo = Repository::open_bare(&self.dir)?;
+        let hub = self.hub_objects.to_str().ok_or_else(|| Error::NotAHub(self.hub_objects.clone()))?;
+        repo.odb()?.add_disk_alternate(hub)?; // in memory only: the scratch's objects can also be listed alone
+        Ok(repo)
+    }
+
+    /// Let a run of git in the hub write here instead, without syncing.
     pub(crate) fn redirect(&self, run: Run) -> Run {
-        run.env("GIT_OBJECT_DIRECTORY", &self.dir).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &self.hub_objects)
+        let run = run.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &self.hub_objects);
+        run.env("GIT_OBJECT_DIRECTORY", self.objects()).config("core.fsync=none").config("core.fsyncObjectFiles=false")
     }
 
     /// Remove what killed processes left; a scratch in use is locked and stays.
@@ -69,6 +81,13 @@ impl Scratch {
         }
         Ok(())
     }
+}
+
+/// The least that is a repository.
+fn lay_out(dir: &Path) -> std::io::Result<()> {
+    fs::create_dir(dir.join("objects"))?;
+    fs::create_dir(dir.join("refs"))?;
+    fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")
 }
 
 impl Drop for Scratch {
