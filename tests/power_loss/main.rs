@@ -103,7 +103,7 @@ fn a_store_killed_while_it_is_created_leaves_nothing_unsynced_behind() {
 
 #[test]
 fn large_commits_keep_what_was_acknowledged() {
-    endure(Kind::Bulk, 30);
+    endure(Kind::Bulk, 24);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::power::Acks;
 /// Changing calls of an opening and of a round. Small groups take about five calls each.
 pub(crate) const SPANS: (u64, u64) = (60, 2000);
 /// The same for large commits: a call writes up to a mebibyte, and an opening tidies up.
-pub(crate) const BULK_SPANS: (u64, u64) = (150, 700);
+pub(crate) const BULK_SPANS: (u64, u64) = (150, 1500);
 /// Every so many commits the history is cut back to the last `KEPT`.
 const PRUNE_EVERY: u64 = 256;
 const KEPT: u64 = 100;
@@ -157,14 +157,14 @@ fn records(n: u64, shape: Shape) -> Vec<Record> {
     match shape {
         Shape::Small => (0..2 + n % 2).map(|i| record((n * 31 + i * 17) % 100, 40 << (n % 9))).collect(),
         Shape::Wide => (0..200 + n % 5 * 60).map(|i| record((n * 501 + i) % 1500, 200 + i * 37 % 9000)).collect(),
-        Shape::Bulk => (0..BULK + n % 4 * 100).map(|i| record((n * 501 + i) % 1500, 200 + i * 37 % 2000)).collect(),
+        Shape::Bulk => (0..BULK + n % 4 * 100).map(|i| record((n * 501 + i) % 1500, 200 + i * 37 % 3500)).collect(),
     }
 }
 
 fn removed(n: u64, shape: Shape) -> Vec<RecordKey> {
     let key = |host| RecordKey::Host(name("h", host));
     match shape {
-        Shape::Small => (n % 5 == 0).then(|| key(n / 5 % 100)).into_iter().collect(),
+        Shape::Small => n.is_multiple_of(5).then(|| key(n / 5 % 100)).into_iter().collect(),
         Shape::Wide | Shape::Bulk => (0..40).map(|i| key((n * 7 + i * 11) % 1500)).collect(),
     }
 }
