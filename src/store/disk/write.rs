@@ -2,7 +2,7 @@
 //!
 //! A group is one sled batch, then flush, then our own sync. One large batch would be atomic too, but measured badly
 //! (100,000 records of 250 bytes: 2.7 s, 690 MB), so the records of a large commit go into chunks, many to a row, and
-//! chunks and facts are applied ahead in batches of some MiB. Nobody sees them before the head row of the last batch
+//! chunks and facts are applied ahead in batches of a MiB. Nobody sees them before the head row of the last batch
 //! counts them in; sled's log recovers in order, so a crash in between leaves rows past the head, which the next open
 //! removes.
 
@@ -24,6 +24,7 @@ const BULK: usize = 1000;
 /// Facts and chunks are applied ahead of the head row when they have come to this many bytes, and synced: what is
 /// unsynced must stay within one of sled's segments. sled takes a segment for durable once its flush is over, and at
 /// recovery skips what is torn there instead of stopping; it also writes anew into segments whose content it moved.
+/// Small batches also keep what sled pins small (100,000 tasks: 45 MB at the peak; with 4 MiB 60 MB).
 const STAGE: usize = 1024 * 1024;
 
 /// Rows removed in one batch while pruning.
