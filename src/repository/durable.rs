@@ -95,7 +95,8 @@ fn fsync_all(durability: Durability, paths: &[PathBuf]) -> Result<(), Error> {
 }
 
 /// Move every object of the object directory `from` into `into`: contents synced, then renamed, then the touched
-/// directories synced. An object that is there already is left as it is. An index comes after its pack, so
+/// directories synced. An object that is there already is left as it is. `from` is empty
+/// afterwards. An index comes after its pack, so
 /// that no reader sees half of it. Returns how many files were moved.
 pub(crate) fn land_objects(durability: Durability, from: &Path, into: &Path) -> Result<usize, Error> {
     let mut files = Vec::new();
@@ -108,7 +109,9 @@ pub(crate) fn land_objects(durability: Durability, from: &Path, into: &Path) -> 
     let mut moved = 0;
     for file in files {
         let place = into.join(file.strip_prefix(from).unwrap_or(&file));
-        if !place.exists() {
+        if place.exists() {
+            fs::remove_file(&file).map_err(Error::io("remove", &file))?;
+        } else {
             fs::rename(&file, &place).map_err(|source| Error::Unsynced { path: place.clone(), source })?;
             moved += 1;
         }

@@ -49,12 +49,13 @@ impl HubOptions {
     }
 }
 
-/// An open hub. Cheap calls take microseconds; all block.
+/// An open hub, to be shared between threads. Cheap calls take microseconds; all block.
 pub struct Hub {
     dir: PathBuf,
     git: Git,
     options: HubOptions,
     handles: Mutex<Vec<Repository>>,
+    scratch: Mutex<Option<Scratch>>,
 }
 
 impl Hub {
@@ -89,7 +90,7 @@ impl Hub {
         if !ours.unwrap_or(false) {
             return Err(Error::NotAHub(dir));
         }
-        let hub = Self { dir, git, options, handles: Mutex::default() };
+        let hub = Self { dir, git, options, handles: Mutex::default(), scratch: Mutex::default() };
         let _lock = hub.lock()?;
         fsync_way(hub.durability(), &hub.dir)?;
         Scratch::clean(&hub.dir)?;
@@ -131,7 +132,8 @@ impl Hub {
         self.git.run(subcommand).git_dir(&self.dir)
     }
 
-    /// Wait for the project's lock; [`Error::Busy`] after a minute.
+    /// Wait for the project's lock; [`Error::Busy`] after a minute. Not re-entrant: of what this hub does, only
+    /// [`Hub::publish`] and reading may be called while it is held; everything else that writes takes it itself.
     pub fn lock(&self) -> Result<ProjectLock, Error> {
         ProjectLock::acquire(&self.dir)
     }
@@ -161,6 +163,17 @@ impl Hub {
             handles.push(repo);
         }
         result
+    }
+
+    /// An empty scratch for a merge: the one that is kept, or a new one.
+    pub(crate) fn take_scratch(&self) -> Result<Scratch, Error> {
+        let kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        kept.map_or_else(|| Scratch::new(&self.dir), Ok)
+    }
+
+    /// Keep an empty scratch for the next merge.
+    pub(crate) fn keep_scratch(&self, scratch: Scratch) {
+        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
     }
 
     /// Move what a scratch holds into the hub, durably. Only under the lock: whoever takes the lock afterwards knows
@@ -263,3 +276,9 @@ fn fsync_dirs(durability: Durability, root: &Path) -> Result<(), Error> {
     }
     fsync_dir(durability, root)
 }
+
+/// Jobs run on any blocking thread.
+const _: fn() = || {
+    fn shared<T: Send + Sync>() {}
+    shared::<Hub>();
+};

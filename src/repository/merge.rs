@@ -6,7 +6,7 @@ use devstack_dag::{
     effect::MergeRequest,
     ids::{CommitId, Timestamp},
 };
-use git2::Oid;
+use git2::{Oid, Repository};
 
 use super::{Error, history::merge_bases, hub::Hub, id, message, oid, policy, scratch::Scratch};
 
@@ -98,24 +98,21 @@ impl Hub {
         if bases == [theirs] {
             return Ok(Prepared::AlreadyContained { head: onto });
         }
-        let scratch = Scratch::new(self.dir())?;
-        let tree = match self.merge_tree(&scratch, &bases, onto, theirs)? {
-            Merged::Tree(tree) => tree,
+        let scratch = self.take_scratch()?;
+        let prepared = match self.merge_tree(&scratch, &bases, onto, theirs)? {
             Merged::Clash(paths, messages) => {
-                return Ok(Prepared::Conflict(ConflictFound { ours: onto, theirs, base, paths, messages }));
+                scratch.empty()?;
+                Prepared::Conflict(ConflictFound { ours: onto, theirs, base, paths, messages })
+            }
+            Merged::Tree(tree) => {
+                let commit = commit_merge(scratch.repo(), tree, onto, theirs, message, now)?;
+                let lock = self.lock()?;
+                self.land(&lock, &scratch)?;
+                Prepared::Candidate { onto, commit }
             }
         };
-        let commit = {
-            let repo = scratch.open()?;
-            let (ours, theirs) = (repo.find_commit(oid(onto))?, repo.find_commit(oid(theirs))?);
-            let wall = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
-            let seconds = wall.max(ours.time().seconds()).max(theirs.time().seconds());
-            let (author, committer) = (message::author_of(&theirs, seconds)?, message::committer(seconds)?);
-            id(repo.commit(None, &author, &committer, message, &repo.find_tree(tree)?, &[&ours, &theirs])?)
-        };
-        let lock = self.lock()?;
-        self.land(&lock, &scratch)?;
-        Ok(Prepared::Candidate { onto, commit })
+        self.keep_scratch(scratch);
+        Ok(prepared)
     }
 
     /// The merged tree as `git merge` would make it in a worktree of `ours`.
@@ -147,6 +144,22 @@ impl Hub {
             _ => Err(output.failed("merge-tree")),
         }
     }
+}
+
+/// Write the merge commit, by the agent and DevOps, never dated before its parents.
+fn commit_merge(
+    repo: &Repository,
+    tree: Oid,
+    onto: CommitId,
+    theirs: CommitId,
+    message: &str,
+    now: Timestamp,
+) -> Result<CommitId, Error> {
+    let (ours, theirs) = (repo.find_commit(oid(onto))?, repo.find_commit(oid(theirs))?);
+    let wall = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+    let seconds = wall.max(ours.time().seconds()).max(theirs.time().seconds());
+    let (author, committer) = (message::author_of(&theirs, seconds)?, message::committer(seconds)?);
+    Ok(id(repo.commit(None, &author, &committer, message, &repo.find_tree(tree)?, &[&ours, &theirs])?))
 }
 
 /// `<count> <path>… <kind> <text>`, repeated: the texts.

@@ -153,10 +153,10 @@ impl Hub {
     /// Check the result as data.
     fn judge(&self, scratch: &Scratch, tip: CommitId, expected: &Expectation<'_>) -> Result<(), Stop> {
         bounded_size(scratch, expected.limits.unpacked_bytes)?;
-        let repo = scratch.open()?;
+        let repo = scratch.repo();
         let Ok(commit) = repo.find_commit(oid(tip)) else { return Err(damaged("the bundle's commit is not in it")) };
         for needed in std::iter::once(&expected.base).chain(expected.must_contain) {
-            if !policy::descends(&repo, commit.id(), *needed)? {
+            if !policy::descends(repo, commit.id(), *needed)? {
                 let resolution = expected.must_contain.contains(needed);
                 let why = if resolution { "merge both sides of the conflict" } else { "work on top of the given base" };
                 return Err(policy(format!("the result does not contain commit {needed}: {why}")));
@@ -166,7 +166,7 @@ impl Hub {
         known.extend(expected.must_contain);
         let scanner = Scanner::new(expected.secrets);
         let now = i64::try_from(expected.now.0 / 1000).unwrap_or(i64::MAX);
-        let checks = Checks { repo: &repo, limits: &expected.limits, scanner: &scanner, now };
+        let checks = Checks { repo, limits: &expected.limits, scanner: &scanner, now };
         match checks.range(tip, &known) {
             Ok(Ok(())) => {}
             Ok(Err(finding)) => return Err(policy(finding)),
@@ -174,7 +174,7 @@ impl Hub {
             Err(error) => return Err(error.into()),
         }
         if !expected.must_contain.is_empty()
-            && let Some(path) = policy::markers_left(&repo, tip, expected.must_contain)?
+            && let Some(path) = policy::markers_left(repo, tip, expected.must_contain)?
         {
             return Err(policy(format!("conflict markers are left in {path}")));
         }

@@ -1,5 +1,6 @@
 //! A private repository inside the hub that borrows the hub's objects: what is written there is not in the hub until it
-//! is landed, and is gone when the scratch is dropped. Also how we know exactly which objects to sync.
+//! is landed, and is gone when the scratch is dropped. Also how we know exactly which objects to sync. Making and
+//! removing one costs more on a busy disk than a merge, so a hub keeps one for its merges ([`Scratch::empty`]).
 //! Deliberately absent: what the objects mean.
 
 use std::{
@@ -22,6 +23,7 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Scratch {
     dir: PathBuf,
     hub_objects: PathBuf,
+    repo: Repository,
     _held: Flock<File>,
 }
 
@@ -42,8 +44,9 @@ impl Scratch {
             if let Ok(held) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
                 && dir.is_dir()
             {
-                lay_out(&dir).map_err(Error::io("fill", &dir))?;
-                return Ok(Self { dir, hub_objects: hub.join("objects"), _held: held });
+                let hub_objects = hub.join("objects");
+                let repo = lay_out(&dir, &hub_objects)?;
+                return Ok(Self { dir, hub_objects, repo, _held: held });
             }
         }
     }
@@ -54,17 +57,27 @@ impl Scratch {
     }
 
     /// As a repository that sees its own objects and the hub's, and writes its own without syncing: landing syncs.
-    pub(crate) fn open(&self) -> Result<Repository, Error> {
-        let repo = Repository::open_bare(&self.dir)?;
-        let hub = self.hub_objects.to_str().ok_or_else(|| Error::NotAHub(self.hub_objects.clone()))?;
-        repo.odb()?.add_disk_alternate(hub)?; // in memory only: the scratch's objects can also be listed alone
-        Ok(repo)
+    pub(crate) fn repo(&self) -> &Repository {
+        &self.repo
+    }
+
+    /// Remove what was not landed, to be used again.
+    pub(crate) fn empty(&self) -> Result<(), Error> {
+        for directory in read_dir(&self.objects())?.into_iter().filter(|path| path.is_dir()) {
+            for file in read_dir(&directory)? {
+                fs::remove_file(&file).map_err(Error::io("remove", &file))?;
+            }
+        }
+        Ok(())
     }
 
     /// Let a run of git in the hub write here instead, without syncing.
     pub(crate) fn redirect(&self, run: Run) -> Run {
         let run = run.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &self.hub_objects);
-        run.env("GIT_OBJECT_DIRECTORY", self.objects()).config("core.fsync=none").config("core.fsyncObjectFiles=false")
+        run.env("GIT_OBJECT_DIRECTORY", self.objects())
+            .config("core.fsync=none")
+            .config("core.fsyncObjectFiles=false")
+            .config("core.createObject=rename")
     }
 
     /// Remove what killed processes left; a scratch in use is locked and stays.
@@ -83,11 +96,18 @@ impl Scratch {
     }
 }
 
-/// The least that is a repository.
-fn lay_out(dir: &Path) -> std::io::Result<()> {
-    fs::create_dir(dir.join("objects"))?;
-    fs::create_dir(dir.join("refs"))?;
-    fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")
+/// The least that is a repository, opened.
+fn lay_out(dir: &Path, hub_objects: &Path) -> Result<Repository, Error> {
+    let fill = || {
+        fs::create_dir_all(dir.join("objects/pack"))?; // the library never looks for one that is made later
+        fs::create_dir(dir.join("refs"))?;
+        fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")
+    };
+    fill().map_err(Error::io("fill", dir))?;
+    let repo = Repository::open_bare(dir)?;
+    let hub = hub_objects.to_str().ok_or_else(|| Error::NotAHub(hub_objects.to_owned()))?;
+    repo.odb()?.add_disk_alternate(hub)?; // in memory only: the scratch's objects can also be listed alone
+    Ok(repo)
 }
 
 impl Drop for Scratch {

@@ -150,36 +150,22 @@ impl Source {
     /// Its base and integration branches. Refuses an empty repository, a missing base, and an integration branch that
     /// is checked out.
     pub fn branches(&self, git: &Git, base: Option<&str>, integration: &str) -> Result<Branches, Error> {
-        let (head, tip_of): (Option<String>, Box<dyn Fn(&str) -> Result<Option<CommitId>, Error>>) = match &self.place {
-            Place::Local(dir) => {
-                let repo = open_local(&dir.to_string_lossy())?;
-                if repo.references_glob("refs/heads/*")?.next().is_none() {
-                    return Err(SourceError::Empty(self.shown.clone()).into());
-                }
-                let head = repo
-                    .find_reference("HEAD")
-                    .ok()
-                    .and_then(|h| h.symbolic_target().ok().flatten().map(str::to_owned));
-                (head, Box::new(move |branch| read_ref(&repo, &format!("refs/heads/{branch}"))))
-            }
-            Place::Url(url) => {
-                let listed = self.list(git, url)?;
-                let head = listed.head.clone();
-                (head, Box::new(move |branch| Ok(listed.tip(branch))))
-            }
+        let listed = match &self.place {
+            Place::Local(dir) => self.read(dir)?,
+            Place::Url(url) => self.list(git, url)?,
         };
-        let head = head.and_then(|h| h.strip_prefix("refs/heads/").map(str::to_owned));
+        let head = listed.head.as_deref().and_then(|h| h.strip_prefix("refs/heads/"));
         let base = match base {
             Some(base) => base.to_owned(),
-            None => head.ok_or_else(|| SourceError::BaseUnknown(self.shown.clone()))?,
+            None => head.ok_or_else(|| SourceError::BaseUnknown(self.shown.clone()))?.to_owned(),
         };
         let missing = || SourceError::BranchMissing { branch: base.clone(), place: self.shown.clone() };
-        let base_tip = tip_of(&base)?.ok_or_else(missing)?;
+        let base_tip = listed.tip(&base).ok_or_else(missing)?;
         if let Some(place) = self.checked_out(integration)? {
             let other = if base == integration { "<another branch>".to_owned() } else { base.clone() };
             return Err(SourceError::CheckedOut { branch: integration.to_owned(), place, other }.into());
         }
-        Ok(Branches { integration_tip: tip_of(integration)?, base, base_tip })
+        Ok(Branches { integration_tip: listed.tip(integration), base, base_tip })
     }
 
     /// The commit of one branch, if it exists.
@@ -237,6 +223,18 @@ impl Source {
         }
     }
 
+    fn read(&self, dir: &Path) -> Result<Listed, Error> {
+        let repo = open_local(&dir.to_string_lossy())?;
+        let head = repo.find_reference("HEAD").ok();
+        let head = head.and_then(|h| h.symbolic_target().ok().flatten().map(str::to_owned));
+        let mut tips = Vec::new();
+        for reference in repo.references_glob("refs/heads/*")? {
+            let reference = reference?;
+            tips.extend(reference.name().ok().map(str::to_owned).zip(reference.target().map(id)));
+        }
+        if tips.is_empty() { Err(SourceError::Empty(self.shown.clone()).into()) } else { Ok(Listed { head, tips }) }
+    }
+
     fn list(&self, git: &Git, url: &str) -> Result<Listed, Error> {
         let run = self.reach(git.run("ls-remote")).args(["--symref", "--", url, "HEAD", "refs/heads/*"]);
         let output = run.ok()?;
@@ -254,7 +252,7 @@ impl Source {
     }
 }
 
-/// What `ls-remote` said.
+/// Where HEAD points and every branch.
 struct Listed {
     head: Option<String>,
     tips: Vec<(String, CommitId)>,
