@@ -9,6 +9,9 @@ use crate::writer::Writer;
 /// Rounds of a chain. Long enough that recoveries of recoveries happen, short enough that many first openings do.
 pub(crate) const LENGTH: u64 = 12;
 
+/// Changing calls of a store's recovery: sled clears the rest of a segment page by page, in its rehearsal too.
+const RECOVERY: u64 = 2500;
+
 /// What a run of cuts came to.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -22,18 +25,33 @@ pub(crate) struct Tally {
     pub(crate) loss: Option<String>,
 }
 
-/// Cuts until `cuts` are done or something acknowledged is lost. Chain `n` is drawn from `seed + n`.
+/// The cut of each round of a chain, counted from 1.
+pub(crate) type Plan = fn(Writer, u64, &mut Dice) -> Cut;
+
+/// Cuts anywhere.
+pub(crate) fn anywhere(writer: Writer, _: u64, dice: &mut Dice) -> Cut {
+    let (opening, span) = writer.spans();
+    Cut::draw(dice, opening, span)
+}
+
+/// Work once; after that every round ends while it opens what the one before left, by a kill or by a cut.
+pub(crate) fn recovering(writer: Writer, number: u64, dice: &mut Dice) -> Cut {
+    let cut = Cut::draw(dice, 40, RECOVERY);
+    if number == 1 { Cut { at: writer.spans().1, ..cut } } else { Cut { power: dice.coin(), ..cut } }
+}
+
+/// Cuts as planned until `cuts` are done or something acknowledged is lost. Chain `n` is drawn from `seed + n`.
 ///
 /// # Errors
 /// When the stage cannot be set: no scratch space, no git.
-pub(crate) fn run(writer: Writer, seed: u64, cuts: u64) -> Result<Tally, String> {
+pub(crate) fn run(writer: Writer, plan: Plan, seed: u64, cuts: u64) -> Result<Tally, String> {
     let mut bench = Bench::new().map_err(|error| format!("no scratch space: {error}"))?;
     writer.prepare(&bench.fixture())?;
     let mut tally = Tally::default();
     let mut seed = seed;
     while tally.cuts < cuts && tally.loss.is_none() {
         let length = LENGTH.min(cuts - tally.cuts);
-        if let Err(loss) = chain(&mut bench, writer, seed, length, &mut tally) {
+        if let Err(loss) = chain(&mut bench, writer, plan, seed, length, &mut tally) {
             tally.loss = Some(format!("{writer}, seed {seed}, {loss}\nreplay with DEVSTACK_SEED={seed}"));
         }
         seed += 1;
@@ -69,13 +87,19 @@ pub(crate) fn sweep(writer: Writer, stride: u64) -> Result<Tally, String> {
     Ok(tally)
 }
 
-fn chain(bench: &mut Bench, writer: Writer, seed: u64, rounds: u64, tally: &mut Tally) -> Result<(), String> {
+fn chain(
+    bench: &mut Bench,
+    writer: Writer,
+    plan: Plan,
+    seed: u64,
+    rounds: u64,
+    tally: &mut Tally,
+) -> Result<(), String> {
     let mut dice = Dice::new(seed);
     let mut image = Image::new();
-    let (opening, span) = writer.spans();
     bench.forget()?;
     for number in 1..=rounds {
-        let cut = Cut::draw(&mut dice, opening, span);
+        let cut = plan(writer, number, &mut dice);
         image = round(bench, image, writer, cut, &mut dice, tally)
             .map_err(|error| format!("round {number} of the chain: {error}"))?;
     }

@@ -16,10 +16,10 @@ use devstack_dag::record::{HostRecord, Record, RecordKey};
 
 use crate::power::Acks;
 
-/// Changing calls of an opening and of a round. Small groups take about five calls each.
-pub(crate) const SPANS: (u64, u64) = (60, 2000);
+/// Changing calls of a first opening and of a round. A later opening takes up to 1,500, a small group about five.
+pub(crate) const SPANS: (u64, u64) = (60, 4000);
 /// The same for large commits: a call writes up to a mebibyte, and an opening tidies up.
-pub(crate) const BULK_SPANS: (u64, u64) = (150, 1500);
+pub(crate) const BULK_SPANS: (u64, u64) = (150, 2500);
 /// Every so many commits the history is cut back to the last `KEPT`.
 const PRUNE_EVERY: u64 = 256;
 const KEPT: u64 = 100;
