@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -39,6 +40,27 @@ pub(crate) fn fsync_file(durability: Durability, path: &Path) -> Result<(), Erro
 /// Make the names in a directory durable.
 pub(crate) fn fsync_dir(durability: Durability, path: &Path) -> Result<(), Error> {
     fsync_file(durability, path) // a directory is opened and synced like a file
+}
+
+/// Make the way to a path durable: its name, and the name of every directory above it on its file system. For a killed
+/// process may have made them and synced none.
+pub(crate) fn fsync_way(durability: Durability, path: &Path) -> Result<(), Error> {
+    let unsynced = |source| Error::Unsynced { path: path.to_owned(), source };
+    let device = fs::metadata(path).map_err(unsynced)?.dev();
+    for above in path.ancestors().skip(1).filter(|_| durability == Durability::Full) {
+        match fs::File::open(above) {
+            // Whoever cannot read a directory did not make it, nor what is above it.
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => break,
+            opened => {
+                let above = opened.map_err(unsynced)?;
+                if above.metadata().map_err(unsynced)?.dev() != device {
+                    break;
+                }
+                above.sync_all().map_err(unsynced)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Make a whole tree durable: every file, then every directory, children before parents.

@@ -14,7 +14,7 @@ use git2::{ErrorCode, Repository, RepositoryInitOptions};
 
 use super::{
     Error,
-    durable::{Durability, fsync_dir, fsync_tree, land_objects, read_dir},
+    durable::{Durability, fsync_dir, fsync_tree, fsync_way, land_objects, read_dir},
     git::{Git, Run},
     id,
     lock::ProjectLock,
@@ -79,8 +79,7 @@ impl Hub {
         }
         fsync_tree(options.durability, &fresh)?;
         fs::rename(&fresh, dir).map_err(Error::io("rename", &fresh))?;
-        fsync_dir(options.durability, parent)?;
-        Self::open(dir, git, options)
+        Self::open(dir, git, options) // makes the name durable
     }
 
     /// Open the hub at `dir`: stale locks and leftovers of killed processes are removed, and every name that a killed
@@ -93,6 +92,7 @@ impl Hub {
         }
         let hub = Self { dir, git, options, handles: Mutex::default(), scratch: Mutex::default() };
         let _lock = hub.lock()?;
+        fsync_way(hub.durability(), &hub.dir)?;
         Scratch::clean(&hub.dir)?;
         remove_leftovers(&hub.dir, false)?;
         remove_leftovers(&hub.dir.join("refs"), true)?;

@@ -48,7 +48,7 @@ fn clear_chunks(store: &SledStore, ranks: &mut Ranks) -> Result<(bool, Keys), St
             batch.insert(key, buffer.as_slice());
         }
         batch.remove(&chunk.key);
-        store.core.tree.apply_batch(batch).map_err(backend("clearing chunks"))
+        apply_durably(&store.core.tree, &store.data, batch) // each: see `STAGE` in `write`
     })?;
     Ok((kept, shadowed))
 }

@@ -11,6 +11,7 @@ mod lock;
 mod open;
 mod read;
 mod records;
+mod rehearse;
 mod sync;
 mod write;
 

@@ -13,6 +13,7 @@ use super::{
     SledOptions, SledStore, compact, keys,
     lock::StoreLock,
     read::{Core, decode_row},
+    rehearse::rehearse,
     sync::{DataFile, create_dir_synced, create_marker, sync_path},
     write,
 };
@@ -54,6 +55,10 @@ pub(super) fn open(dir: &Path, options: SledOptions) -> Result<SledStore, StoreE
     create_dir_synced(&layout.sled)?;
     remove_unfinished_snapshots(&layout.sled)?;
     let data = DataFile::open(&layout.sled.join("db"), options.sync)?;
+    sync_leftovers(&layout)?;
+    if used {
+        rehearse(&layout.sled, &layout.dir.join("rehearsal"))?;
+    }
     let db = open_sled(&layout.sled)?;
     sync_names(&layout)?;
     let blob_files = layout.sled.join("blobs");
@@ -99,6 +104,16 @@ fn remove_unfinished_snapshots(sled: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// What a killed process wrote and did not sync is there to be read, and recovery builds on it: it must be durable first.
+fn sync_leftovers(layout: &Layout) -> Result<(), StoreError> {
+    let step = || format!("syncing what was left in {}", layout.sled.display());
+    for entry in fs::read_dir(&layout.sled).map_err(StoreError::io(step()))? {
+        let entry = entry.map_err(StoreError::io(step()))?;
+        sync_path(&entry.path())?;
+    }
+    sync_path(&layout.sled)
 }
 
 /// sled syncs neither its configuration nor the names of its files.
@@ -161,7 +176,7 @@ fn verify(db: &sled::Tree, head: &Head) -> Result<bool, StoreError> {
 
 /// Opens the database. Nobody else may have it, since our own lock is held; but sled's threads may let go of it a moment
 /// after the last handle in this process was dropped, so its lock is tried until [`LET_GO`].
-fn open_sled(path: &Path) -> Result<sled::Db, StoreError> {
+pub(super) fn open_sled(path: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::default()
         .path(path)
         .cache_capacity(CACHE)

@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -50,21 +51,27 @@ pub(crate) fn sync_path(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(StoreError::io(format!("syncing {}", path.display())))
 }
 
-/// Makes a directory and its missing parents, each name synced in the directory above it.
+/// Makes a directory and its missing parents, and the way to it durable: every name up to the root of the file system, for
+/// a process killed in here before may have made them and synced none.
 pub(crate) fn create_dir_synced(path: &Path) -> Result<(), StoreError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
-    if let Some(above) = above {
-        create_dir_synced(above)?;
-    }
-    match fs::create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(StoreError::io(format!("making {}", path.display()))(error))
+    let step = || format!("making {}", path.display());
+    fs::create_dir_all(path).map_err(StoreError::io(step()))?;
+    let path = path.canonicalize().map_err(StoreError::io(step()))?;
+    let device = path.metadata().map_err(StoreError::io(step()))?.dev();
+    for above in path.ancestors().skip(1) {
+        match File::open(above) {
+            // Whoever cannot read a directory did not make it, nor what is above it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            opened => {
+                let above = opened.map_err(StoreError::io(step()))?;
+                if above.metadata().map_err(StoreError::io(step()))?.dev() != device {
+                    break;
+                }
+                above.sync_all().map_err(StoreError::io(step()))?;
+            }
         }
-        _ => sync_path(above.unwrap_or(Path::new("."))),
     }
+    Ok(())
 }
 
 /// Creates a marker file whose presence after a power loss is certain.
