@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -21,9 +21,10 @@ const EXCLUDED: &str = ".devstack/";
 pub struct Workdir(PathBuf);
 
 impl Workdir {
-    /// The nearest one, from `start` upwards.
+    /// The nearest one of ours, from `start` upwards. Another user's is passed by, as git passes by their repositories:
+    /// whoever can write to `/tmp` must not decide which node a command below it asks.
     pub fn find(start: &Path) -> Option<Self> {
-        start.ancestors().map(|dir| dir.join(NAME)).find(|dir| dir.is_dir()).map(Self)
+        start.ancestors().map(|dir| dir.join(NAME)).find(|dir| is_ours(dir)).map(Self)
     }
 
     /// The one in `dir`, made if it is not there: mode 0711, excluded from the git repository around it.
@@ -51,6 +52,10 @@ impl Workdir {
     pub fn socket(&self) -> PathBuf {
         self.0.join("api.sock")
     }
+}
+
+fn is_ours(dir: &Path) -> bool {
+    fs::symlink_metadata(dir).is_ok_and(|found| found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw())
 }
 
 /// Adds our line to the exclude file of the repository around `dir`, if there is one and it lacks the line.
@@ -94,6 +99,17 @@ mod tests {
         let made = Workdir::create(dir.path()).unwrap();
         assert_eq!(Workdir::find(&below).as_ref(), Some(&made));
         assert_eq!(fs::metadata(made.path()).unwrap().permissions().mode() & 0o777, MODE);
+    }
+
+    #[test]
+    fn another_users_is_passed_by() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = Workdir::create(dir.path()).unwrap();
+        if !nix::unistd::geteuid().is_root() {
+            return eprintln!("SKIPPED: another user's .devstack: only root can give one away");
+        }
+        std::os::unix::fs::chown(made.path(), Some(10_001), None).unwrap();
+        assert_eq!(Workdir::find(dir.path()), None);
     }
 
     #[test]
