@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod agent_host;
+pub mod allocator;
 pub mod cli;
 pub mod config;
 pub mod devops;

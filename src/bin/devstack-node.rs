@@ -36,6 +36,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    devstack::allocator::bound();
     let args = Args::parse();
     let config = match NodeConfig::load(&args.config) {
         Ok(config) => config,

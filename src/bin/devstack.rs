@@ -8,5 +8,6 @@ use devstack::{
 };
 
 fn main() -> ExitCode {
+    devstack::allocator::bound();
     cli::main(Seams { node: &Here, by_hand: &Here })
 }

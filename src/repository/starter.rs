@@ -23,6 +23,8 @@ pub fn create(dir: &Path, files: &[StarterFile], message: &str) -> Result<(), Er
     let mut how = RepositoryInitOptions::new();
     how.initial_head("main").external_template(false);
     let repo = Repository::init_opts(dir, &how)?;
+    // Of a process that was killed here before.
+    let _ = fs::remove_file(repo.path().join("index.lock"));
     for file in files {
         let path = dir.join(file.path);
         if let Some(parent) = path.parent() {
@@ -51,7 +53,7 @@ pub fn graph(git: &Git, dir: &Path, branch: &str, color: bool) -> Result<String,
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Is there a repository without a commit, as a process leaves one that was killed in [`create`]?
-pub fn is_unborn(dir: &Path) -> bool {
-    Repository::open(dir).is_ok_and(|repo| repo.is_empty().unwrap_or(false))
+/// Is there a repository with a commit? A process that was killed in [`create`] leaves one without.
+pub fn has_commit(dir: &Path) -> bool {
+    Repository::open(dir).is_ok_and(|repo| repo.head().is_ok())
 }

@@ -90,25 +90,28 @@ pub(super) async fn run(context: &Context<'_>, dir: &Path, runtime: Runtime) -> 
     Ok(exit)
 }
 
-/// The example's directory: made, or continued if it is ours.
+/// The example's directory: made, or continued if it is ours. A quickstart that was killed while it made it left
+/// nothing but files of ours and a repository without a commit: that is made again.
 fn example(dir: &Path, output: &Output) -> Result<PathBuf, CliError> {
-    let ours = fs::read_to_string(dir.join("devstack.toml")).is_ok_and(|text| text.contains("name = \"cafe\""));
-    let empty = match fs::read_dir(dir) {
-        Ok(mut entries) => entries.next().is_none(),
+    let ours =
+        |name: &std::ffi::OsStr| name == ".git" || FILES.iter().any(|file| Path::new(file.path).starts_with(name));
+    let begun = match fs::read_dir(dir) {
+        Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| ours(&entry.file_name()))),
         Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     };
-    if !ours && !empty {
+    let made = fs::read_to_string(dir.join("devstack.toml")).is_ok_and(|text| text.contains("name = \"cafe\""));
+    let committed = starter::has_commit(dir);
+    if !(begun && !committed || made && committed) {
         let problem = Problem::new(BY_HAND, format!("{} has something else in it", dir.display()));
         return Err(CliError::new(Exit::Refused, problem.hint("choose another directory with --dir")));
     }
     fs::create_dir_all(dir)?;
     let dir = dir.canonicalize()?;
-    // A killed quickstart may have left files without a commit: the repository is made last and whole.
-    if !dir.join(".git").join("HEAD").exists() || starter::is_unborn(&dir) {
+    if committed {
+        output.note(&format!("continuing in {}", dir.display()));
+    } else {
         starter::create(&dir, &FILES, "Open the café").map_err(|error| CliError::failure(error.to_string()))?;
         output.note(&format!("made an example repository in {}", dir.display()));
-    } else {
-        output.note(&format!("continuing in {}", dir.display()));
     }
     Ok(dir)
 }
