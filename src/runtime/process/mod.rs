@@ -11,6 +11,7 @@ mod identity;
 mod leftovers;
 mod remove;
 mod sandbox;
+mod spares;
 mod watch;
 
 use std::{
@@ -28,7 +29,7 @@ use devstack_dag::ids::AttemptId;
 use devstack_shim::{layout, spec::User};
 use nix::unistd::geteuid;
 
-use self::{cgroup::Cgroups, identity::Identity};
+use self::{cgroup::Cgroups, identity::Identity, spares::Spares};
 use super::{
     Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State, evidence, shim,
 };
@@ -103,6 +104,7 @@ struct Inner {
     cgroups: Option<Cgroups>,
     /// Attempts that this instance started and whose shim is not reaped; `None`: it is being started.
     children: Mutex<HashMap<AttemptId, Option<Child>>>,
+    spares: Spares,
 }
 
 impl ProcessRuntime {
@@ -124,7 +126,10 @@ impl ProcessRuntime {
         };
         let root = geteuid().is_root();
         let cgroups = root.then(|| Cgroups::find(&config.installation)).flatten();
-        let inner = Inner { config, shim, root, boot_id, sandbox, cgroups, children: Mutex::default() };
+        let spares = Spares::new(config.attempts.with_file_name("spare"), root.then_some(config.user))
+            .map_err(RuntimeError::failed("making the directory of spares"))?;
+        let children = Mutex::default();
+        let inner = Inner { config, shim, root, boot_id, sandbox, cgroups, children, spares };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -252,6 +257,7 @@ impl Inner {
             }
             None => Vec::new(),
         };
+        self.spares.put(&dir);
         let spec = files::spec(self, job, dir, cgroups)?;
         files::write(job, &spec).map_err(RuntimeError::failed(format!("writing the files of {}", job.attempt)))?;
         let secrets: HashMap<&str, &str> = job.secrets.iter().map(|(n, value)| (n.as_str(), value.expose())).collect();
@@ -319,8 +325,12 @@ impl Inner {
                 let _ = identity::claim(&dir);
                 leftovers::end(self, attempt, &dir);
             }
-            remove::remove(&dir, &self.config.attempts)
-                .map_err(RuntimeError::failed(format!("removing {}", dir.display())))?;
+            if over && self.spares.keep(&dir) {
+                remove::empty_parents(&dir, &self.config.attempts);
+            } else {
+                remove::remove(&dir, &self.config.attempts)
+                    .map_err(RuntimeError::failed(format!("removing {}", dir.display())))?;
+            }
         }
         if let Some(cgroups) = &self.cgroups {
             cgroups.remove(attempt);

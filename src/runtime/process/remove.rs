@@ -37,7 +37,8 @@ fn plain(dir: &Path) -> io::Result<()> {
     fs::remove_dir(dir)
 }
 
-fn empty_parents(dir: &Path, root: &Path) {
+/// Deletes the parents of a directory that is gone, up to `root`, if they are empty now.
+pub(super) fn empty_parents(dir: &Path, root: &Path) {
     for parent in dir.ancestors().skip(1).take_while(|parent| *parent != root && parent.starts_with(root)) {
         if fs::remove_dir(parent).is_err() {
             break;

@@ -1,0 +1,201 @@
+//! Directories of attempts that left nothing behind, put in place of new ones. An attempt's seven directories cost more
+//! than its two processes on a file system with a journal, and most plain commands leave all of them empty.
+//!
+//! Deliberately absent: trust. A directory that an agent owned is used again only if nothing tells it from a fresh one:
+//! its type, owner, mode, attributes and that it is empty are looked at after everything of the attempt has ended.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use devstack_shim::{layout, spec::User};
+
+use super::files;
+
+/// Kept at most: as many as can be started at once on a usual machine.
+const MAX: usize = 8;
+
+/// What every attempt has, with its mode; the agent owns those from the third on.
+const DIRECTORIES: [(&str, u32); 6] = [
+    (layout::IN, 0o755),
+    (layout::SHIM, 0o700),
+    (layout::OUT, 0o700),
+    (layout::WORKSPACE, 0o700),
+    (layout::HOME, 0o700),
+    (layout::TMP, 0o700),
+];
+
+/// How many of [`DIRECTORIES`] are the node's own.
+const NODES_OWN: usize = 2;
+
+/// Empty directories of attempts.
+pub(super) struct Spares {
+    dir: PathBuf,
+    user: Option<User>,
+    free: Mutex<Vec<PathBuf>>,
+    next: AtomicU64,
+}
+
+impl Spares {
+    /// Keeps them in `dir`, on the file system of the attempts. What an earlier process kept there is deleted.
+    pub(super) fn new(dir: PathBuf, user: Option<User>) -> io::Result<Self> {
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        files::make_passable(&dir)?;
+        Ok(Self { dir, user, free: Mutex::default(), next: AtomicU64::new(0) })
+    }
+
+    /// Puts one at `place` if there is one.
+    pub(super) fn put(&self, place: &Path) {
+        let Some(spare) = self.free().pop() else { return };
+        let moved = place.parent().map_or(Ok(()), files::make_passable).and_then(|()| fs::rename(&spare, place));
+        if moved.is_err() {
+            // Without it the attempt's directory is made as ever.
+            let _ = fs::remove_dir_all(&spare);
+        }
+    }
+
+    /// Keeps the directory of an attempt of which nothing runs any more. `false`: it is to be removed.
+    pub(super) fn keep(&self, dir: &Path) -> bool {
+        if self.free().len() >= MAX || !self.is_as_new(dir).unwrap_or(false) {
+            return false;
+        }
+        let spare = self.dir.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let kept = fs::rename(dir, &spare).is_ok();
+        if kept {
+            self.free().push(spare);
+        }
+        kept
+    }
+
+    /// Takes away the files that every attempt has; is what is left as it was made?
+    fn is_as_new(&self, dir: &Path) -> io::Result<bool> {
+        for file in [layout::PROMPT, layout::TASK, layout::SPEC, layout::PID, layout::LOG, layout::EXIT] {
+            match fs::remove_file(dir.join(file)) {
+                // A log that said something was moved away.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let mut names =
+            fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<OsString>>>()?;
+        let mut expected = DIRECTORIES.map(|(name, _)| OsString::from(name));
+        names.sort_unstable();
+        expected.sort_unstable();
+        if names != expected {
+            return Ok(false);
+        }
+        let node = nix::unistd::geteuid().as_raw();
+        for (number, (name, mode)) in DIRECTORIES.into_iter().enumerate() {
+            let path = dir.join(name);
+            let found = fs::symlink_metadata(&path)?;
+            let owner = self.user.filter(|_| number >= NODES_OWN).map_or(node, |user| user.uid);
+            let plain = found.is_dir() && found.mode() & 0o7777 == mode && found.uid() == owner;
+            if !plain || has_attributes(&path)? || fs::read_dir(&path)?.next().is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn free(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Access lists and other attributes would pass from one attempt to the next.
+fn has_attributes(path: &Path) -> io::Result<bool> {
+    let mut none: [u8; 0] = [];
+    match rustix::fs::llistxattr(path, &mut none) {
+        Ok(length) => Ok(length > 0),
+        Err(rustix::io::Errno::NOTSUP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+
+    use super::*;
+
+    struct Place {
+        root: tempfile::TempDir,
+        spares: Spares,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let spares = Spares::new(root.path().join("spare"), None).unwrap();
+            Self { root, spares }
+        }
+
+        /// An attempt that is over and left nothing.
+        fn attempt(&self) -> PathBuf {
+            let dir = self.root.path().join("attempts/p/t/1");
+            for (name, mode) in DIRECTORIES {
+                fs::create_dir_all(&dir).unwrap();
+                fs::DirBuilder::new().mode(mode).create(dir.join(name)).unwrap();
+            }
+            for file in [layout::PROMPT, layout::TASK, layout::SPEC, layout::LOG, layout::EXIT] {
+                fs::write(dir.join(file), "x").unwrap();
+            }
+            symlink("1 2 3", dir.join(layout::PID)).unwrap();
+            dir
+        }
+    }
+
+    #[test]
+    fn what_is_as_new_is_used_again() {
+        let place = Place::new();
+        assert!(place.spares.keep(&place.attempt()));
+        let next = place.root.path().join("attempts/p/u/1");
+        place.spares.put(&next);
+        assert!(next.join(layout::WORKSPACE).is_dir());
+        assert_eq!(fs::read_dir(place.root.path().join("spare")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn whatever_an_agent_left_or_changed_is_not() {
+        type Change = fn(&Path);
+        let changes: [(&str, Change); 6] = [
+            ("a file", |dir| fs::write(dir.join("workspace/left"), "x").unwrap()),
+            ("a mode", |dir| fs::set_permissions(dir.join("home"), fs::Permissions::from_mode(0o777)).unwrap()),
+            ("a sticky bit", |dir| fs::set_permissions(dir.join("tmp"), fs::Permissions::from_mode(0o1700)).unwrap()),
+            ("another entry", |dir| fs::write(dir.join("more"), "x").unwrap()),
+            ("a link", |dir| {
+                fs::remove_dir(dir.join("out")).unwrap();
+                symlink("/etc", dir.join("out")).unwrap();
+            }),
+            ("a missing directory", |dir| fs::remove_dir(dir.join("tmp")).unwrap()),
+        ];
+        for (what, change) in changes {
+            let place = Place::new();
+            let dir = place.attempt();
+            change(&dir);
+            assert!(!place.spares.keep(&dir), "{what}");
+        }
+    }
+
+    #[test]
+    fn an_attribute_is_noticed() {
+        let place = Place::new();
+        let dir = place.attempt();
+        let set = rustix::fs::setxattr(dir.join("home"), "user.mark", b"x", rustix::fs::XattrFlags::empty());
+        if set.is_err() {
+            return eprintln!("SKIPPED: attributes of directories: the file system has none");
+        }
+        assert!(!place.spares.keep(&dir));
+    }
+}
