@@ -2,18 +2,16 @@
 //! out.
 //!
 //! A local source is served without running any of its hooks: objects come by a `git fetch` inside it, the ref moves
-//! through libgit2. A server behind a URL runs its own hooks, as for every push.
+//! by `git update-ref` with hooks switched off. A server behind a URL runs its own hooks, as for every push.
 //! Deliberately absent: retries and waiting (the engine's).
 
 use devstack_dag::ids::CommitId;
-use git2::ErrorCode;
 
 use super::{
     Error,
     durable::{Durability, fsync_dir, fsync_file},
-    git::TRANSFER_DEADLINE,
+    git::{Output, TRANSFER_DEADLINE},
     hub::Hub,
-    oid,
     source::{Place, Source, open_local},
 };
 
@@ -64,21 +62,16 @@ impl Hub {
         let fetch = fetch.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]);
         let fetch = fetch.args(["--no-recurse-submodules", "--refmap=", "--"]).args([self.dir()]);
         fetch.args([self.integration_ref()]).ok()?;
-        let repo = open_local(&dir)?;
+        // By a process of its own, which outlives a killed node: it never leaves its lock file in a person's repository.
         let name = self.integration_ref();
-        let moved = match old {
-            Some(old) => repo.reference_matching(&name, oid(head), true, oid(old), "devstack: deliver"),
-            None => repo.reference(&name, oid(head), false, "devstack: deliver"),
-        };
-        match moved {
-            Ok(_) => {}
-            Err(e) if e.code() == ErrorCode::Directory => {
-                let reason = format!("a branch with a name like `{branch}/…` is in the way in {dir}; rename it");
-                return Ok(Delivery::Blocked { reason });
-            }
-            Err(e) if matches!(e.code(), ErrorCode::Modified | ErrorCode::Exists) => return Ok(Delivery::Diverged),
-            Err(e) => return Err(e.into()),
+        let swap = self.git().run("update-ref").git_dir(dir.as_ref());
+        let expected = old.unwrap_or(CommitId([0; 20])).to_string();
+        let swap = swap.args(["-m", "devstack: deliver", &name, &head.to_string(), &expected]);
+        let moved = swap.output()?;
+        if moved.code != 0 {
+            return not_moved(&moved, branch, &dir);
         }
+        let repo = open_local(&dir)?;
         let file = repo.commondir().join(&name);
         fsync_file(Durability::Full, &file)?;
         fsync_dir(Durability::Full, file.parent().unwrap_or(repo.commondir()))?;
@@ -115,4 +108,24 @@ impl Hub {
         }
         Err(output.failed("push"))
     }
+}
+
+/// Why git did not move the branch: its words are the only way to tell.
+fn not_moved(said: &Output, branch: &str, dir: &str) -> Result<Delivery, Error> {
+    let words = &said.stderr;
+    if words.contains("exists; cannot create") {
+        let reason = format!("a branch with a name like `{branch}/…` is in the way in {dir}; rename it");
+        return Ok(Delivery::Blocked { reason });
+    }
+    if words.contains(".lock': File exists") {
+        let reason = format!(
+            "git has locked the branch `{branch}` in {dir}; if no git runs there, delete refs/heads/{branch}.lock, and the \
+             delivery goes on with the next run"
+        );
+        return Ok(Delivery::Blocked { reason });
+    }
+    if words.contains("but expected") || words.contains("reference already exists") {
+        return Ok(Delivery::Diverged);
+    }
+    Err(said.failed("update-ref"))
 }

@@ -70,3 +70,16 @@ fn a_branch_name_in_the_way_blocks() {
     let blocked = project.hub.deliver(&project.source()).expect("works");
     assert!(matches!(&blocked, Delivery::Blocked { reason } if reason.contains("rename")), "{blocked:?}");
 }
+
+#[test]
+fn a_lock_left_in_the_source_is_named_and_its_removal_lets_the_delivery_go_on() {
+    let project = Project::new();
+    let (one, commit) = project.work("T-001", "x", "x\n");
+    let head = project.merge(&one, commit);
+    let lock = project.source_dir().join(".git/refs/heads/dev.lock");
+    write(&project.source_dir(), ".git/refs/heads/dev.lock", "");
+    let blocked = project.hub.deliver(&project.source()).expect("works");
+    assert!(matches!(&blocked, Delivery::Blocked { reason } if reason.contains("dev.lock")), "{blocked:?}");
+    std::fs::remove_file(lock).expect("was there");
+    assert_eq!(project.hub.deliver(&project.source()).expect("works"), Delivery::Delivered { head });
+}

@@ -7,6 +7,7 @@ use std::{
 
 use devstack::repository::{
     Hub, HubOptions, Prepared, Published,
+    bundle::RESULT_REF,
     git::Git,
     policy::Limits,
     quarantine::{Expectation, Imported},
@@ -124,7 +125,8 @@ impl Project {
     pub(crate) fn bundle(&self, workspace: &Path, base: CommitId) -> PathBuf {
         let path = self.root.path().join("result.bundle");
         let not = format!("^{base}");
-        git(workspace, &["bundle", "create", "-q", path.to_str().expect("utf-8"), "HEAD", &not]);
+        git(workspace, &["update-ref", RESULT_REF, "HEAD"]);
+        git(workspace, &["bundle", "create", "-q", path.to_str().expect("utf-8"), RESULT_REF, &not]);
         path
     }
 

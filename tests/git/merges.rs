@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use devstack::repository::{Prepared, Published, quarantine::Imported};
+use devstack::repository::{Prepared, Published, bundle::RESULT_REF, quarantine::Imported};
 use tempfile::TempDir;
 
 use super::{
@@ -39,7 +39,8 @@ fn generated_branches_merge_as_git_merges_them() {
     for branch in &branches {
         let attempt = attempt(branch, 1);
         git(&repo, &["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")]);
-        git(&repo, &["bundle", "create", "-q", bundle.to_str().expect("utf-8"), "HEAD", "^main"]);
+        git(&repo, &["update-ref", RESULT_REF, "HEAD"]);
+        git(&repo, &["bundle", "create", "-q", bundle.to_str().expect("utf-8"), RESULT_REF, "^main"]);
         let Imported::Accepted(commit) = hub.import_result(&bundle, &expectation(&attempt, base)).expect("import")
         else {
             panic!("{branch} was refused");

@@ -1,6 +1,6 @@
 //! The mirror holds integration history, all of it, and nothing else; bundles carry the rest.
 
-use devstack::repository::{HubOptions, git::Git, mirror::Mirror};
+use devstack::repository::{HubOptions, bundle::RESULT_REF, git::Git, mirror::Mirror};
 
 use super::fixture::{Project, git, write};
 
@@ -57,7 +57,7 @@ fn a_bundle_brings_what_the_mirror_lacks() {
     project.hub.bundle_for(commit, base, &bundle).expect("written");
     git(project.root.path(), &["clone", "-q", "--shared", "-b", "dev", "mirror.git", "workspace"]);
     let workspace = project.root.path().join("workspace");
-    git(&workspace, &["fetch", "-q", bundle.to_str().expect("utf-8"), "HEAD"]);
+    git(&workspace, &["fetch", "-q", bundle.to_str().expect("utf-8"), RESULT_REF]);
     git(&workspace, &["checkout", "-q", &commit.to_string()]);
     git(&workspace, &["fsck", "--strict", "--connectivity-only"]);
 }

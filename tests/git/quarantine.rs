@@ -8,6 +8,7 @@ use std::{
 };
 
 use devstack::repository::{
+    bundle::RESULT_REF,
     policy::Limits,
     quarantine::{Expectation, Imported, Refusal},
 };
@@ -231,7 +232,8 @@ fn a_second_ref_in_the_bundle_is_refused() {
     project.commit(&workspace, "x");
     let path = project.root.path().join("two.bundle");
     let not = format!("^{base}");
-    git(&workspace, &["bundle", "create", "-q", path.to_str().expect("utf-8"), "HEAD", "feat/dev1", &not]);
+    git(&workspace, &["update-ref", RESULT_REF, "HEAD"]);
+    git(&workspace, &["bundle", "create", "-q", path.to_str().expect("utf-8"), RESULT_REF, "feat/dev1", &not]);
     is_damaged(&refused(&project, &path, base), "exactly one ref");
     git(&workspace, &["bundle", "create", "-q", path.to_str().expect("utf-8"), "feat/dev1", &not]);
     is_damaged(&refused(&project, &path, base), "ref is not the result's");
