@@ -1,8 +1,9 @@
 //! What the node and the shim agree on: the order ([`spec::Spec`]), the answer ([`spec::ExitRecord`]), the
-//! files of an attempt ([`layout`]) and how processes are told apart ([`procs`]).
+//! files of an attempt ([`layout`]) and how processes are told apart ([`procs`]), and how secrets are masked ([`redact`]).
 //!
 //! Deliberately absent: everything the shim does (its binary) and everything the node does (its `runtime`).
 
 pub mod layout;
 pub mod procs;
+pub mod redact;
 pub mod spec;

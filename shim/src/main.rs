@@ -14,7 +14,6 @@ mod confine;
 mod ending;
 mod harvest;
 mod output;
-mod redact;
 mod secrets;
 mod spawn;
 mod watch;

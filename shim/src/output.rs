@@ -6,7 +6,7 @@
 
 use std::{fs::File, io::Write};
 
-use crate::redact::Redactor;
+use devstack_shim::redact::Redactor;
 
 /// Read at once: the size of a pipe.
 const BUFFER: usize = 64 << 10;

@@ -15,7 +15,7 @@ const SHORTEST_CODE: usize = 6;
 const MASK: &[u8] = b"***";
 
 /// The texts to find.
-pub(crate) struct Redactor {
+pub struct Redactor {
     /// By first byte, longest first, so that the longest match at a place wins.
     by_first: Vec<Vec<Vec<u8>>>,
     longest: usize,
@@ -23,7 +23,7 @@ pub(crate) struct Redactor {
 
 impl Redactor {
     /// Finds these values.
-    pub(crate) fn new<'a>(values: impl Iterator<Item = &'a str>) -> Self {
+    pub fn new<'a>(values: impl Iterator<Item = &'a str>) -> Self {
         let mut patterns: Vec<Vec<u8>> = values.flat_map(forms).collect();
         patterns.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         patterns.dedup();
@@ -41,12 +41,12 @@ impl Redactor {
     }
 
     /// Length of the longest text that is looked for; 0: nothing is.
-    pub(crate) fn longest(&self) -> usize {
+    pub fn longest(&self) -> usize {
         self.longest
     }
 
     /// How much of `text` can be redacted now: what follows may be the start of a secret.
-    pub(crate) fn settled(&self, text: &[u8]) -> usize {
+    pub fn settled(&self, text: &[u8]) -> usize {
         let from = text.len().saturating_sub(self.longest.saturating_sub(1));
         // A match that starts before `from` is complete, and one that reaches past it must not be cut.
         let from = from.max(self.matches(text).take_while(|(at, _)| *at < from).last().map_or(0, |(at, len)| at + len));
@@ -58,7 +58,7 @@ impl Redactor {
     }
 
     /// `text` from `from` on, with secrets masked, also those that begin before `from`.
-    pub(crate) fn redact(&self, text: &[u8], from: usize) -> Vec<u8> {
+    pub fn redact(&self, text: &[u8], from: usize) -> Vec<u8> {
         let mut clean = Vec::with_capacity(text.len().saturating_sub(from));
         let mut copied = from;
         for (at, length) in self.matches(text) {

@@ -7,12 +7,14 @@ use devstack_dag::{
     attempt::{Order, Outcome, Report, Usage},
     ids::{AttemptId, Text},
 };
+use devstack_shim::redact::Redactor;
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::{attempt::infrastructure, host::Host};
 use crate::{
     actor::{Fence, Fenced},
+    config::secrets::Secret,
     fault::{self, Point},
     runtime::{Ended, RuntimeError},
     taskmaster::message::Exit,
@@ -92,14 +94,18 @@ async fn asked(stop: &mut watch::Receiver<bool>) {
 fn exit(order: &Order, host: &Host, ended: Ended) -> Exit {
     let result = ended.result_json.as_deref().map(AgentResult::read).unwrap_or_default();
     let (commit, bundle) = ended.harvest.commits.map(|commits| (commits.tip, commits.bundle)).unzip();
+    let secrets = host.secret_values(&order.secrets);
+    // The log was redacted as it was written; the agent's own words were not. Before they are cut: half a secret is one.
+    let redactor = Redactor::new(secrets.iter().map(Secret::expose));
+    let redacted = |text: &str| String::from_utf8_lossy(&redactor.redact(text.as_bytes(), 0)).into_owned();
     let mut tail = String::new();
     if let Some(summary) = &result.summary {
-        tail.push_str(clip(summary, SUMMARY_MAX));
+        tail.push_str(clip(&redacted(summary), SUMMARY_MAX));
         tail.push('\n');
     }
     if let Some(error) = &ended.harvest.error {
         tail.push_str("its workspace could not be harvested: ");
-        tail.push_str(clip(error, SUMMARY_MAX));
+        tail.push_str(clip(&redacted(error), SUMMARY_MAX));
         tail.push('\n');
     }
     tail.push_str(clip_front(&ended.tail, TAIL_MAX));
@@ -113,7 +119,7 @@ fn exit(order: &Order, host: &Host, ended: Ended) -> Exit {
         },
         bundle,
         start: order.start.clone(),
-        secrets: host.secret_values(&order.secrets),
+        secrets,
     }
 }
 

@@ -108,7 +108,12 @@ impl Checks<'_> {
                 continue; // a merge: it is as in another parent, which was checked or is ours
             }
             if let Err(finding) = self.entry(&diff, index, &delta, path, seen)? {
-                return Ok(Err(format!("{finding}: {}", one_line(&String::from_utf8_lossy(path), SHOWN_MAX))));
+                // A name that is a secret is not repeated in the answer.
+                let name = match self.scanner.bytes(path) {
+                    Some(_) => "a name that is not shown".to_owned(),
+                    None => one_line(&String::from_utf8_lossy(path), SHOWN_MAX),
+                };
+                return Ok(Err(format!("{finding}: {name}")));
             }
         }
         Ok(Ok(()))

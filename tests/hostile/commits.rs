@@ -79,7 +79,7 @@ fn a_symlink_out_of_the_tree_is_refused() {
     beside_honest(evil, as_it_is, |world| {
         assert_eq!(world.blocked_reason("EVIL"), "policy");
         world.devstack(&["task", "explain", "EVIL"]).expect(0).says("symlink");
-        assert_eq!(world.try_git(&world.hub(), &["rev-parse", "refs/devstack/attempts/EVIL/1"]).0, false);
+        assert!(!world.try_git(&world.hub(), &["rev-parse", "refs/devstack/attempts/EVIL/1"]).0);
     });
 }
 

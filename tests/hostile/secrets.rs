@@ -40,6 +40,7 @@ fn it_reaches_only_those_that_name_it_and_no_file() {
             "printf '{\"summary\":\"%s\"}' \"$API_KEY\" > \"$DEVSTACK_OUT/result.json\"; echo \"$API_KEY\"; exit 3",
         )
         .with("role = \"keeper\""),
+        task("NAMES", "echo x > \"file-$API_KEY\"").with("role = \"keeper\""),
         task("NONE", &format!("{say}; echo n > n")),
     ]);
     world.plan(&plan.tables(named).project("checks = [\"test -z \\\"$API_KEY\\\"\"]"));
@@ -54,7 +55,7 @@ fn it_reaches_only_those_that_name_it_and_no_file() {
     assert!(world.log("NONE", 1).starts_with("got:nothing:"));
     let hosts = world.devstack(&["host", "list", "-o", "json"]).expect(0).stdout;
     assert!(!hosts.contains(VALUE), "{hosts}");
-    let shown: String = ["KEEPS", "LEAKS", "HIDES"].map(|id| world.task(id).to_string()).concat();
+    let shown: String = ["KEEPS", "LEAKS", "HIDES", "NAMES"].map(|id| world.task(id).to_string()).concat();
     assert!(!shown.contains(VALUE) && !shown.contains(CODED), "{shown}");
     for needle in [VALUE, CODED] {
         assert_eq!(files_with(&world.path(".devstack"), needle.as_bytes()), [] as [std::path::PathBuf; 0]);

@@ -12,7 +12,7 @@ fn other_attempts_the_store_and_the_person_are_not_visible() {
         ls \"$attempts\" | grep -v '^SPY$' && echo SEEN other attempts
         ls {base}/shop/.devstack/store {base}/shop/.devstack/projects {base}/shop/.devstack/logs 2>/dev/null && echo SEEN store
         cat {base}/home/diary {base}/shop/README /root/.bashrc /etc/shadow 2>/dev/null && echo SEEN person
-        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -e 'run devstack.toml' -e OTHER && echo SEEN processes
+        cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -e 'run [d]evstack.toml' -e 'OTHE[R]' && echo SEEN processes
         env | grep -e '^HOME=' | grep -v \"$HOME\" && echo SEEN env
         env | cut -d= -f1 | sort | tr '\\n' ' '; id -u; touch /usr/x /etc/x 2>/dev/null && echo SEEN writable
         echo spied"
