@@ -109,7 +109,7 @@ fn a_store_killed_while_it_is_created_leaves_nothing_unsynced_behind() {
 
 #[test]
 fn large_commits_keep_what_was_acknowledged() {
-    endure(Kind::Bulk, chain::anywhere, 24);
+    endure(Kind::Bulk, chain::anywhere, 16);
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn completed_tasks_stay_merged() {
 
 #[test]
 fn commits_of_many_rows_keep_what_was_acknowledged() {
-    endure(Kind::Wide, chain::anywhere, 30);
+    endure(Kind::Wide, chain::anywhere, 20);
 }
 
 #[test]
