@@ -147,9 +147,11 @@ impl Site {
             let left = entries(&state.join(folder), depth);
             ensure(left.is_empty(), || format!("{folder} has leftovers: {left:?}"))?;
         }
-        // One scratch is kept for the next merge, with nothing in it but directories.
+        // One scratch is kept for the next merge, without an object in it.
         let scratch = self.hub(project).join("scratch");
-        let left = files(&scratch);
+        let object = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "objects");
+        let kept = |path: &PathBuf| path.ends_with("objects/info/alternates");
+        let left: Vec<PathBuf> = files(&scratch).into_iter().filter(|path| object(path) && !kept(path)).collect();
         ensure(left.is_empty() && entries(&scratch, 1).len() <= 1, || format!("the hub has leftovers: {left:?}"))
     }
 

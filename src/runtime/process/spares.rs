@@ -114,9 +114,10 @@ impl Spares {
 
 /// Access lists and other attributes would pass from one attempt to the next.
 fn has_attributes(path: &Path) -> io::Result<bool> {
-    let mut none: [u8; 0] = [];
-    match rustix::fs::llistxattr(path, &mut none) {
+    let mut names = [0u8; 256];
+    match rustix::fs::llistxattr(path, &mut names) {
         Ok(length) => Ok(length > 0),
+        Err(rustix::io::Errno::RANGE) => Ok(true),
         Err(rustix::io::Errno::NOTSUP) => Ok(false),
         Err(error) => Err(error.into()),
     }
