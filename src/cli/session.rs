@@ -8,6 +8,9 @@ use crate::{config::node::NodeConfig, gateway::server};
 /// Between looks at a lock that another command holds; those take milliseconds.
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
+/// A node that does not answer for this long is there all the same: it is busy.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
 /// An open way to a node.
 pub(super) struct Session {
     /// Where requests go.
@@ -28,7 +31,12 @@ pub(super) async fn find(dir: &Workdir) -> Result<Found, CliError> {
     loop {
         let socket = dir.socket();
         if server::connect(&socket).await.is_ok() {
-            return Ok(Found::Running(Client::Socket(socket)));
+            // A program that a killed node was about to start holds its socket for a moment: only an answer counts.
+            let client = Client::Socket(socket);
+            let answer = tokio::time::timeout(ANSWER_PATIENCE, client.get("/healthz")).await;
+            if !matches!(answer, Ok(Err(_))) {
+                return Ok(Found::Running(client));
+            }
         }
         let cannot = |e: std::io::Error| CliError::failure(format!("cannot lock {}: {e}", dir.path().display()));
         if let Some(lock) = StateLock::try_acquire(dir.path()).map_err(cannot)? {
