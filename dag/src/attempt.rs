@@ -121,6 +121,10 @@ pub enum Outcome {
     Infrastructure(String),
     /// Its result was refused: a secret, a forbidden path. Names the finding.
     Policy(String),
+    /// It wrote more to disk than allowed.
+    OutOfDisk,
+    /// It failed after it had been refused more processes and threads than allowed.
+    OutOfProcesses,
 }
 
 /// What a host reports when an attempt is over and its result (if any) is pinned in the hub.

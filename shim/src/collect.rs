@@ -36,12 +36,12 @@ pub(crate) fn main(spec: &Spec) {
 }
 
 fn collect(spec: &Spec, git: &Git) -> Result<Harvested, Error> {
-    let dir = spec.dir.join(layout::WORKSPACE);
-    refuse_pipes(&dir)?;
+    let dir = &spec.workspace;
+    refuse_pipes(dir)?;
     let repository =
-        Repository::open(&dir).map_err(|error| format!("the workspace is no repository: {}", error.message()))?;
-    stays_within(&repository, &dir)?;
-    let note = commit_leftovers(&repository, &dir, spec, git)?;
+        Repository::open(dir).map_err(|error| format!("the workspace is no repository: {}", error.message()))?;
+    stays_within(&repository, dir)?;
+    let note = commit_leftovers(&repository, dir, spec, git)?;
     let tip = repository.head()?.peel_to_commit()?.id();
     let base = Oid::from_str(git.start.base())?;
     let mut known = vec![base];

@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     os::unix::{
-        fs::{OpenOptionsExt, symlink},
+        fs::{MetadataExt, OpenOptionsExt, symlink},
         process::CommandExt,
     },
     path::Path,
@@ -64,6 +64,31 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
+}
+
+/// The file that was made at `path`, or a new one there: where the shim is the agent's user from the start, the agent could
+/// put another in its place. Called when nothing of the agent runs any more.
+pub(crate) fn still(path: &Path, file: File) -> io::Result<File> {
+    let made = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(now) if (now.dev(), now.ino()) == (made.dev(), made.ino()) => {
+            file.set_len(0)?;
+            return Ok(file);
+        }
+        // What this user cannot look at, the agent could not change.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(file),
+        Ok(there) if there.is_dir() => fs::remove_dir_all(path)?,
+        Ok(_) => fs::remove_file(path)?,
+        Err(_) => {}
+    }
+    create(path)
+}
+
+/// How often the control group's limit refused a process; 0 where it cannot be seen. In a container its own group is at
+/// the root, in version 1 below the controller's name.
+pub(crate) fn processes_refused() -> u64 {
+    let read = |path| fs::read_to_string(path).ok()?.lines().find_map(|line| line.strip_prefix("max ")?.parse().ok());
+    ["/sys/fs/cgroup/pids.events", "/sys/fs/cgroup/pids/pids.events"].into_iter().find_map(read).unwrap_or(0)
 }
 
 /// Becomes the agent's user, unreadable to it, and the parent of every orphan below. After this the shim can do

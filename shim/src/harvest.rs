@@ -41,6 +41,10 @@ pub(crate) fn harvest(spec: &Spec, bundle: Option<File>, quiet: bool) -> Harvest
     if !quiet {
         return failed("processes of the agent could not be ended");
     }
+    let bundle = match confine::still(&spec.dir.join(layout::BUNDLE), bundle) {
+        Ok(bundle) => bundle,
+        Err(error) => return failed(&format!("the result cannot be written: {error}")),
+    };
     match collect(spec, &bundle) {
         Ok(harvested) => harvested,
         Err(error) => failed(&format!("the harvest could not be run: {error}")),

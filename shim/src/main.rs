@@ -11,6 +11,7 @@
 mod clock;
 mod collect;
 mod confine;
+mod disk;
 mod ending;
 mod harvest;
 mod output;
@@ -23,7 +24,7 @@ use std::{
     env,
     fs::File,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -71,7 +72,7 @@ fn dispatch(mode: &str, path: &Path) -> io::Result<ExitCode> {
 
 /// The whole way of an attempt.
 fn run(spec: &Spec) -> io::Result<()> {
-    let secrets = if spec.secrets { secrets::read()? } else { Vec::new() };
+    let secrets = secrets::read(spec.secrets.as_ref())?;
     let log = confine::create(&spec.dir.join(layout::LOG))?;
     let exit = confine::create(&spec.dir.join(layout::EXIT))?;
     let bundle = harvest::output(spec)?;
@@ -85,8 +86,11 @@ fn run(spec: &Spec) -> io::Result<()> {
     };
     let elapsed_ms = clock::now_ms() - started;
     output.finish();
-    let harvest = harvest::harvest(spec, bundle, ending::end_all(ending::PATIENCE));
+    let quiet = ending::end_all(ending::PATIENCE);
+    let processes_refused = confine::processes_refused();
+    let harvest = harvest::harvest(spec, bundle, quiet);
     write_record(
+        spec.dir.join(layout::EXIT),
         exit,
         &ExitRecord {
             version: VERSION,
@@ -95,6 +99,7 @@ fn run(spec: &Spec) -> io::Result<()> {
             output_bytes: output.seen(),
             left_out_bytes: output.left_out(),
             harvest,
+            processes_refused,
         },
     )
 }
@@ -116,12 +121,19 @@ fn harvest_again(spec: &Spec) -> io::Result<()> {
     confine::drop_rights(spec)?;
     confine::limit(&spec.limits)?;
     let harvest = harvest::harvest(spec, bundle, true);
-    let record =
-        ExitRecord { version: VERSION, ending: None, elapsed_ms: 0, output_bytes: 0, left_out_bytes: 0, harvest };
-    write_record(exit, &record)
+    let record = ExitRecord {
+        version: VERSION,
+        ending: None,
+        elapsed_ms: 0,
+        output_bytes: 0,
+        left_out_bytes: 0,
+        harvest,
+        processes_refused: 0,
+    };
+    write_record(spec.dir.join(layout::HARVEST), exit, &record)
 }
 
 /// In one write: a reader sees all of it or text that does not parse.
-fn write_record(mut file: File, record: &ExitRecord) -> io::Result<()> {
-    file.write_all(&serde_json::to_vec(record)?)
+fn write_record(path: PathBuf, file: File, record: &ExitRecord) -> io::Result<()> {
+    confine::still(&path, file)?.write_all(&serde_json::to_vec(record)?)
 }

@@ -30,8 +30,8 @@ pub(crate) struct Agent {
 /// Starts the agent in its workspace. The error is a sentence for people: what is missing.
 pub(crate) fn spawn(spec: &Spec, secrets: &[(String, String)]) -> Result<Agent, String> {
     let program = spec.command.first().ok_or("the command is empty")?;
-    let workspace = spec.dir.join(layout::WORKSPACE);
-    std::env::set_current_dir(&workspace)
+    let workspace = &spec.workspace;
+    std::env::set_current_dir(workspace)
         .map_err(|error| format!("the working directory {} cannot be entered: {error}", workspace.display()))?;
     let path = find(program, &spec.env)?;
 

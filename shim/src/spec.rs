@@ -1,7 +1,8 @@
 //! The order of one attempt and its exit record, as JSON files. Both are versioned, since a shim outlives the
 //! node that started it and may meet a newer one.
 //!
-//! Deliberately absent: secret values. They come on the shim's stdin as one JSON object and touch no disk.
+//! Deliberately absent: secret values. They come on the shim's stdin as one JSON object, or as files of a tmpfs, and touch
+//! no disk.
 
 use std::path::PathBuf;
 
@@ -24,6 +25,8 @@ pub struct Spec {
     pub label: String,
     /// The attempt's directory, absolute.
     pub dir: PathBuf,
+    /// The agent's working directory, absolute.
+    pub workspace: PathBuf,
     /// The boot this was written in (`/proc/sys/kernel/random/boot_id`): a pid means nothing after it.
     pub boot_id: String,
     /// CLOCK_BOOTTIME when the node ordered it, in milliseconds: what is left of the time after a node's restart.
@@ -34,8 +37,8 @@ pub struct Spec {
     pub command: Vec<String>,
     /// The agent's whole environment, without its secrets.
     pub env: Vec<(String, String)>,
-    /// Secrets come on stdin.
-    pub secrets: bool,
+    /// Where its secrets come from; `None`: it has none.
+    pub secrets: Option<Secrets>,
     /// Who the agent is; `None`: whoever started the shim, who must not be root.
     pub user: Option<User>,
     /// Limits of the process.
@@ -50,8 +53,19 @@ pub struct Spec {
     pub idle_timeout_ms: u64,
     /// The log is never longer, in bytes (but for one line that says what was left out).
     pub log_max: u64,
+    /// What the attempt may have on disk, workspace and result together, in bytes; `None`: what the disk has.
+    pub disk_max: Option<u64>,
     /// The workspace; `None`: an empty directory, and nothing is harvested.
     pub git: Option<Git>,
+}
+
+/// How the shim gets the values of secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Secrets {
+    /// One JSON object on stdin.
+    Stdin,
+    /// One file each, named like the secret, in this directory of a tmpfs.
+    Directory(PathBuf),
 }
 
 /// A user and group.
@@ -139,10 +153,12 @@ pub enum Ending {
     TimedOut,
     /// The shim ended it for idleness.
     Stalled,
-    /// The shim was asked to end it.
+    /// The shim was asked to end it: by the node, if [`crate::layout::STOP`] is there, else from elsewhere.
     Stopped,
     /// It never ran. Says what is missing.
     NotStarted(String),
+    /// The shim ended it for more than [`Spec::disk_max`] on disk.
+    OutOfDisk,
 }
 
 /// The end of an attempt.
@@ -160,6 +176,9 @@ pub struct ExitRecord {
     pub left_out_bytes: u64,
     /// What the agent made.
     pub harvest: Harvested,
+    /// How often the limit of processes refused one, where the control group can be read.
+    #[serde(default)]
+    pub processes_refused: u64,
 }
 
 /// The result of a harvest.

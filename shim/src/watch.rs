@@ -19,10 +19,12 @@ use nix::{
         signalfd::{SfdFlags, SignalFd},
         wait::WaitStatus,
     },
+    unistd::getpid,
 };
 
 use crate::{
     clock,
+    disk::Disk,
     ending::{self, Reaped},
     output::Output,
     spawn::Agent,
@@ -56,6 +58,7 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
     let started = clock::now_ms();
     let deadline = started.saturating_add(spec.timeout_ms);
     let mut idle = Idle::new(spec.idle_timeout_ms, started);
+    let mut disk = Disk::new(spec, started);
     let mut verdict: Option<Verdict> = None;
     let mut asked = spec.dir.join(layout::STOP).exists();
 
@@ -63,7 +66,7 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
         let now = clock::now_ms();
         let wake = match &verdict {
             Some(verdict) => verdict.kill_at,
-            None => deadline.min(idle.next_look),
+            None => deadline.min(idle.next_look).min(disk.next_look),
         };
         let patience = if asked { 0 } else { wake.saturating_sub(now) };
         let stop = wait(&signals, open.then_some(&pipe), patience)? || std::mem::take(&mut asked);
@@ -86,6 +89,8 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
                     Ending::TimedOut
                 } else if idle.is_over(now) {
                     Ending::Stalled
+                } else if disk.is_over(now) {
+                    Ending::OutOfDisk
                 } else {
                     continue;
                 };
@@ -112,7 +117,8 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
     })
 }
 
-/// Waits for a signal, output or the clock. True: somebody asked to stop.
+/// Waits for a signal, output or the clock. True: somebody asked to stop. In a name space of its own the shim hears only
+/// who is outside of it: the sender within has an id there, and is the agent.
 fn wait(signals: &SignalFd, pipe: Option<&std::fs::File>, at_most_ms: u64) -> io::Result<bool> {
     let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
     fds.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
@@ -123,7 +129,7 @@ fn wait(signals: &SignalFd, pipe: Option<&std::fs::File>, at_most_ms: u64) -> io
     }
     let mut stop = false;
     while let Some(signal) = signals.read_signal()? {
-        stop |= signal.ssi_signo != Signal::SIGCHLD as u32;
+        stop |= signal.ssi_signo != Signal::SIGCHLD as u32 && !(getpid().as_raw() == 1 && signal.ssi_pid != 0);
     }
     Ok(stop)
 }

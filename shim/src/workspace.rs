@@ -17,8 +17,8 @@ pub(crate) type Error = Box<dyn std::error::Error>;
 
 /// Makes the workspace that the spec asks for.
 pub(crate) fn prepare(spec: &Spec, git: &Git) -> Result<(), Error> {
-    let dir = spec.dir.join(layout::WORKSPACE);
-    let repository = create(&dir, git)?;
+    let dir = &spec.workspace;
+    let repository = create(dir, git)?;
     for name in &git.bundles {
         let path = spec.dir.join(layout::IN).join(name);
         import(&repository, &path).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -233,7 +233,7 @@ impl Project {
             base,
             must_contain: &must_contain,
             secrets: &secrets,
-            limits: self.limits.clone(),
+            limits: self.limits,
             now: (self.clock)(),
         };
         self.fence.check()?;

@@ -9,13 +9,14 @@ use std::{
     path::Path,
 };
 
+use devstack_dag::attempt::Outcome;
 use devstack_shim::{
     layout,
-    spec::{ExitRecord, VERSION},
+    spec::{Ending, ExitRecord, VERSION},
 };
 use nix::libc;
 
-use super::{Commits, Harvest, RESULT_MAX, TAIL_MAX};
+use super::{Commits, Ended, Harvest, RESULT_MAX, TAIL_MAX};
 
 /// The longest exit record, in bytes: its longest part is an error message.
 const RECORD_MAX: u64 = 128 << 10;
@@ -43,6 +44,25 @@ pub(super) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
 pub(super) fn record(dir: &Path, name: &str) -> Option<ExitRecord> {
     let record: ExitRecord = serde_json::from_slice(&read(&dir.join(name), RECORD_MAX).ok()?).ok()?;
     (record.version == VERSION).then_some(record)
+}
+
+/// What the shim saw, in the engine's words. Whoever ended it without the node's asking is no fault of the task.
+fn outcome(dir: &Path, record: &ExitRecord) -> Option<Outcome> {
+    let refused = record.processes_refused > 0;
+    Some(match record.ending.clone()? {
+        Ending::Exited(code) if code != 0 && refused => Outcome::OutOfProcesses,
+        Ending::Exited(code) => Outcome::Exited(code),
+        Ending::Signalled(libc::SIGXFSZ) | Ending::OutOfDisk => Outcome::OutOfDisk,
+        Ending::Signalled(signal) => Outcome::Signalled(signal),
+        Ending::TimedOut | Ending::Stalled if refused => Outcome::OutOfProcesses,
+        Ending::TimedOut => Outcome::TimedOut,
+        Ending::Stalled => Outcome::Stalled,
+        Ending::Stopped if dir.join(layout::STOP).exists() => Outcome::Stopped,
+        Ending::Stopped => Outcome::Infrastructure(
+            "it was ended from outside: by the container engine, or by a person's signal".into(),
+        ),
+        Ending::NotStarted(why) => Outcome::Infrastructure(why),
+    })
 }
 
 /// The end of the log.
@@ -83,4 +103,20 @@ pub(super) fn harvest(dir: &Path, record: &ExitRecord, bundle_max: u64) -> Harve
         Ok(_) => Harvest { commits: Some(Commits { tip, bundle }), error, again: false },
         Err(error) => wrong(format!("the result cannot be read: {error}")),
     }
+}
+
+/// An attempt that is over, from what it left; `died`: what became of it where the shim could not say.
+pub(super) fn ended(dir: &Path, bundle_max: u64, died: impl FnOnce() -> Outcome) -> Ended {
+    let record = record(dir, layout::EXIT);
+    let harvest = match &record {
+        Some(record) => harvest(dir, record, bundle_max),
+        None => Harvest {
+            commits: None,
+            error: Some("the supervisor of the attempt was killed before it could harvest".into()),
+            again: true,
+        },
+    };
+    let elapsed_ms = record.as_ref().map(|record| record.elapsed_ms);
+    let outcome = record.and_then(|record| outcome(dir, &record)).unwrap_or_else(died);
+    Ended { outcome, harvest, tail: tail(dir), result_json: result_json(dir), elapsed_ms }
 }

@@ -1,10 +1,12 @@
 //! Running attempts, whatever runs them. One trait, one implementation per kind of isolation:
-//! [`process`] starts them as processes of this machine, [`fake`] plays them from a script (for tests of actors).
+//! [`docker`] starts them in containers, [`process`] as processes of this machine, [`fake`] plays them from a script (for tests of actors).
 //!
 //! Architecture invariants: a runtime knows no task, no plan and no hub, only jobs; it keeps no state but the files of its
 //! attempts, so a new instance after a restart finds everything the old one started; it never opens a repository that
 //! an agent can write.
 
+mod busybox;
+pub mod docker;
 mod evidence;
 pub mod fake;
 mod job;
@@ -23,8 +25,10 @@ use devstack_dag::{
     attempt::Outcome,
     ids::{AttemptId, CommitId},
 };
+use tokio::sync::watch;
 
 pub use self::{
+    docker::{DockerConfig, DockerRuntime},
     job::{Job, Workspace, author},
     log::LogReader,
     process::{ProcessConfig, ProcessRuntime, Sandbox},
@@ -35,6 +39,19 @@ pub use self::{
 pub trait Runtime: Send + Sync + 'static {
     /// What it is, for people.
     fn describe(&self) -> RuntimeInfo;
+
+    /// Can it start anything now? `None`: yes, as far as it knows. Else why not; it says when that is over.
+    fn health(&self) -> watch::Receiver<Option<String>> {
+        watch::Sender::new(None).subscribe()
+    }
+
+    /// The image that a role's `image` means now, for [`Job::image`]; `None` where the runtime has no images.
+    async fn image(&self, _name: Option<&str>) -> Result<Option<String>, RuntimeError> {
+        Ok(None)
+    }
+
+    /// Removes what belongs to no attempt, if no attempt is left: networks, directories of secrets.
+    async fn tidy(&self) {}
 
     /// Starts an attempt. One that was started before, also by an earlier process, is left as it is: it runs once.
     async fn start(&self, job: &Job) -> Result<(), RuntimeError>;
@@ -163,6 +180,9 @@ pub enum RuntimeError {
         /// Why it failed.
         source: io::Error,
     },
+    /// What runs attempts does not answer. Nothing is known of the attempt; it will answer again.
+    #[error("{0}")]
+    Unavailable(String),
     /// The job asks for something this runtime cannot do, here or at any time.
     #[error("{0}")]
     Refused(String),

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-static BINARY: &[u8] = include_bytes!(env!("DEVSTACK_SHIM"));
+pub(super) static BINARY: &[u8] = include_bytes!(env!("DEVSTACK_SHIM"));
 
 /// The shim below `dir`, made if it is not there. The name carries the content's hash: a running shim of another
 /// version is never overwritten, and one that is there is right.

@@ -33,6 +33,8 @@ const SIBLINGS: &[(&str, &str)] = &[
 const DOORS: &[(&str, &[&str])] = &[
     ("sled", &["store"]),
     ("bincode", &["store"]),
+    ("bollard", &["runtime"]),
+    ("tar", &["runtime"]),
     ("crc32fast", &["store"]),
     ("git2", &["repository"]),
     ("regex", &["repository"]),

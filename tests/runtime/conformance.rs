@@ -6,11 +6,12 @@ use devstack::runtime::{
 };
 use devstack_dag::attempt::Outcome;
 
-use crate::harness::*;
+use crate::{containers::Containers, harness::*};
 
 /// A runtime with something to keep alive beside it.
 enum Subject {
     Process(Scratch),
+    Docker(Containers),
     Fake(FakeRuntime),
 }
 
@@ -18,14 +19,16 @@ impl Subject {
     fn runtime(&self) -> &dyn Runtime {
         match self {
             Self::Process(scratch) => &scratch.runtime,
+            Self::Docker(containers) => &containers.runtime,
             Self::Fake(fake) => fake,
         }
     }
 }
 
-fn subjects() -> Vec<Subject> {
+async fn subjects() -> Vec<Subject> {
     let mut subjects = vec![Subject::Process(Scratch::new(Sandbox::Off)), Subject::Fake(fake())];
     subjects.extend(sandboxed().map(Subject::Process));
+    subjects.extend(Containers::new(|_| {}).await.map(Subject::Docker));
     subjects
 }
 
@@ -42,7 +45,7 @@ fn fake() -> FakeRuntime {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exit_code_is_reported_and_can_be_asked_for_again() {
-    for subject in subjects() {
+    for subject in subjects().await {
         let runtime = subject.runtime();
         assert_eq!(run(runtime, &shell(1, "exit 0")).await.outcome, Outcome::Exited(0));
         assert_eq!(run(runtime, &shell(2, "exit 75")).await.outcome, Outcome::Exited(75));
@@ -53,7 +56,7 @@ async fn an_exit_code_is_reported_and_can_be_asked_for_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_runs_until_it_is_stopped() {
-    for subject in subjects() {
+    for subject in subjects().await {
         let runtime = subject.runtime();
         runtime.start(&shell(1, "sleep 1000")).await.unwrap();
         let state = runtime.list().await.unwrap().pop().unwrap().state;
@@ -68,7 +71,7 @@ async fn an_attempt_runs_until_it_is_stopped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn starting_again_changes_nothing() {
-    for subject in subjects() {
+    for subject in subjects().await {
         let runtime = subject.runtime();
         runtime.start(&shell(1, "exit 4")).await.unwrap();
         runtime.start(&shell(1, "exit 5")).await.unwrap();
@@ -80,7 +83,7 @@ async fn starting_again_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_there_is_listed_until_it_is_removed() {
-    for subject in subjects() {
+    for subject in subjects().await {
         let runtime = subject.runtime();
         run(runtime, &shell(1, "exit 0")).await;
         run(runtime, &shell(2, "exit 1")).await;
@@ -97,7 +100,7 @@ async fn what_is_there_is_listed_until_it_is_removed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_attempt_is_said_to_be_unknown() {
-    for subject in subjects() {
+    for subject in subjects().await {
         let runtime = subject.runtime();
         assert!(matches!(runtime.wait(&attempt(9)).await, Err(RuntimeError::Unknown(_))));
         assert!(matches!(runtime.stop(&attempt(9)).await, Err(RuntimeError::Unknown(_))));

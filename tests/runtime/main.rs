@@ -4,6 +4,9 @@
 
 mod adopt;
 mod conformance;
+#[path = "../harness/containers.rs"]
+#[allow(dead_code, reason = "shared with the tests of containers")]
+mod containers;
 mod git;
 mod harness;
 mod process;

@@ -78,6 +78,8 @@ pub(super) fn describe(number: u32, stage: Stage, outcome: &Outcome, task: &Task
         Outcome::TimedOut => format!("ran longer than its timeout of {} s", task.spec.timeout_ms / 1000),
         Outcome::Stalled => format!("had no output and used no processor for {} s", task.spec.idle_timeout_ms / 1000),
         Outcome::OutOfMemory => "used more memory than allowed".to_owned(),
+        Outcome::OutOfDisk => "wrote more to disk than allowed".to_owned(),
+        Outcome::OutOfProcesses => "wanted more processes than allowed".to_owned(),
         Outcome::Stopped => "was stopped".to_owned(),
         Outcome::Infrastructure(why) => format!("failed outside the task: {why}"),
         Outcome::Policy(finding) => format!("was refused: {finding}"),

@@ -41,6 +41,8 @@ pub fn outcome(outcome: &Outcome) -> (&'static str, Option<i32>, Option<String>)
         Outcome::TimedOut => ("timed-out", None, None),
         Outcome::Stalled => ("stalled", None, None),
         Outcome::OutOfMemory => ("out-of-memory", None, None),
+        Outcome::OutOfDisk => ("out-of-disk", None, None),
+        Outcome::OutOfProcesses => ("out-of-processes", None, None),
         Outcome::Stopped => ("stopped", None, None),
         Outcome::Infrastructure(why) => ("infrastructure", None, Some(why.clone())),
         Outcome::Policy(why) => ("policy", None, Some(why.clone())),

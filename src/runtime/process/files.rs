@@ -13,14 +13,14 @@ use devstack_dag::{
 };
 use devstack_shim::{
     layout,
-    spec::{Git, GitStart, Rlimits, Spec, VERSION},
+    spec::{Git, GitStart, Rlimits, Secrets, Spec, User, VERSION},
 };
 
 use super::{Inner, clock};
 use crate::runtime::{Job, RuntimeError, Workspace, author};
 
 /// Made by the node when an attempt is over and nothing of it is left; only believed where the agent cannot make it.
-pub(super) const SETTLED: &str = "settled";
+pub(in crate::runtime) const SETTLED: &str = "settled";
 
 /// Where every program of a Debian or Ubuntu machine is.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -28,8 +28,22 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const LANG: &str = "C.UTF-8";
 
 /// A directory, with its parents, that others may pass through and not list.
-pub(super) fn make_passable(dir: &Path) -> io::Result<()> {
+pub(in crate::runtime) fn make_passable(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o711).create(dir)
+}
+
+/// Where the shim and the agent see the files of their attempt.
+pub(in crate::runtime) struct View {
+    /// The attempt's directory.
+    pub(in crate::runtime) dir: PathBuf,
+    pub(in crate::runtime) workspace: PathBuf,
+    pub(in crate::runtime) home: PathBuf,
+    pub(in crate::runtime) tmp: PathBuf,
+}
+
+/// How commits and log lines call an attempt.
+pub(in crate::runtime) fn label(job: &Job) -> String {
+    format!("{} attempt {}", job.attempt.task, job.attempt.number)
 }
 
 /// The order for the shim.
@@ -42,16 +56,18 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
         open_files: None,
         file_size: None,
     };
+    let view =
+        View { workspace: dir.join(layout::WORKSPACE), home: dir.join(layout::HOME), tmp: dir.join(layout::TMP), dir };
     let mut spec = Spec {
         version: VERSION,
         key: inner.key(&job.attempt),
-        label: format!("{} attempt {}", job.attempt.task, job.attempt.number),
-        env: environment(job, &dir, inner.key(&job.attempt)),
+        label: label(job),
+        env: environment(job, &view, inner.key(&job.attempt)),
         boot_id: inner.boot_id.clone(),
         ordered_at_ms: clock::now_ms(),
         wrapper: Vec::new(),
         command: job.command.clone(),
-        secrets: !job.secrets.is_empty(),
+        secrets: (!job.secrets.is_empty()).then_some(Secrets::Stdin),
         user: inner.root.then_some(config.user),
         limits,
         cgroups,
@@ -59,8 +75,10 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
         grace_ms: job.grace_ms,
         idle_timeout_ms: job.idle_timeout_ms,
         log_max: config.log_max,
+        disk_max: None,
         git: job.workspace.as_ref().map(|workspace| git(job, workspace, config.bundle_max)).transpose()?,
-        dir,
+        workspace: view.workspace,
+        dir: view.dir,
     };
     if let Ok(bwrap) = &inner.sandbox {
         spec.wrapper = bwrap.command(&spec, &inner.shim, job.network);
@@ -68,7 +86,8 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
     Ok(spec)
 }
 
-fn git(job: &Job, workspace: &Workspace, bundle_max: u64) -> Result<Git, RuntimeError> {
+/// What the shim is to clone and harvest.
+pub(in crate::runtime) fn git(job: &Job, workspace: &Workspace, bundle_max: u64) -> Result<Git, RuntimeError> {
     let start = match &workspace.start {
         Start::Commit { base, tip } => GitStart::Commit { base: base.to_string(), tip: tip.to_string() },
         Start::Merging { base, theirs } => GitStart::Merging { base: base.to_string(), theirs: theirs.to_string() },
@@ -93,14 +112,15 @@ fn bundle_name(number: usize) -> String {
 }
 
 /// What the contract promises an agent, and the mark by which its processes are known.
-fn environment(job: &Job, dir: &Path, key: String) -> Vec<(String, String)> {
-    let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
+pub(in crate::runtime) fn environment(job: &Job, view: &View, key: String) -> Vec<(String, String)> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let at = |name: &str| text(&view.dir.join(name));
     [
         ("PATH", PATH.to_owned()),
         ("LANG", LANG.to_owned()),
-        ("HOME", at(layout::HOME)),
-        ("TMPDIR", at(layout::TMP)),
-        ("DEVSTACK_WORKSPACE", at(layout::WORKSPACE)),
+        ("HOME", text(&view.home)),
+        ("TMPDIR", text(&view.tmp)),
+        ("DEVSTACK_WORKSPACE", text(&view.workspace)),
         ("DEVSTACK_PROJECT", job.attempt.task.project.to_string()),
         ("DEVSTACK_TASK_ID", job.attempt.task.id.to_string()),
         ("DEVSTACK_ATTEMPT", job.attempt.number.to_string()),
@@ -115,16 +135,15 @@ fn environment(job: &Job, dir: &Path, key: String) -> Vec<(String, String)> {
     .into()
 }
 
-/// Makes the directory and everything in it that the shim needs. What an interrupted start left is written over.
-pub(super) fn write(job: &Job, spec: &Spec) -> io::Result<()> {
-    let dir = &spec.dir;
+/// Makes the directory and everything in it that the shim needs; `owner` gets what the agent writes. What an interrupted start left is written over.
+pub(in crate::runtime) fn write(job: &Job, dir: &Path, spec: &Spec, owner: Option<User>) -> io::Result<()> {
     make(dir, 0o711)?;
     make(&dir.join(layout::IN), 0o755)?;
     make(&dir.join(layout::SHIM), 0o700)?;
     for name in [layout::OUT, layout::WORKSPACE, layout::HOME, layout::TMP] {
         let path = dir.join(name);
         make(&path, 0o700)?;
-        if let Some(user) = spec.user {
+        if let Some(user) = owner {
             chown(&path, Some(user.uid), Some(user.gid))?;
         }
     }
@@ -166,7 +185,7 @@ fn make(dir: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// Every attempt below `root`. Names that are none of ours are left alone.
-pub(super) fn list(root: &Path) -> io::Result<Vec<AttemptId>> {
+pub(in crate::runtime) fn list(root: &Path) -> io::Result<Vec<AttemptId>> {
     let mut found = Vec::new();
     for project in names(root)? {
         let Ok(project_name) = ProjectName::new(&project) else { continue };
@@ -194,7 +213,7 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Moves a file that an agent could write to one that only the node can; an empty or missing one is left.
-pub(super) fn keep(from: &Path, to: &Path) -> io::Result<()> {
+pub(in crate::runtime) fn keep(from: &Path, to: &Path) -> io::Result<()> {
     match fs::symlink_metadata(from) {
         Ok(found) if found.is_file() && found.len() > 0 => {}
         Ok(_) => return Ok(()),

@@ -5,11 +5,11 @@
 //! are all there is: a new instance adopts what an old one started.
 
 mod cgroup;
-mod clock;
-mod files;
-mod identity;
+pub(super) mod clock;
+pub(super) mod files;
+pub(super) mod identity;
 mod leftovers;
-mod remove;
+pub(super) mod remove;
 mod sandbox;
 mod spares;
 mod watch;
@@ -30,9 +30,7 @@ use devstack_shim::{layout, spec::User};
 use nix::unistd::geteuid;
 
 use self::{cgroup::Cgroups, identity::Identity, spares::Spares};
-use super::{
-    Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State, evidence, shim,
-};
+use super::{Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State, shim};
 
 /// May the runtime use bwrap?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,11 +257,12 @@ impl Inner {
         };
         self.spares.put(&dir);
         let spec = files::spec(self, job, dir, cgroups)?;
-        files::write(job, &spec).map_err(RuntimeError::failed(format!("writing the files of {}", job.attempt)))?;
+        files::write(job, &spec.dir, &spec, spec.user)
+            .map_err(RuntimeError::failed(format!("writing the files of {}", job.attempt)))?;
         let secrets: HashMap<&str, &str> = job.secrets.iter().map(|(n, value)| (n.as_str(), value.expose())).collect();
         let mut child = self
             .shim("run", &spec.dir, &spec.key)
-            .stdin(if spec.secrets { Stdio::piped() } else { Stdio::null() })
+            .stdin(if spec.secrets.is_some() { Stdio::piped() } else { Stdio::null() })
             .spawn()
             .map_err(RuntimeError::failed(format!("starting the shim of {}", job.attempt)))?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -344,20 +343,5 @@ impl Inner {
     /// A file of the node's own says that `wait` saw the end and found nothing left.
     fn is_settled(&self, dir: &Path) -> bool {
         self.root && fs::exists(dir.join(files::SETTLED)).unwrap_or(false)
-    }
-
-    fn ended(&self, dir: &Path, shim_died: impl FnOnce() -> devstack_dag::attempt::Outcome) -> Ended {
-        let record = evidence::record(dir, layout::EXIT);
-        let harvest = match &record {
-            Some(record) => evidence::harvest(dir, record, self.config.bundle_max),
-            None => Harvest {
-                commits: None,
-                error: Some("the supervisor of the attempt was killed before it could harvest".into()),
-                again: true,
-            },
-        };
-        let elapsed_ms = record.as_ref().map(|record| record.elapsed_ms);
-        let outcome = record.and_then(|record| record.ending).map_or_else(shim_died, watch::outcome);
-        Ended { outcome, harvest, tail: evidence::tail(dir), result_json: evidence::result_json(dir), elapsed_ms }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use devstack_shim::layout;
 
 /// Deletes `dir`, and its parents up to `root` if they are empty now.
-pub(super) fn remove(dir: &Path, root: &Path) -> io::Result<()> {
+pub(in crate::runtime) fn remove(dir: &Path, root: &Path) -> io::Result<()> {
     if plain(dir).is_ok() {
         empty_parents(dir, root);
         return Ok(());

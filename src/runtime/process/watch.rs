@@ -12,7 +12,7 @@ use std::{
 use devstack_dag::{attempt::Outcome, ids::AttemptId};
 use devstack_shim::{
     layout, procs,
-    spec::{ALREADY_RUN, Ending, Spec},
+    spec::{ALREADY_RUN, Spec},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -104,7 +104,7 @@ fn order(dir: &Path) -> io::Result<Spec> {
 
 /// How it ended, from what is left of it.
 fn ended(inner: &Inner, attempt: &AttemptId, dir: &Path, overdue: bool) -> Ended {
-    let mut ended = inner.ended(dir, || {
+    let mut ended = evidence::ended(dir, inner.config.bundle_max, || {
         if dir.join(layout::STOP).exists() {
             Outcome::Stopped
         } else if overdue {
@@ -121,18 +121,6 @@ fn ended(inner: &Inner, attempt: &AttemptId, dir: &Path, overdue: bool) -> Ended
         ended.outcome = Outcome::OutOfMemory;
     }
     ended
-}
-
-/// What the shim saw, in the engine's words.
-pub(super) fn outcome(ending: Ending) -> Outcome {
-    match ending {
-        Ending::Exited(code) => Outcome::Exited(code),
-        Ending::Signalled(signal) => Outcome::Signalled(signal),
-        Ending::TimedOut => Outcome::TimedOut,
-        Ending::Stalled => Outcome::Stalled,
-        Ending::Stopped => Outcome::Stopped,
-        Ending::NotStarted(why) => Outcome::Infrastructure(why),
-    }
 }
 
 /// Asks the shim to end it.

@@ -1,0 +1,90 @@
+//! The files of an attempt for a container: the same directory as every runtime's, seen under other names inside.
+
+use std::{collections::BTreeMap, io, os::unix::fs::chown, path::Path};
+
+use devstack_shim::{
+    layout,
+    spec::{Rlimits, Secrets, Spec, VERSION},
+};
+
+use super::{Inner, container};
+use crate::runtime::{
+    Job, RuntimeError,
+    process::{
+        clock,
+        files::{self, View},
+    },
+};
+
+/// The order for the shim inside. `image_env`: the variables of the image, which the contract's own go over.
+pub(super) fn spec(inner: &Inner, job: &Job, image_env: &[String]) -> Result<Spec, RuntimeError> {
+    let view = View {
+        dir: container::DIR.into(),
+        workspace: container::WORKSPACE.into(),
+        home: container::HOME.into(),
+        tmp: container::TMP.into(),
+    };
+    let key = format!("{}/{}", inner.config.installation, job.attempt);
+    let mut git =
+        job.workspace.as_ref().map(|workspace| files::git(job, workspace, inner.config.bundle_max)).transpose()?;
+    if let Some(git) = &mut git {
+        git.mirror_objects = container::MIRROR.into();
+    }
+    Ok(Spec {
+        version: VERSION,
+        label: files::label(job),
+        env: merged(image_env, files::environment(job, &view, key.clone())),
+        key,
+        workspace: view.workspace,
+        boot_id: inner.boot_id.clone(),
+        ordered_at_ms: clock::now_ms(),
+        wrapper: Vec::new(),
+        command: job.command.clone(),
+        secrets: (!job.secrets.is_empty()).then(|| Secrets::Directory(container::SECRETS.into())),
+        // The engine starts the shim as the agent's user, within the engine's limits.
+        user: None,
+        limits: Rlimits::default(),
+        cgroups: Vec::new(),
+        timeout_ms: job.timeout_ms,
+        grace_ms: job.grace_ms,
+        idle_timeout_ms: job.idle_timeout_ms,
+        log_max: inner.config.log_max,
+        disk_max: Some(inner.config.disk_max),
+        git,
+        dir: view.dir,
+    })
+}
+
+/// The image's variables with ours over them; its PATH stays, since it knows where its programs are.
+fn merged(image: &[String], ours: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut all: BTreeMap<String, String> = ours.into_iter().collect();
+    for (name, value) in image.iter().filter_map(|pair| pair.split_once('=')) {
+        if name == "PATH" || !all.contains_key(name) {
+            all.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// Makes the directory; the shim inside is the agent's user and owns its part of it.
+pub(super) fn write(inner: &Inner, job: &Job, dir: &Path, spec: &Spec) -> io::Result<()> {
+    let owner = inner.root.then_some(inner.config.user);
+    files::write(job, dir, spec, owner)?;
+    if let Some(owner) = owner {
+        chown(dir.join(layout::SHIM), Some(owner.uid), Some(owner.gid))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_keeps_its_path_and_cannot_change_what_is_ours() {
+        let ours = vec![("PATH".to_owned(), "/bin".to_owned()), ("HOME".to_owned(), "/home/devstack".to_owned())];
+        let image = ["PATH=/opt/bin:/bin", "HOME=/root", "TOOL=1"].map(str::to_owned);
+        let expected = [("HOME", "/home/devstack"), ("PATH", "/opt/bin:/bin"), ("TOOL", "1")];
+        assert_eq!(merged(&image, ours), expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+}

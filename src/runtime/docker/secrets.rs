@@ -1,0 +1,101 @@
+//! Secrets of containers: a directory per attempt on a tmpfs, one file each, read-only in the container.
+//!
+//! Architecture invariants: a value is never written where the kernel could put it on a disk of files (the file system
+//! is asked, not its name); an attempt that is removed leaves none; what a killed node left goes with its attempt.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown},
+    path::{Path, PathBuf},
+};
+
+use devstack_dag::ids::AttemptId;
+use devstack_shim::spec::User;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+
+use crate::config::secrets::Secret;
+
+/// Where a machine has a tmpfs that a node may use, in this order. The first is for root, the last for everybody.
+const CANDIDATES: [&str; 2] = ["/run", "/dev/shm"];
+
+/// The tmpfs of one installation.
+pub(super) struct Vault {
+    root: PathBuf,
+}
+
+impl Vault {
+    /// Finds a tmpfs, and clears nothing: attempts that run have theirs there.
+    ///
+    /// # Errors
+    /// For people: this machine has none.
+    pub(super) fn open(installation: &str) -> Result<Self, String> {
+        let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let candidates = CANDIDATES.iter().map(PathBuf::from).chain(own);
+        let mut tried = Vec::new();
+        for base in candidates {
+            let root = base.join(format!("devstack-{installation}"));
+            match make(&root, 0o711).and_then(|()| in_memory(&root)) {
+                Ok(true) => return Ok(Self { root }),
+                Ok(false) => tried.push(format!("{} is no tmpfs", base.display())),
+                Err(error) => tried.push(format!("{}: {error}", base.display())),
+            }
+        }
+        Err(format!("no tmpfs for secrets ({}); mount one at /run", tried.join("; ")))
+    }
+
+    /// Writes the secrets of an attempt; its directory.
+    pub(super) fn put(
+        &self,
+        attempt: &AttemptId,
+        secrets: &[(String, Secret)],
+        owner: Option<User>,
+    ) -> io::Result<PathBuf> {
+        let dir = self.dir(attempt);
+        self.take(attempt)?;
+        make(&dir, 0o700)?;
+        for (name, value) in secrets {
+            let path = dir.join(name);
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(&path)?;
+            file.write_all(value.expose().as_bytes())?;
+            if let Some(User { uid, gid }) = owner {
+                chown(&path, Some(uid), Some(gid))?;
+            }
+        }
+        if let Some(User { uid, gid }) = owner {
+            chown(&dir, Some(uid), Some(gid))?;
+        }
+        Ok(dir)
+    }
+
+    /// Removes what an attempt has here.
+    pub(super) fn take(&self, attempt: &AttemptId) -> io::Result<()> {
+        gone(fs::remove_dir_all(self.dir(attempt)))
+    }
+
+    /// Removes it all, when no attempt is left.
+    pub(super) fn close(&self) {
+        // Not empty: an attempt has its secrets here.
+        let _ = fs::remove_dir(&self.root);
+    }
+
+    fn dir(&self, attempt: &AttemptId) -> PathBuf {
+        // Names hold no dot.
+        self.root.join(format!("{}.{}.{}", attempt.task.project, attempt.task.id, attempt.number))
+    }
+}
+
+fn make(dir: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(mode).create(dir)
+}
+
+fn in_memory(dir: &Path) -> io::Result<bool> {
+    Ok(statfs(dir)?.filesystem_type() == TMPFS_MAGIC)
+}
+
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
