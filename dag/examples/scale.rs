@@ -95,7 +95,7 @@ fn run(name: &str, plan: PlanSpec, slots: u32) {
     let mut engine = Engine::new(Config::default());
     engine.step(Timestamp(1), Command::SubmitPlan { plan, head: None }).unwrap();
     let host = HostName::new("h").unwrap();
-    let report = HostReport { host, slots, secrets: Vec::new(), attempts: Vec::new() };
+    let report = HostReport { host, slots, secrets: Vec::new(), attempts: Vec::new(), quarantine: None };
     let mut work: Vec<Effect> = engine.step(Timestamp(1), Command::ReportHost(report)).unwrap().effects;
     let (start, mut steps) = (Instant::now(), 0u32);
     while let Some(effect) = work.pop() {

@@ -175,4 +175,15 @@ pub struct HostReport {
     pub secrets: Vec<String>,
     /// Every attempt it holds, running or finished but not yet acknowledged.
     pub attempts: Vec<AttemptId>,
+    /// Slots that cannot be used for now.
+    pub quarantine: Option<Quarantine>,
+}
+
+/// Slots of a host that cannot be used until it says otherwise: its container engine is gone, a container does not end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// How many.
+    pub slots: u32,
+    /// Why, for people.
+    pub why: String,
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     attempt::{Conflict, Feedback, Outcome, Stage, Start, Usage},
     command::Job,
+    command::Quarantine,
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
     plan::{Executor, ProjectSpec, TaskSpec},
     record::{BlockedReason, Status},
@@ -276,5 +277,12 @@ pub enum FactKind {
     JobRepeated {
         /// Which.
         job: Job,
+    },
+    /// Slots of a host cannot be used for now, or can be again.
+    HostQuarantined {
+        /// The host.
+        host: HostName,
+        /// Which and why; `None`: it is over.
+        quarantine: Option<Quarantine>,
     },
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attempt::{Conflict, Feedback, Outcome, Stage, Start, Usage},
+    command::Quarantine,
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
     plan::{ProjectSpec, TaskSpec},
 };
@@ -227,6 +228,8 @@ pub struct HostRecord {
     pub slots: u32,
     /// Names of secrets it can resolve.
     pub secrets: Vec<String>,
+    /// Slots that it could not use last.
+    pub quarantine: Option<Quarantine>,
 }
 
 /// A record of any kind.

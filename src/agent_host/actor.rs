@@ -3,12 +3,16 @@
 //! Deliberately absent: choosing what runs where (the engine) and running it (the runtime).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use devstack_dag::{attempt::Order, command::HostReport, ids::AttemptId};
+use devstack_dag::{
+    attempt::Order,
+    command::{HostReport, Quarantine},
+    ids::AttemptId,
+};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 
@@ -23,6 +27,9 @@ use crate::{
     taskmaster::message::TaskmasterMessage,
 };
 
+/// Between two tries to remove what does not go: a container that hangs in the kernel, an engine that is gone.
+const REMOVE_AGAIN: Duration = Duration::from_secs(10);
+
 /// The actor.
 pub struct AgentHost;
 
@@ -35,6 +42,10 @@ pub struct State {
     found: HashSet<AttemptId>,
     /// Being removed: known to the runtime still, to nobody else.
     leaving: Vec<AttemptId>,
+    /// Those of them that cannot be removed for now, each with the reason: they fill slots.
+    stuck: BTreeMap<AttemptId, String>,
+    /// Why the runtime can start nothing for now.
+    sick: Option<String>,
     /// The runtime was asked what it holds; until it answered, orders wait.
     surveyed: bool,
     early: Vec<AgentHostMessage>,
@@ -58,10 +69,20 @@ impl Actor for AgentHost {
 
     async fn pre_start(&self, myself: ActorRef<Self::Msg>, host: Arc<Host>) -> Result<State, ActorProcessingErr> {
         let surveyor = host.clone();
+        let (listener, mut health) = (myself.clone(), host.runtime.health());
         tokio::spawn(async move {
             let found = surveyor.survey().await;
             // The actor has gone: its successor looks again.
             let _ = myself.cast(AgentHostMessage::Observed(found));
+        });
+        tokio::spawn(async move {
+            loop {
+                let now = health.borrow_and_update().clone();
+                // Ends with the actor, or with a runtime whose health never changes.
+                if listener.cast(AgentHostMessage::Health(now)).is_err() || health.changed().await.is_err() {
+                    return;
+                }
+            }
         });
         Ok(State {
             fence: host.incarnations.next(),
@@ -69,6 +90,8 @@ impl Actor for AgentHost {
             running: HashMap::new(),
             found: HashSet::new(),
             leaving: Vec::new(),
+            stuck: BTreeMap::new(),
+            sick: None,
             surveyed: false,
             early: Vec::new(),
             stopping: Vec::new(),
@@ -94,6 +117,8 @@ impl Actor for AgentHost {
             AgentHostMessage::Observed(found) => state.found(&myself, found)?,
             AgentHostMessage::ReportAgain => state.report_again(),
             AgentHostMessage::Removed(attempt) => state.removed(&attempt),
+            AgentHostMessage::Stuck(attempt, why) => state.cannot_remove(attempt, why),
+            AgentHostMessage::Health(sick) => state.health(sick),
             AgentHostMessage::StopAll(done) => state.stop_all(done),
             AgentHostMessage::TidyUp(done) => {
                 state.tidying.push(done);
@@ -168,14 +193,46 @@ impl State {
         self.leaving.push(attempt.clone());
         let (host, myself) = (self.host.clone(), myself.clone());
         tokio::spawn(async move {
-            host.remove(&attempt).await;
+            while let Err(error) = host.remove(&attempt).await {
+                // The actor has gone: its successor finds the rest.
+                if myself.cast(AgentHostMessage::Stuck(attempt.clone(), error.to_string())).is_err() {
+                    return;
+                }
+                tokio::time::sleep(REMOVE_AGAIN).await;
+            }
             let _ = myself.cast(AgentHostMessage::Removed(attempt));
         });
     }
 
     fn removed(&mut self, attempt: &AttemptId) {
         self.leaving.retain(|other| other != attempt);
+        if self.stuck.remove(attempt).is_some() {
+            self.report();
+        }
         self.answer_waiting();
+    }
+
+    fn cannot_remove(&mut self, attempt: AttemptId, why: String) {
+        if self.stuck.insert(attempt, why).is_none() {
+            self.report();
+        }
+    }
+
+    fn health(&mut self, sick: Option<String>) {
+        if self.sick != sick {
+            self.sick = sick;
+            self.report();
+        }
+    }
+
+    /// Slots that cannot be used for now.
+    fn quarantine(&self) -> Option<Quarantine> {
+        if let Some(why) = &self.sick {
+            return Some(Quarantine { slots: self.host.slots, why: why.clone() });
+        }
+        let (attempt, why) = self.stuck.first_key_value()?;
+        let slots = u32::try_from(self.stuck.len()).unwrap_or(u32::MAX);
+        Some(Quarantine { slots, why: format!("what {attempt} left there cannot be removed: {why}") })
     }
 
     fn found(&mut self, myself: &ActorRef<AgentHostMessage>, found: Vec<AttemptId>) -> Result<(), ActorProcessingErr> {
@@ -199,7 +256,8 @@ impl State {
 
     fn report_attempts(&self, attempts: Vec<AttemptId>) {
         let Host { name, slots, .. } = &*self.host;
-        let report = HostReport { host: name.clone(), slots: *slots, secrets: self.host.secret_names(), attempts };
+        let (secrets, quarantine) = (self.host.secret_names(), self.quarantine());
+        let report = HostReport { host: name.clone(), slots: *slots, secrets, attempts, quarantine };
         // Nobody there: the Taskmaster asks when it is back.
         let _ = self.host.taskmaster.cast(TaskmasterMessage::HostReported(report));
     }

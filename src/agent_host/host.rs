@@ -15,7 +15,7 @@ use super::{Seeds, Shelf, task_file};
 use crate::{
     actor::{Address, Generations},
     config::secrets::{Secret, Secrets},
-    runtime::{Job, Runtime, State, Workspace},
+    runtime::{Job, Runtime, RuntimeError, State, Workspace},
     store::Blobs,
     taskmaster::message::TaskmasterMessage,
 };
@@ -123,7 +123,9 @@ impl Host {
         for one in observed {
             if let State::Broken { why } = one.state {
                 tracing::warn!(attempt = %one.attempt, %why, "removing what is left of an attempt that never started");
-                self.remove(&one.attempt).await;
+                if self.remove(&one.attempt).await.is_err() {
+                    found.push(one.attempt);
+                }
             } else {
                 found.push(one.attempt);
             }
@@ -132,13 +134,15 @@ impl Host {
     }
 
     /// Puts the log on the shelf and removes everything else of an attempt.
-    pub(super) async fn remove(&self, attempt: &AttemptId) {
+    pub(super) async fn remove(&self, attempt: &AttemptId) -> Result<(), RuntimeError> {
         self.seeds.clear(attempt);
         if let Err(error) = self.runtime.keep_log(attempt, &self.shelf.log_of(attempt)).await {
             tracing::warn!(%attempt, %error, "its log is lost");
         }
-        if let Err(error) = self.runtime.remove(attempt).await {
-            tracing::error!(%attempt, %error, "what is left of an attempt cannot be removed; the next start tries again");
+        let removed = self.runtime.remove(attempt).await;
+        if let Err(error) = &removed {
+            tracing::error!(%attempt, %error, "what is left of an attempt cannot be removed; tried again");
         }
+        removed
     }
 }

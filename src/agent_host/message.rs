@@ -20,6 +20,10 @@ pub enum AgentHostMessage {
     ReportAgain,
     /// What an attempt left is removed.
     Removed(AttemptId),
+    /// What an attempt left cannot be removed, for now.
+    Stuck(AttemptId, String),
+    /// What runs attempts is well (`None`), or cannot start any and why.
+    Health(Option<String>),
     /// End every attempt and answer when none runs.
     StopAll(oneshot::Sender<()>),
     /// Answer when nothing is being removed.

@@ -133,6 +133,9 @@ pub(super) enum Command {
     /// Follow what happens
     #[command(subcommand)]
     Event(EventCommand),
+    /// Make container images
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Check this machine
     Doctor,
     /// Print shell completions
@@ -142,6 +145,19 @@ pub(super) enum Command {
     },
     /// Print the version
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImageCommand {
+    /// Make an image in this machine's engine; no registry is asked
+    Build {
+        /// A static busybox and nothing else: what runs where a role names no image
+        #[arg(long, required = true)]
+        minimal: bool,
+        /// Also if it is there
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 /// How an embedded node runs attempts.

@@ -35,9 +35,27 @@ pub struct NodeConfig {
 pub struct AgentHostConfig {
     /// Room for so many attempts at once.
     pub slots: u32,
+    /// What runs attempts.
+    pub runtime: Runtime,
+    /// The Docker engine's unix socket.
+    pub docker: PathBuf,
+    /// The subnet of the private bridge; `None`: a free one of devstack's own.
+    pub subnet: Option<String>,
     /// Is bwrap used where it is there?
     pub sandbox: Sandbox,
 }
+
+/// What runs the attempts of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// Containers.
+    Docker,
+    /// Processes of this machine.
+    Process,
+}
+
+/// Where Docker listens if nobody says otherwise.
+pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 /// Is an attempt of the `process` runtime put into a sandbox?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +144,7 @@ settings! {
     "retention" attempts: Duration = 7 * 86_400_000, "refs and logs of attempts after their task ended: a week to look back";
 }
 
-const LATER: &str = "leave it out: this release runs one node with the process runtime";
+const LATER: &str = "leave it out: this release runs one node";
 
 impl NodeConfig {
     /// The node that `run`, `up` and `quickstart` embed: everything in one directory, nothing on the network.
@@ -135,7 +153,13 @@ impl NodeConfig {
             name: default_name(),
             state_dir: dir.to_owned(),
             socket: dir.join("api.sock"),
-            agent_host: AgentHostConfig { slots: default_slots(), sandbox: Sandbox::Auto },
+            agent_host: AgentHostConfig {
+                slots: default_slots(),
+                runtime: Runtime::Docker,
+                docker: DOCKER_SOCKET.into(),
+                subnet: None,
+                sandbox: Sandbox::Auto,
+            },
             log_format: Format::Human,
             limits: Limits::default(),
         }
@@ -200,22 +224,18 @@ impl NodeConfig {
             table.finish(reader, &["socket"]);
         }
         if let Some(mut table) = section(reader, &mut top, "agent_host") {
-            table.not_built(reader, &[("docker", LATER), ("shards", LATER)]);
-            let runtime = table.word(reader, "runtime", &[("process", true), ("docker", false)]);
-            if let Some(runtime) = runtime.filter(|runtime| !runtime.value) {
-                reader.add(
-                    runtime.at,
-                    code::NOT_BUILT,
-                    "`runtime = \"docker\"` is not built yet",
-                    Some("use runtime = \"process\"".to_owned()),
-                );
-            }
+            table.not_built(reader, &[("shards", LATER)]);
+            let words = [("docker", Runtime::Docker), ("process", Runtime::Process)];
+            self.agent_host.runtime =
+                table.word(reader, "runtime", &words).map_or(self.agent_host.runtime, |v| v.value);
+            docker_socket(reader, &mut table, &mut self.agent_host.docker);
+            self.agent_host.subnet = subnet(reader, &mut table);
             self.agent_host.slots =
                 table.integer(reader, "slots", 1, SLOTS_MAX).map_or(self.agent_host.slots, |v| v.value);
             let words = [("auto", Sandbox::Auto), ("off", Sandbox::Off)];
             self.agent_host.sandbox =
                 table.word(reader, "sandbox", &words).map_or(self.agent_host.sandbox, |v| v.value);
-            table.finish(reader, &["runtime", "slots", "sandbox"]);
+            table.finish(reader, &["runtime", "docker", "subnet", "slots", "sandbox"]);
         }
         if let Some(mut table) = section(reader, &mut top, "telemetry") {
             let words = [("human", Format::Human), ("json", Format::Json)];
@@ -252,6 +272,37 @@ fn absolute_path<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, key: &str, 
     }
     let message = format!("`{key}`{} is `{}`; it must be an absolute path", table.of(), text.value);
     reader.add(text.at, code::BAD_VALUE, message, None);
+}
+
+/// `unix:///path`, as Docker writes it.
+fn docker_socket<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, socket: &mut PathBuf) {
+    let Some(text) = table.text(reader, "docker") else { return };
+    match text.value.strip_prefix("unix://").map(Path::new) {
+        Some(path) if path.is_absolute() => *socket = path.to_owned(),
+        _ => {
+            let message = format!("`docker`{} is `{}`; only unix sockets are used", table.of(), text.value);
+            let hint = format!("for example docker = \"unix://{DOCKER_SOCKET}\"");
+            reader.add(text.at, code::BAD_VALUE, message, Some(hint));
+        }
+    }
+}
+
+/// An IPv4 network with room for a bridge and a few containers: `10.1.2.0/24`.
+fn subnet<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<String> {
+    let text = table.text(reader, "subnet")?;
+    if is_subnet(&text.value) {
+        return Some(text.value.into_owned());
+    }
+    let message = format!("`subnet`{} is `{}`, which is no IPv4 network", table.of(), text.value);
+    let hint = "for example subnet = \"10.231.0.0/22\"; /16 to /28".to_owned();
+    reader.add(text.at, code::BAD_VALUE, message, Some(hint));
+    None
+}
+
+fn is_subnet(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    let (Ok(address), Ok(bits)) = (address.parse::<std::net::Ipv4Addr>(), bits.parse::<u32>()) else { return false };
+    (16..=28).contains(&bits) && u32::from(address) & (u32::MAX >> bits) == 0
 }
 
 /// A limit of zero would refuse everything: at least one of its unit.
@@ -291,6 +342,8 @@ state_dir = "/var/lib/x"
 socket = "/run/x.sock"
 [agent_host]
 runtime = "process"
+docker = "unix:///run/user/1/docker.sock"
+subnet = "10.9.0.0/24"
 slots = 7
 sandbox = "off"
 [telemetry]
@@ -311,6 +364,9 @@ attempts = "1h"
         assert_eq!(config.state_dir, Path::new("/var/lib/x"));
         assert_eq!(config.socket, Path::new("/run/x.sock"));
         assert_eq!(config.agent_host.sandbox, Sandbox::Off);
+        assert_eq!(config.agent_host.runtime, Runtime::Process);
+        assert_eq!(config.agent_host.docker, Path::new("/run/user/1/docker.sock"));
+        assert_eq!(config.agent_host.subnet.as_deref(), Some("10.9.0.0/24"));
         assert_eq!(config.log_format, Format::Json);
         assert_eq!(config.limits.values(), [1 << 20, 1 << 30, 5_000, 3, 10, 3_600_000]);
     }
@@ -324,7 +380,7 @@ attempts = "1h"
 
     #[test]
     fn everything_wrong_is_told_with_its_line() {
-        let text = "[node]\nnmae = 1\nstate_dir = \"rel\"\n[link]\nlisten = \"x\"\n[agent_host]\nruntime = \"docker\"\nslots = 0\n[limits]\nplan_size = 5\nrequest_timeout = \"soon\"\n";
+        let text = "[node]\nnmae = 1\nstate_dir = \"rel\"\n[link]\nlisten = \"x\"\n[agent_host]\ndocker = \"tcp://x\"\nsubnet = \"10.0.0.1/24\"\nslots = 0\n[limits]\nplan_size = 5\nrequest_timeout = \"soon\"\n";
         let problems = NodeConfig::parse("node.toml", text).unwrap_err().to_string();
         assert_eq!(
             problems.lines().collect::<Vec<_>>(),
@@ -332,10 +388,11 @@ attempts = "1h"
                 "node.toml:2: unknown key `nmae` of [node]",
                 "node.toml:3: `state_dir` of [node] is `rel`; it must be an absolute path",
                 "node.toml:4: `link` is not built yet",
-                "node.toml:7: `runtime = \"docker\"` is not built yet",
-                "node.toml:8: `slots` of [agent_host] is 0; it must be 1 to 1000",
-                "node.toml:10: `plan_size` of [limits] must be a text, not a number",
-                "node.toml:11: `request_timeout` of [limits]: `soon` is not a duration; write for example \"30m\", \"10s\", \"1h30m\" or \"500ms\"",
+                "node.toml:7: `docker` of [agent_host] is `tcp://x`; only unix sockets are used",
+                "node.toml:8: `subnet` of [agent_host] is `10.0.0.1/24`, which is no IPv4 network",
+                "node.toml:9: `slots` of [agent_host] is 0; it must be 1 to 1000",
+                "node.toml:11: `plan_size` of [limits] must be a text, not a number",
+                "node.toml:12: `request_timeout` of [limits]: `soon` is not a duration; write for example \"30m\", \"10s\", \"1h30m\" or \"500ms\"",
             ]
         );
     }

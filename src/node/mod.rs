@@ -24,7 +24,7 @@ use crate::{
     devops::{Devops, DevopsArguments, Project},
     gateway::Backend,
     repository::{Hubs, git::Git, policy},
-    runtime::{ProcessConfig, ProcessRuntime, Runtime, Sandbox},
+    runtime::{DockerConfig, DockerRuntime, ProcessConfig, ProcessRuntime, Runtime, Sandbox},
     store::{Blobs, JournalConfig, SledOptions, SledStore},
     taskmaster::{Outbox, StartDevops},
 };
@@ -128,7 +128,10 @@ impl Node {
             Mode::ServeOnly => None,
             Mode::Dispatch => Some(match given {
                 Some(runtime) => runtime,
-                None => process_runtime(config, label.to_string()).await?,
+                None => match config.agent_host.runtime {
+                    config::node::Runtime::Docker => docker_runtime(config, label.to_string()).await?,
+                    config::node::Runtime::Process => process_runtime(config, label.to_string()).await?,
+                },
             }),
         };
         let shelf = Shelf::new(config.state_dir.join("logs"));
@@ -202,6 +205,9 @@ impl Node {
             if all.is_err() {
                 tracing::error!("some attempts did not end, or were not removed, in time; the next start finds them");
             }
+            if let Some(host) = &self.core.host {
+                host.runtime.tidy().await;
+            }
         }
         if self.supervisor.stop_and_wait(None, Some(STOP_ACTORS)).await.is_err() {
             tracing::error!("the actors did not stop in time");
@@ -231,6 +237,14 @@ fn open_store(state_dir: &Path) -> Result<SledStore, NodeError> {
             opened => return Ok(opened?),
         }
     }
+}
+
+async fn docker_runtime(config: &NodeConfig, label: String) -> Result<Arc<dyn Runtime>, NodeError> {
+    let host = &config.agent_host;
+    let mut docker = DockerConfig::new(config.state_dir.clone(), label, host.docker.clone());
+    docker.bundle_max = config.limits.bundle_size;
+    docker.subnet = host.subnet.clone();
+    Ok(Arc::new(DockerRuntime::open(docker).await?))
 }
 
 async fn process_runtime(config: &NodeConfig, label: String) -> Result<Arc<dyn Runtime>, NodeError> {

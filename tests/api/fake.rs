@@ -53,6 +53,7 @@ impl Fake {
                 slots,
                 secrets: vec!["KEY".into()],
                 attempts: vec![],
+                quarantine: None,
             };
             fake.step(Command::ReportHost(host)).unwrap();
         }

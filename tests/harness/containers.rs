@@ -63,7 +63,7 @@ pub(crate) async fn runtime(dir: &Path, change: impl FnOnce(&mut DockerConfig)) 
     let mut config = DockerConfig::new(dir.join("state"), label(dir), socket().into());
     fs::create_dir_all(&config.state_dir).unwrap();
     change(&mut config);
-    DockerRuntime::connect(config).await.unwrap()
+    DockerRuntime::open(config).await.unwrap()
 }
 
 /// The engine's own command line, as a witness.

@@ -152,7 +152,7 @@ fn answer(n: u64) -> (RequestKey, StoredReply) {
 fn records(n: u64, shape: Shape) -> Vec<Record> {
     let record = |host: u64, size: u64| {
         let text = format!("{n:08}").repeat(size as usize / 8);
-        Record::Host(HostRecord { host: name("h", host), slots: n as u32, secrets: vec![text] })
+        Record::Host(HostRecord { host: name("h", host), slots: n as u32, secrets: vec![text], quarantine: None })
     };
     match shape {
         Shape::Small => (0..2 + n % 2).map(|i| record((n * 31 + i * 17) % 100, 40 << (n % 9))).collect(),

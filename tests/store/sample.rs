@@ -120,7 +120,12 @@ pub(crate) fn heavy(number: usize, bytes: usize) -> Record {
 }
 
 pub(crate) fn host(name: &str, slots: u32) -> Record {
-    Record::Host(HostRecord { host: HostName::new(name).unwrap(), slots, secrets: vec!["KEY".into()] })
+    Record::Host(HostRecord {
+        host: HostName::new(name).unwrap(),
+        slots,
+        secrets: vec!["KEY".into()],
+        quarantine: None,
+    })
 }
 
 pub(crate) fn host_key(name: &str) -> RecordKey {

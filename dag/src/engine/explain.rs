@@ -88,7 +88,11 @@ impl Engine {
         } else if class.busy.len() as u32 >= class.spec.count {
             format!("it is ready; all {} agents of `{role}` are at work", class.spec.count)
         } else {
-            format!("it is ready; {} tasks of `{role}` wait for a free slot", class.ready.len())
+            let why = self.hosts.values().find_map(|host| Some((&host.name, host.quarantine.as_ref()?)));
+            let why = why.map_or_else(String::new, |(host, quarantine)| {
+                format!("; {} slots of {host} cannot be used for now: {}", quarantine.slots, quarantine.why)
+            });
+            format!("it is ready; {} tasks of `{role}` wait for a free slot{why}", class.ready.len())
         }
     }
 

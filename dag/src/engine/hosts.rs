@@ -1,10 +1,10 @@
 //! Hosts that report and hosts that are lost.
 
-use super::{Draft, Engine};
+use super::{Draft, Engine, compose::head};
 use crate::{
     answer::Answer,
     attempt::{Outcome, Stage},
-    command::HostReport,
+    command::{HostReport, Quarantine},
     effect::Effect,
     fact::FactKind,
     ids::{AttemptId, HostName},
@@ -14,12 +14,16 @@ use crate::{
 
 impl Engine {
     pub(super) fn report_host(&self, draft: &mut Draft, report: HostReport) -> Answer {
-        let HostReport { host, slots, mut secrets, attempts } = report;
+        let HostReport { host, slots, mut secrets, attempts, quarantine } = report;
         secrets.sort_unstable();
         secrets.dedup();
         let known = self.hosts.get(&host);
         if known.is_none_or(|h| h.slots != slots || h.secrets != secrets) {
             draft.fact(FactKind::HostReported { host: host.clone(), slots, secrets });
+        }
+        let quarantine = quarantine.map(|q| Quarantine { why: head(&q.why, self.config.reason_bytes).to_owned(), ..q });
+        if known.and_then(|h| h.quarantine.as_ref()) != quarantine.as_ref() {
+            draft.fact(FactKind::HostQuarantined { host: host.clone(), quarantine });
         }
         let running = known.into_iter().flat_map(|h| &h.running);
         let believed: Vec<AttemptId> = running.filter_map(|&ix| Some(self.at(ix).running()?.attempt.clone())).collect();

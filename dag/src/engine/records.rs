@@ -85,8 +85,9 @@ impl Engine {
                 Record::Attempt(record) => attempts.push(record),
                 Record::Merge(record) => merges.push(record),
                 Record::Host(record) => {
-                    engine.free += record.slots;
-                    let host = Host::new(record.host.clone(), record.slots, record.secrets);
+                    let mut host = Host::new(record.host.clone(), record.slots, record.secrets);
+                    host.quarantine = record.quarantine;
+                    engine.free += host.free();
                     engine.hosts.insert(record.host, host);
                 }
             }

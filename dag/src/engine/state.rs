@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     attempt::{Conflict, Feedback, Stage},
+    command::Quarantine,
     ids::{AgentName, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
     plan::{Executor, Priority, RoleSpec, TaskSpec},
     ready::{Key, Ready},
@@ -278,18 +279,26 @@ pub(crate) struct Host {
     pub(crate) running: BTreeSet<TaskIx>,
     /// The most that may run: the slots, or what ran when they were lowered.
     pub(crate) allowed: u32,
+    /// Slots that cannot be used.
+    pub(crate) quarantine: Option<Quarantine>,
 }
 
 impl Host {
     pub(crate) fn new(name: HostName, slots: u32, secrets: Vec<String>) -> Self {
-        Self { name, slots, secrets, running: BTreeSet::new(), allowed: slots }
+        Self { name, slots, secrets, running: BTreeSet::new(), allowed: slots, quarantine: None }
     }
 
     pub(crate) fn free(&self) -> u32 {
-        self.slots.saturating_sub(self.running.len() as u32)
+        let quarantined = self.quarantine.as_ref().map_or(0, |quarantine| quarantine.slots);
+        self.slots.saturating_sub(quarantined).saturating_sub(self.running.len() as u32)
     }
 
     pub(crate) fn record(&self) -> HostRecord {
-        HostRecord { host: self.name.clone(), slots: self.slots, secrets: self.secrets.clone() }
+        HostRecord {
+            host: self.name.clone(),
+            slots: self.slots,
+            secrets: self.secrets.clone(),
+            quarantine: self.quarantine.clone(),
+        }
     }
 }

@@ -79,7 +79,13 @@ fn finish(n: usize) -> Command {
 }
 
 fn host(slots: u32) -> Command {
-    Command::ReportHost(HostReport { host: host_name("h"), slots, secrets: Vec::new(), attempts: Vec::new() })
+    Command::ReportHost(HostReport {
+        host: host_name("h"),
+        slots,
+        secrets: Vec::new(),
+        attempts: Vec::new(),
+        quarantine: None,
+    })
 }
 
 proptest! {

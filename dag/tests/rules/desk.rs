@@ -70,7 +70,13 @@ impl Desk {
     pub fn host(&mut self, name: &str, slots: u32, secrets: &[&str]) -> Vec<String> {
         let secrets = secrets.iter().map(|s| s.to_string()).collect();
         let held = self.engine.on_host(&host_name(name)).map(|a| a.attempt.clone()).collect();
-        self.act(Command::ReportHost(HostReport { host: host_name(name), slots, secrets, attempts: held }))
+        self.act(Command::ReportHost(HostReport {
+            host: host_name(name),
+            slots,
+            secrets,
+            attempts: held,
+            quarantine: None,
+        }))
     }
 
     /// The newest attempt of a task ends.

@@ -2,7 +2,7 @@
 
 use devstack_dag::{
     Config, Engine,
-    command::{Command, HostReport},
+    command::{Command, HostReport, Quarantine},
     ids::Timestamp,
     record::Status,
 };
@@ -14,7 +14,7 @@ use crate::{
 
 fn holding(attempts: &[(&str, u32)]) -> Command {
     let attempts = attempts.iter().map(|&(id, number)| attempt_id(id, number)).collect();
-    Command::ReportHost(HostReport { host: host_name("h"), slots: 2, secrets: Vec::new(), attempts })
+    Command::ReportHost(HostReport { host: host_name("h"), slots: 2, secrets: Vec::new(), attempts, quarantine: None })
 }
 
 #[test]
@@ -85,4 +85,19 @@ fn a_store_that_does_not_fit_together_is_refused() {
         let rebuilt = Engine::from_records(Config::default(), rest);
         assert!(rebuilt.is_err(), "nobody missed {:?}", records[missing].key());
     }
+}
+
+#[test]
+fn a_quarantined_slot_takes_nothing_until_it_is_well() {
+    let mut desk = Desk::new(plan(vec![task("a", &[]), task("b", &[])]), 0).0;
+    let sick = |slots| {
+        let quarantine = (slots > 0).then(|| Quarantine { slots, why: "the engine is gone".into() });
+        let (host, secrets) = (host_name("h"), Vec::new());
+        Command::ReportHost(HostReport { host, slots: 2, secrets, attempts: Vec::new(), quarantine })
+    };
+    assert_eq!(desk.act(sick(2)), [""; 0]);
+    assert!(desk.engine.explain(&task_ref("a")).unwrap().contains("the engine is gone"));
+    assert!(!desk.engine.settled(&[task_ref("a")]), "it recovers without a person");
+    assert_eq!(desk.act(sick(1)), ["start a/1 dev1@h"]);
+    assert_eq!(desk.act(sick(0)), ["start a/1 dev1@h", "start b/1 dev2@h"]);
 }

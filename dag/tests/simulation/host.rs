@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use devstack_dag::{
     attempt::{Order, Outcome, Report, Stage, Start},
-    command::{Command, HostReport},
+    command::{Command, HostReport, Quarantine},
     effect::Effect,
     ids::{AttemptId, CommitId, HostName, Text},
 };
@@ -15,6 +15,8 @@ use super::{git::Git, random::Random};
 pub struct Host {
     pub name: HostName,
     pub slots: u32,
+    /// Slots that it cannot use for now.
+    pub quarantine: Option<Quarantine>,
     pub secrets: Vec<String>,
     pub connected: bool,
     pub attempts: BTreeMap<AttemptId, Held>,
@@ -32,6 +34,7 @@ impl Host {
             slots: self.slots,
             secrets: self.secrets.clone(),
             attempts: self.attempts.keys().cloned().collect(),
+            quarantine: self.quarantine.clone(),
         })
     }
 

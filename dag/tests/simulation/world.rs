@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use devstack_dag::{
     Answer, Config, Decision, Engine, Rejection,
     attempt::Start,
-    command::{Command, HostReport},
+    command::{Command, HostReport, Quarantine},
     effect::{Effect, Timer},
     fact::{Fact, FactKind},
     ids::{CommitId, HostName, ProjectName, TaskRef, Text, Timestamp},
@@ -56,7 +56,7 @@ impl World {
         let host = |n: usize, random: &mut Random| {
             let (name, slots) = (host_name(&format!("host{n}")), 1 + random.below(3) as u32);
             let secrets = if n == 0 { vec!["KEY".into()] } else { Vec::new() };
-            (name.clone(), Host { name, slots, secrets, connected: true, attempts: BTreeMap::new() })
+            (name.clone(), Host { name, slots, quarantine: None, secrets, connected: true, attempts: BTreeMap::new() })
         };
         let hosts = (0..1 + random.below(3)).map(|n| host(n, &mut random)).collect();
         Self {
@@ -264,7 +264,7 @@ impl World {
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
         let name = self.random.pick(&names).unwrap().clone();
         let host = self.hosts.get_mut(&name).unwrap();
-        match self.random.below(8) {
+        match self.random.below(9) {
             0 => host.connected = false,
             1 => host.crash(&mut self.random),
             2..4 => {
@@ -275,10 +275,16 @@ impl World {
             5 => {
                 // Truth from an earlier time: a report that overtook everything.
                 let (slots, secrets) = (host.slots, host.secrets.clone());
-                let report = HostReport { host: name, slots, secrets, attempts: Vec::new() };
+                let report = HostReport { host: name, slots, secrets, attempts: Vec::new(), quarantine: None };
                 _ = self.send(Command::ReportHost(report));
             }
             6 => self.crash(),
+            7 => {
+                let slots = 1 + self.random.below(3) as u32;
+                let sick = self.random.percent(50).then(|| Quarantine { slots, why: "the engine is gone".into() });
+                host.quarantine = sick;
+                self.from_hosts.extend(host.tell_all());
+            }
             _ => self.sync(),
         }
     }

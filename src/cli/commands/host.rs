@@ -2,6 +2,7 @@
 
 use tokio::{sync::watch, task::JoinHandle};
 
+use super::image::socket;
 use crate::{
     cli::{
         CliError, Exit, Node, Seams, StateLock, Workdir,
@@ -9,8 +10,12 @@ use crate::{
         client::Client,
         exit::code,
     },
-    config::{node::NodeConfig, problem::Problem},
+    config::{
+        node::{self, NodeConfig},
+        problem::Problem,
+    },
     gateway::server::Server,
+    runtime::docker,
 };
 
 /// A running node, its socket and its lock.
@@ -25,8 +30,9 @@ pub(super) struct Hosted {
 impl Hosted {
     /// Starts the node of a directory whose lock is ours.
     pub(super) async fn start(dir: &Workdir, lock: StateLock, host: &HostArgs, seams: Seams) -> Result<Self, CliError> {
-        admit(host.runtime)?;
         let mut config = NodeConfig::embedded(dir.path());
+        config.agent_host.runtime = admit(host.runtime).await?;
+        config.agent_host.docker = socket();
         config.agent_host.sandbox = host.sandbox;
         config.agent_host.slots = host.slots.unwrap_or(config.agent_host.slots);
         let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
@@ -60,18 +66,16 @@ impl Hosted {
     }
 }
 
-/// Only the process runtime is built. `auto` means containers: running agents on the bare machine is a person's choice.
-fn admit(runtime: Runtime) -> Result<(), CliError> {
-    let hint = "run attempts as processes of this machine with `--runtime process`";
-    match runtime {
-        Runtime::Process => Ok(()),
-        Runtime::Auto => {
-            let problem =
-                Problem::new(code::NO_ENGINE, "no container engine can be used: containers are not built yet");
-            Err(CliError::new(Exit::Refused, problem.hint(hint)))
-        }
-        Runtime::Docker => {
-            let problem = Problem::new(code::NOT_BUILT, "`--runtime docker` is not built yet");
+/// What attempts run in. `auto` means containers: running agents on the bare machine is a person's choice.
+async fn admit(runtime: Runtime) -> Result<node::Runtime, CliError> {
+    if runtime == Runtime::Process {
+        return Ok(node::Runtime::Process);
+    }
+    match docker::answers(&socket()).await {
+        Ok(()) => Ok(node::Runtime::Docker),
+        Err(why) => {
+            let problem = Problem::new(code::NO_ENGINE, format!("no container engine can be used: {why}"));
+            let hint = "start Docker, or run attempts as processes of this machine with `--runtime process`";
             Err(CliError::new(Exit::Refused, problem.hint(hint)))
         }
     }

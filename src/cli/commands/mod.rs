@@ -2,6 +2,7 @@
 
 mod event;
 mod host;
+pub(super) mod image;
 mod lists;
 mod plan;
 mod quickstart;
@@ -46,6 +47,7 @@ pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, 
         Command::Merge(command) => lists::merges(&context, command).await,
         Command::Status => lists::status(&context).await,
         Command::Event(command) => event::run(&context, command).await,
+        Command::Image(command) => image::run(&context, command).await,
         Command::Doctor => doctor::run(context.output),
         Command::Completions { shell } => completions::print(shell, context.output),
         Command::Version => {

@@ -9,7 +9,7 @@ use std::{
 
 use futures::StreamExt;
 
-use super::{Context, host::Hosted, plan, wait};
+use super::{Context, host::Hosted, image, plan, wait};
 use crate::{
     cli::{
         CliError, Exit, Workdir,
@@ -26,6 +26,7 @@ use crate::{
         git::Git,
         starter::{self, StarterFile},
     },
+    runtime::{RuntimeError, docker},
 };
 
 macro_rules! file {
@@ -61,10 +62,7 @@ pub(super) async fn run(context: &Context<'_>, dir: &Path, runtime: Runtime) -> 
             return Err(CliError::new(Exit::Refused, problem.hint("wait for it, or choose another --dir")));
         }
     };
-    if runtime == Runtime::Auto {
-        output.note("containers are not built yet: agents run as processes of this machine");
-    }
-    let runtime = if runtime == Runtime::Auto { Runtime::Process } else { runtime };
+    let runtime = choose(output, runtime).await?;
     let host = HostArgs { runtime, sandbox: Sandbox::Auto, slots: Some(SLOTS) };
     let mut interrupts = Interrupts::listen();
     let hosted = Hosted::start(&workdir, lock, &host, context.seams).await?;
@@ -88,6 +86,28 @@ pub(super) async fn run(context: &Context<'_>, dir: &Path, runtime: Runtime) -> 
         epilogue(output, &git, &dir)?;
     }
     Ok(exit)
+}
+
+/// Containers if an engine answers and the image can be made; `auto` takes processes instead, and says so.
+async fn choose(output: &Output, runtime: Runtime) -> Result<Runtime, CliError> {
+    if runtime == Runtime::Process {
+        return Ok(runtime);
+    }
+    match docker::image::build_minimal(&image::socket(), false).await {
+        Ok(made) => {
+            if made {
+                output.note(&format!("made the image {}: a static busybox, from this machine", docker::image::MINIMAL));
+            }
+            Ok(Runtime::Docker)
+        }
+        Err(error) if runtime == Runtime::Auto => {
+            output.note(&format!("no containers ({error}): agents run as processes of this machine"));
+            Ok(Runtime::Process)
+        }
+        // Whether an engine is there is told where it is asked for anything.
+        Err(RuntimeError::Unavailable(_)) => Ok(runtime),
+        Err(error) => Err(CliError::failure(error.to_string())),
+    }
 }
 
 /// The example's directory: made, or continued if it is ours. A quickstart that was killed while it made it left

@@ -18,6 +18,8 @@ const COUNT_MAX: u32 = 1000;
 const PROJECT_MAX: usize = 12 << 10;
 /// The longest text of one command or check, in bytes, for the same reason.
 pub(super) const COMMAND_MAX: usize = 4 << 10;
+/// The longest name of an image: Docker's own limit.
+const IMAGE_MAX: usize = 255;
 /// The least memory that a process gets.
 const MEMORY_MIN: u64 = 4 << 20;
 /// The most processors, thousandths of one are counted.
@@ -91,12 +93,15 @@ fn role<'i>(reader: &mut Reader<'i>, mut table: Table<'i>, name: Option<RoleName
         reader,
         &[
             ("profile", "write the agent's command line: command = [\"claude\", \"-p\", …]"),
-            ("image", "containers come later; leave it out, the process runtime runs the command on this host"),
-            ("egress", "filtered networks come later; use network = \"none\" or \"bridge\""),
+            (
+                "egress",
+                "filtered networks come later; leave it out: network = \"bridge\" reaches everything, \"none\" nothing",
+            ),
         ],
     );
     let count = table.integer(reader, "count", 1, COUNT_MAX).map_or(1, |count| count.value);
     let command = command(reader, &mut table).unwrap_or_default();
+    let image = image(reader, &mut table);
     let secrets = secrets(reader, &mut table);
     let network = table.word(reader, "network", &[("none", Network::None), ("bridge", Network::Bridge)]);
     let limits = Limits {
@@ -104,9 +109,24 @@ fn role<'i>(reader: &mut Reader<'i>, mut table: Table<'i>, name: Option<RoleName
         cpu_millis: cpus(reader, &mut table),
         pids: table.integer(reader, "pids", 1, 1 << 22).map(|pids| pids.value),
     };
-    table.finish(reader, &["count", "command", "secrets", "network", "memory", "cpus", "pids"]);
+    table.finish(reader, &["count", "command", "image", "secrets", "network", "memory", "cpus", "pids"]);
     let network = network.map_or(Network::None, |network| network.value);
-    Some(RoleSpec { name: name?, count, command, image: None, secrets, network, limits })
+    Some(RoleSpec { name: name?, count, command, image, secrets, network, limits })
+}
+
+/// A name that an engine takes for an image: `devstack/agent`, `agent:1`, `agent@sha256:…`.
+fn image<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<String> {
+    let name = table.text(reader, "image")?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "/:._-@".contains(c);
+    if name.value.len() <= IMAGE_MAX
+        && name.value.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.value.chars().all(fits)
+    {
+        return Some(name.value.into_owned());
+    }
+    let message = format!("`image`{} is `{}`, which is no name of an image", table.of(), name.value);
+    reader.add(name.at, code::BAD_VALUE, message, Some("for example image = \"devstack/agent\"".to_owned()));
+    None
 }
 
 fn cpus<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<u32> {

@@ -75,6 +75,13 @@ fn describe(kind: &FactKind, to: &mut dto::Fact) {
             to.kind = "host-reported".to_owned();
             to.message = format!("host {host} is there with {slots} slots");
         }
+        FactKind::HostQuarantined { host, quarantine } => {
+            to.kind = "host-quarantined".to_owned();
+            to.message = match quarantine {
+                Some(q) => format!("{} slots of host {host} cannot be used for now: {}", q.slots, q.why),
+                None => format!("all slots of host {host} can be used again"),
+            };
+        }
         FactKind::HostLost { host } => {
             to.kind = "host-lost".to_owned();
             to.message = format!("host {host} is gone");

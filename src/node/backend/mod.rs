@@ -3,6 +3,7 @@
 //! Deliberately absent: judgement. What may be done the engine decides; how it is shown the gateway's DTOs say.
 
 mod errors;
+mod images;
 mod logs;
 mod people;
 
@@ -59,6 +60,7 @@ pub(super) struct Core {
 impl Backend for Core {
     async fn submit(&self, plan: PlanSpec, request: Option<RequestId>) -> Result<dto::PlanAnswer, ApiError> {
         let warnings = self.warnings(&plan).await;
+        let plan = self.with_images(plan).await?;
         let plan = self.stored_plan(plan).await?;
         let request = request.map(stored_request).transpose()?;
         let answer = self

@@ -19,7 +19,7 @@ mod watch;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -118,6 +118,14 @@ impl DockerConfig {
 /// Open files of a process: the soft limit of most container engines today.
 const FILES: u64 = 65_536;
 
+/// Does an engine answer at this socket?
+///
+/// # Errors
+/// For people: why not.
+pub async fn answers(socket: &Path) -> Result<(), String> {
+    Engine::new(socket.to_owned()).ping().await.map_err(|error| error.to_string())
+}
+
 /// The docker runtime. Cheap to clone.
 #[derive(Clone)]
 pub struct DockerRuntime {
@@ -139,20 +147,19 @@ struct Inner {
     guarded: OnceCell<()>,
     vault: Result<Vault, String>,
     starts: Semaphore,
-    version: String,
+    version: OnceLock<String>,
 }
 
 impl DockerRuntime {
-    /// Lays the shim down and asks the engine what it is.
+    /// Lays the shim down. An engine that does not answer yet is waited for: see [`Runtime::health`].
     ///
     /// # Errors
-    /// Nobody answers at the socket, or the state directory cannot be used.
-    pub async fn connect(config: DockerConfig) -> Result<Self, RuntimeError> {
+    /// The state directory cannot be used.
+    pub async fn open(config: DockerConfig) -> Result<Self, RuntimeError> {
         if !config.state_dir.is_absolute() || config.user.uid == 0 {
             return Err(RuntimeError::Refused("directories must be absolute, and agents never run as root".into()));
         }
         let engine = Arc::new(Engine::new(config.socket.clone()));
-        let info = engine.info().await.map_err(|error| RuntimeError::Unavailable(error.to_string()))?;
         let shim =
             shim::install(&config.state_dir.join("bin")).map_err(RuntimeError::failed("laying down the shim"))?;
         let attempts = config.state_dir.join("attempts");
@@ -170,9 +177,12 @@ impl DockerRuntime {
             guarded: OnceCell::new(),
             vault: Vault::open(&config.installation),
             starts: Semaphore::new(config.starts.max(1)),
-            version: format!("docker {}", info.server_version.unwrap_or_default()),
+            version: OnceLock::new(),
             config,
         };
+        if let Ok(info) = inner.health.note(inner.engine.info().await) {
+            let _ = inner.version.set(format!("docker {}", info.server_version.unwrap_or_default()));
+        }
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -190,7 +200,12 @@ impl DockerRuntime {
 #[async_trait]
 impl Runtime for DockerRuntime {
     fn describe(&self) -> RuntimeInfo {
-        RuntimeInfo { name: "docker", isolation: Isolation::Sandboxed { by: self.inner.version.clone() } }
+        RuntimeInfo {
+            name: "docker",
+            isolation: Isolation::Sandboxed {
+                by: self.inner.version.get().cloned().unwrap_or_else(|| "docker".to_owned()),
+            },
+        }
     }
 
     fn health(&self) -> tokio::sync::watch::Receiver<Option<String>> {

@@ -21,6 +21,7 @@ impl Engine {
             }
             F::PlanCancelled { project, plan } => self.plan_cancelled(project, *plan, touched),
             F::ProjectPaused { project, paused } => self.project_paused(project, *paused, touched),
+            F::HostQuarantined { host, quarantine } => self.host_quarantined(host, quarantine.as_ref(), touched),
             F::HostReported { host, slots, secrets } => self.host_reported(host, *slots, secrets, touched),
             F::HostLost { host } => self.host_lost(host, touched),
             F::AttemptStarted { attempt, stage, host, agent, role, start } => {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    command::Quarantine,
     engine::{
         Engine,
         state::{Class, Host, Project, ProjectIx, Task, TaskIx},
@@ -247,6 +248,14 @@ impl Engine {
         self.free -= host.free();
         (host.slots, host.secrets) = (slots, secrets);
         host.allowed = slots.max(host.running.len() as u32);
+        self.free += host.free();
+        touched.host(name.clone());
+    }
+
+    pub(super) fn host_quarantined(&mut self, name: &HostName, quarantine: Option<&Quarantine>, touched: &mut Touched) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        self.free -= host.free();
+        host.quarantine = quarantine.cloned();
         self.free += host.free();
         touched.host(name.clone());
     }

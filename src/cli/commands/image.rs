@@ -1,0 +1,38 @@
+//! `image`: images that devstack makes itself. They go to this machine's engine, not to a node.
+
+use std::path::PathBuf;
+
+use super::Context;
+use crate::{
+    cli::{CliError, Exit, args::ImageCommand, exit::code},
+    config::{node::DOCKER_SOCKET, problem::Problem},
+    runtime::{RuntimeError, docker},
+};
+
+pub(super) async fn run(context: &Context<'_>, command: ImageCommand) -> Result<Exit, CliError> {
+    let ImageCommand::Build { minimal: _, force } = command;
+    let made = docker::image::build_minimal(&socket(), force).await.map_err(failed)?;
+    let name = docker::image::MINIMAL;
+    context.output.note(&match made {
+        true => format!("made the image {name}"),
+        false => format!("the image {name} is there; --force makes it again"),
+    });
+    Ok(Exit::Ok)
+}
+
+/// The engine's socket: `DOCKER_HOST`, if that is one, else Docker's own place.
+pub(in crate::cli) fn socket() -> PathBuf {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    host.strip_prefix("unix://").unwrap_or(DOCKER_SOCKET).into()
+}
+
+fn failed(error: RuntimeError) -> CliError {
+    let text = error.to_string();
+    match error {
+        RuntimeError::Unavailable(_) => {
+            let hint = "start Docker, or name its socket: DOCKER_HOST=unix:///…";
+            CliError::new(Exit::Refused, Problem::new(code::NO_ENGINE, text).hint(hint))
+        }
+        _ => CliError::failure(text),
+    }
+}
