@@ -142,11 +142,11 @@ impl Engine {
             return self.set_backoff(draft, ix, backoff_ms);
         }
         let reason = match stage {
-            _ if task.resolves().is_some() => BlockedReason::NeedsHuman,
+            _ if task.conflict().is_some() => BlockedReason::NeedsHuman,
             Stage::Work => BlockedReason::AttemptsExhausted,
             Stage::Check => BlockedReason::MergeCheckFailed,
         };
-        if task.resolves().is_some() && !task.is_human() {
+        if task.conflict().is_some() && !task.is_human() {
             draft.fact(FactKind::ExecutorChanged { task: name, executor: Executor::Human });
         }
         let why = format!("{charged} attempts are used up; the last: {said}");

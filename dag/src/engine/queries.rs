@@ -215,7 +215,8 @@ impl Engine {
         if project.record.paused && Counts(project.counts).unfinished() > 0 {
             push("the project is paused".into(), command.clone());
         }
-        if let Some(reason) = &project.record.delivery_blocked {
+        // One that waits for a resolution waits for a person if that task does.
+        if let Some(reason) = project.record.delivery_blocked.as_ref().filter(|_| project.sync.is_none()) {
             push(format!("the source cannot be brought up to date: {reason}"), command);
         }
     }

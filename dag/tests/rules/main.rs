@@ -10,3 +10,4 @@ mod hosts;
 mod merges;
 mod people;
 mod plans;
+mod source;
