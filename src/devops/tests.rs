@@ -78,7 +78,7 @@ fn an_overtaken_job_neither_publishes_nor_delivers() {
     let (fixture, generations) = (Fixture::new(), Generations::default());
     let old = fixture.project(generations.next());
     let ready = Job::MakeHubReady { submission: 1, fresh: true, spec: Box::new(fixture.spec.clone()) };
-    assert!(matches!(jobs::run(&old, ready), Done::HubReady(ready) if ready.head.is_ok()));
+    assert!(matches!(jobs::run(&old, ready), Done::HubReady(ready) if ready.hub.is_ok()));
     let new = fixture.project(generations.next());
     let hub = fixture.hub();
     let head = hub.head().unwrap().unwrap();

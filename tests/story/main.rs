@@ -17,4 +17,5 @@ mod looking;
 mod moving;
 mod places;
 mod quickstart;
+mod source;
 mod upsert;

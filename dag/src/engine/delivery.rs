@@ -133,8 +133,8 @@ impl Engine {
 
     /// A person says that they have seen to what was in the way of the delivery.
     pub(super) fn deliver_again(&self, draft: &mut Draft, project: &Project) {
-        if project.record.delivery_blocked.is_some() {
-            let job = Job::Deliver(project.name().clone());
+        let job = Job::Deliver(project.name().clone());
+        if project.record.delivery_blocked.is_some() || self.troubles.get(&job).is_some_and(|t| t.waiting) {
             draft.effects.extend(self.job_effect(&job));
             draft.fact(FactKind::JobRepeated { job });
         }
@@ -150,9 +150,10 @@ impl Engine {
 }
 
 fn waits_for(project: &Project, resolution: &TaskId, conflict: &Conflict) -> String {
-    format!(
-        "it waits for `{resolution}`: commits of the source's `{}` conflict with devstack's in {}",
-        project.record.spec.integration,
-        conflict.paths.join(", "),
-    )
+    format!("it waits for `{resolution}`: {}", clash(project, conflict))
+}
+
+pub(super) fn clash(project: &Project, conflict: &Conflict) -> String {
+    let (branch, paths) = (&project.record.spec.integration, conflict.paths.join(", "));
+    format!("commits of the source's `{branch}` conflict with devstack's in {paths}")
 }
