@@ -2,15 +2,15 @@
 //! can see. Deliberately absent: the queue (the actor) and what follows from a result (the engine).
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
 };
 
 use devstack_dag::{
     attempt::{Conflict, Outcome, Start},
     command::{self, Command},
     effect::MergeRequest,
-    ids::{CommitId, MergeId, ProjectName, TaskRef, Timestamp},
+    ids::{CommitId, MergeId, ProjectName, TaskId, Timestamp},
     plan::ProjectSpec,
 };
 
@@ -40,8 +40,6 @@ pub struct Project {
     pub blobs: Arc<Blobs>,
     /// Limits on results.
     pub limits: repository::policy::Limits,
-    /// How long attempt refs stay after their task is done.
-    pub retention: Duration,
     /// Told when nothing can be made durable any more: the process must end, and never tries a sync again.
     pub fatal: mpsc::UnboundedSender<String>,
     /// The wall clock.
@@ -58,7 +56,7 @@ pub enum Job {
     Prepare(MergeRequest),
     Publish { merge: MergeId, onto: CommitId, candidate: CommitId },
     Deliver,
-    Release { task: TaskRef, upto: u32 },
+    Release { due: BTreeMap<TaskId, u32> },
 }
 
 impl PartialEq for Job {
@@ -70,7 +68,7 @@ impl PartialEq for Job {
             (Self::Prepare(a), Self::Prepare(b)) => a == b,
             (Self::Publish { merge: a, .. }, Self::Publish { merge: b, .. }) => a == b,
             (Self::Deliver, Self::Deliver) => true,
-            (Self::Release { task: a, upto: m }, Self::Release { task: b, upto: n }) => a == b && m == n,
+            (Self::Release { due: a }, Self::Release { due: b }) => a == b,
             _ => false,
         }
     }
@@ -137,11 +135,11 @@ pub(super) fn run(project: &Project, job: Job) -> Done {
             let job = command::Job::Deliver(project.name());
             project.settle(project.deliver(), Done::Tell, ask_again(job))
         }
-        Job::Release { task, upto } => project.settle(
-            project.release(&task, upto),
+        Job::Release { due } => project.settle(
+            project.release(&due),
             |()| Done::Nothing,
             |error| {
-                tracing::warn!(%task, %error, "attempt refs stay for now");
+                tracing::warn!(%error, "attempt refs stay for now");
                 Done::Nothing
             },
         ),
@@ -327,9 +325,12 @@ impl Project {
         Ok(Conflict { ours, theirs, base, paths, text })
     }
 
-    fn release(&self, task: &TaskRef, upto: u32) -> Result<(), Stop> {
+    fn release(&self, due: &BTreeMap<TaskId, u32>) -> Result<(), Stop> {
         self.fence.check()?;
-        self.hub()?.drop_pins(task, upto, self.retention, SystemTime::now())?;
+        let dropped = self.hub()?.drop_pins(due)?;
+        if dropped > 0 {
+            tracing::info!(project = %self.name(), dropped, "refs of finished attempts are past their retention");
+        }
         Ok(())
     }
 }

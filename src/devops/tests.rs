@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{path::Path, process::Command, sync::Arc};
 
 use devstack_dag::{
     ids::{CommitId, MergeId, Timestamp},
@@ -47,7 +47,6 @@ impl Fixture {
             hubs: Some(self.hubs.clone()),
             blobs: Arc::new(Blobs::open(&self.dir.path().join("blobs")).unwrap()),
             limits: policy::Limits::default(),
-            retention: Duration::ZERO,
             clock: || Timestamp(1_700_000_000_000),
             fatal: tokio::sync::mpsc::unbounded_channel().0,
             fence,

@@ -17,5 +17,6 @@ mod looking;
 mod moving;
 mod places;
 mod quickstart;
+mod retention;
 mod source;
 mod upsert;

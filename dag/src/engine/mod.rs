@@ -13,6 +13,7 @@ mod config;
 mod delivery;
 mod explain;
 mod hosts;
+mod keep;
 mod merges;
 mod people;
 mod queries;

@@ -132,7 +132,6 @@ impl Engine {
         self.end_running(draft, task);
         let rejected = Some(cut(why, self.config.reason_bytes).into());
         self.go(draft, ix, Place { rejected, ..self.place(task, Status::Rejected) });
-        self.release(draft, ix);
     }
 
     /// Ends a running attempt at once: its later report is fenced.

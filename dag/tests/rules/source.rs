@@ -77,7 +77,7 @@ fn a_senior_brings_both_sides_together_and_the_source_gets_them() {
     });
     assert_eq!(request.unwrap().must_contain, [commit(9), commit(6)]);
     desk.prepared("sync-resolve-1", 1, 6, 11);
-    assert_eq!(desk.landed(2, 11), ["release sync-resolve-1 1", "deliver"]);
+    assert_eq!(desk.landed(2, 11), ["deliver"]);
     assert_eq!((desk.status("sync-resolve-1"), waits(&desk)), (Status::Completed, None));
     desk.act(delivered(11));
     assert!(desk.task("a").delivered_at.is_some() && desk.task("sync-resolve-1").delivered_at.is_some());
@@ -97,7 +97,7 @@ fn without_a_resolver_a_person_resolves_it() {
     let resolve = Command::ResolveTask { task: task_ref("sync-resolve-1"), number: 1, commit: commit(10) };
     assert_eq!(desk.act(resolve), ["prepare sync-resolve-1/1"]);
     desk.prepared("sync-resolve-1", 1, 6, 11);
-    assert_eq!(desk.landed(2, 11), ["release sync-resolve-1 1", "deliver"]);
+    assert_eq!(desk.landed(2, 11), ["deliver"]);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_resolution_starts_from_the_present_head_and_an_overtaken_one_is_repeated() 
 fn a_source_that_was_brought_up_to_date_otherwise_supersedes_it() {
     let (mut desk, _) = diverged(with_senior());
     desk.act(Command::HeadMoved { project: project_name("p"), head: commit(12) });
-    assert_eq!(desk.act(delivered(12)), ["stop sync-resolve-1/1", "release sync-resolve-1 1"]);
+    assert_eq!(desk.act(delivered(12)), ["stop sync-resolve-1/1"]);
     assert_eq!(desk.task("sync-resolve-1").rejected.as_deref(), Some("superseded"));
     assert_eq!(waits(&desk), None);
     assert!(desk.task("a").delivered_at.is_some());
