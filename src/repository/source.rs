@@ -11,9 +11,10 @@ use git2::{ErrorCode, Repository, StatusOptions};
 
 use super::{
     Error,
-    git::{Git, Run, TRANSFER_DEADLINE},
+    git::{Git, Output, Run, TRANSFER_DEADLINE},
     hub::{Hub, read_ref},
     id,
+    message::one_line,
     scratch::Scratch,
 };
 
@@ -21,6 +22,8 @@ use super::{
 const EXAMPLES: usize = 5;
 /// A branch may move while it is fetched; so many times in a row it does not.
 const TRIES: u32 = 3;
+/// What git says about a source that it cannot reach, in characters: a sentence or two.
+const SAID_MAX: usize = 300;
 /// Old histories hold these harmless flaws; everything else that fsck finds is refused.
 const TOLERATED: [&str; 3] = ["zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate"];
 
@@ -215,6 +218,17 @@ impl Source {
         if matches!(self.place, Place::Url(_)) { run.with_credentials() } else { run }
     }
 
+    /// A run that spoke to this source has failed.
+    pub(crate) fn failed(&self, output: &Output, command: &str) -> Error {
+        match self.place {
+            Place::Local(_) => output.failed(command),
+            Place::Url(_) => {
+                let said = one_line(output.stderr.trim_start_matches("fatal: "), SAID_MAX);
+                Error::Unreachable { place: self.shown.clone(), detail: said }
+            }
+        }
+    }
+
     /// As a git argument.
     pub(crate) fn address(&self) -> String {
         match &self.place {
@@ -237,7 +251,10 @@ impl Source {
 
     fn list(&self, git: &Git, url: &str) -> Result<Listed, Error> {
         let run = self.reach(git.run("ls-remote")).args(["--symref", "--", url, "HEAD", "refs/heads/*"]);
-        let output = run.ok()?;
+        let output = run.output()?;
+        if output.code != 0 {
+            return Err(self.failed(&output, "ls-remote"));
+        }
         let text = String::from_utf8_lossy(&output.stdout);
         let mut listed = Listed { head: None, tips: Vec::new() };
         for (value, name) in text.lines().filter_map(|line| line.split_once('\t')) {
@@ -327,7 +344,7 @@ impl Hub {
                 return Err(SourceError::Shallow(source.shown.clone()).into());
             }
             if output.code != 0 {
-                return Err(output.failed("fetch"));
+                return Err(source.failed(&output, "fetch"));
             }
             let lock = self.lock()?;
             self.land(&lock, &scratch)?;

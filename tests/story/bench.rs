@@ -388,6 +388,12 @@ impl Plan {
         self
     }
 
+    /// Another repository than this directory.
+    pub(crate) fn source(mut self, address: &str) -> Self {
+        self.project = format!("repo = {}\n", toml_text(address));
+        self
+    }
+
     /// More lines for `[project]`.
     pub(crate) fn project(mut self, lines: &str) -> Self {
         writeln!(self.project, "{lines}").unwrap();

@@ -20,3 +20,4 @@ mod quickstart;
 mod retention;
 mod source;
 mod upsert;
+mod url;

@@ -7,6 +7,7 @@ mod common;
 mod conflicts;
 mod desk;
 mod hosts;
+mod keep;
 mod merges;
 mod people;
 mod plans;

@@ -3,7 +3,8 @@
 use devstack_dag::{
     Answer,
     attempt::Conflict,
-    command::Command,
+    command::{Command, Job},
+    effect::Timer,
     ids::Text,
     plan::{Executor, PlanSpec, Priority},
     record::{Kind, Status},
@@ -161,6 +162,24 @@ fn resuming_the_project_does_not_hide_what_delivery_waits_for() {
     assert_eq!(waits(&desk), None);
     assert_eq!(desk.act(clashes(9)), [""; 0]);
     assert_eq!(waits(&desk), before);
+}
+
+#[test]
+fn a_delivery_that_failed_says_why_and_a_person_has_it_tried_at_once() {
+    let (mut desk, _) = diverged(repo_plan(vec![task("a", &[])]));
+    desk.act(Command::HeadMoved { project: project_name("p"), head: commit(12) });
+    desk.act(delivered(12));
+    desk.act(Command::HeadMoved { project: project_name("p"), head: commit(13) });
+    let failed =
+        || Command::JobFailed { job: Job::Deliver(project_name("p")), reason: "the server does not answer".into() };
+    assert_eq!(desk.act(failed()), ["again deliver 1000"]);
+    let why = desk.engine.delivery_waits(&project_name("p")).unwrap();
+    assert!(why.contains("tried again") && why.contains("does not answer"), "{why}");
+    assert_eq!(desk.act(resume()), ["deliver"]);
+    // The timer of the failure finds it asked for.
+    assert_eq!(desk.act(Command::TimerFired(Timer::Retry(Job::Deliver(project_name("p"))))), [""; 0]);
+    desk.act(delivered(13));
+    assert_eq!(desk.engine.delivery_waits(&project_name("p")), None);
 }
 
 #[test]
