@@ -220,11 +220,11 @@ impl Source {
 
     /// A run that spoke to this source has failed.
     pub(crate) fn failed(&self, output: &Output, command: &str) -> Error {
-        match self.place {
+        match &self.place {
             Place::Local(_) => output.failed(command),
-            Place::Url(_) => {
-                let said = one_line(output.stderr.trim_start_matches("fatal: "), SAID_MAX);
-                Error::Unreachable { place: self.shown.clone(), detail: said }
+            Place::Url(url) => {
+                let said = hide_user(url, output.stderr.trim_start_matches("fatal: "));
+                Error::Unreachable { place: self.shown.clone(), detail: one_line(&said, SAID_MAX) }
             }
         }
     }
@@ -299,11 +299,26 @@ pub(crate) fn open_local(path: &str) -> Result<Repository, Error> {
 
 /// An address without what stands between `://` and `@`.
 fn without_password(text: &str) -> String {
-    match (text.find("://"), text.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at && !text[scheme + 3..at].contains('/') => {
-            format!("{}{}", &text[..scheme + 3], &text[at + 1..])
-        }
-        _ => text.to_owned(),
+    match user_of(text) {
+        Some(user) => text.replacen(&format!("://{user}@"), "://", 1),
+        None => text.to_owned(),
+    }
+}
+
+/// What stands between `://` and `@`: a user, and perhaps a password.
+fn user_of(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("://")?;
+    let (user, _) = rest.rsplit_once('@')?;
+    (!user.contains('/')).then_some(user)
+}
+
+/// What git said, without the user and the password of the address: it names them when a look-up fails.
+fn hide_user(address: &str, said: &str) -> String {
+    let Some(user) = user_of(address) else { return said.to_owned() };
+    let said = said.replace(&format!("{user}@"), "");
+    match user.split_once(':') {
+        Some((_, password)) if !password.is_empty() => said.replace(password, "…"),
+        _ => said,
     }
 }
 
