@@ -141,6 +141,14 @@ pub enum Command {
         reason: String,
     },
 
+    /// The source has commits that the hub has not, and merging them conflicts; nothing moved.
+    SourceConflicted {
+        /// The project.
+        project: ProjectName,
+        /// The integration head, the source's commit, and where they clash.
+        conflict: Conflict,
+    },
+
     // ---- the shell ----------------------------------------------------------------------------
     /// A timer that an effect asked for has run out.
     TimerFired(Timer),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attempt::Order,
-    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, TaskRef},
+    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName},
 };
 
 /// Something the shell must do.
@@ -49,13 +49,6 @@ pub enum Effect {
     },
     /// Bring the source's integration branch up to the hub's, fast-forward only; answered by `Delivered` or `DeliveryBlocked`.
     Deliver(ProjectName),
-    /// The attempts' refs are no longer needed as proof; they may be dropped after the retention.
-    ReleaseAttempts {
-        /// The task.
-        task: TaskRef,
-        /// Attempts 1 to this number.
-        upto: u32,
-    },
     /// Answer with `TimerFired` after this time, on a clock that does not jump.
     SetTimer {
         /// What it is for.

@@ -257,7 +257,7 @@ pub enum FactKind {
         /// The head.
         head: CommitId,
     },
-    /// Delivery waits for a person.
+    /// Delivery waits: for a person, or for the resolution of a conflict with the source.
     DeliveryBlocked {
         /// The project.
         project: ProjectName,
@@ -277,6 +277,16 @@ pub enum FactKind {
     JobRepeated {
         /// Which.
         job: Job,
+    },
+    /// The source has commits that conflict with the integration branch: this resolution task exists, and delivery
+    /// waits for it (its own fact).
+    SourceConflicted {
+        /// The project.
+        project: ProjectName,
+        /// The resolution task.
+        resolution: Arc<TaskSpec>,
+        /// The material.
+        conflict: Box<Conflict>,
     },
     /// Slots of a host cannot be used for now, or can be again.
     HostQuarantined {

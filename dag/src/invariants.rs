@@ -105,6 +105,9 @@ fn check_status(engine: &Engine, ix: TaskIx) -> Result<(), Violation> {
         let right = matches!(&resolution.kind, Kind::Resolve { resolves, .. } if *resolves == task.spec.id);
         ensure!(right && !resolution.status.is_terminal(), "{name} has a resolution that is not open");
     }
+    if let (Kind::Sync { .. }, false) = (&task.kind, task.status.is_terminal()) {
+        ensure!(project.sync == Some(ix), "{name} is not the resolution that its project's delivery waits for");
+    }
     if let (Kind::Resolve { .. }, false) = (&task.kind, task.status.is_terminal()) {
         let blocked = engine.blocked_by(task).map(|b| engine.at(b));
         let right = blocked.is_some_and(|b| b.blocked_for(BlockedReason::Conflict) && b.resolution() == Some(ix));
@@ -179,6 +182,10 @@ fn check_project(engine: &Engine, ix: ProjectIx) -> Result<(), Violation> {
     ensure!(project.unlinked.is_empty(), "a plan of {name} is not complete");
     if let Some(front) = project.front {
         ensure!(engine.at(front).approved_at().is_some(), "the front of {name} is not in its queue");
+    }
+    if let Some(sync) = project.sync.map(|sync| engine.at(sync)) {
+        let right = matches!(sync.kind, Kind::Sync { .. }) && !sync.status.is_terminal();
+        ensure!(right, "the delivery of {name} waits for {}, which is over", sync.spec.id);
     }
     let prepared = queue.iter().filter(|&&(_, _, t)| engine.at(t).preparing).count();
     ensure!(prepared <= 1, "two tasks in the merge queue of {name} are being prepared");

@@ -52,7 +52,7 @@ pub enum BlockedReason {
     Policy,
 }
 
-/// What kind of task.
+/// What kind of task. Append-only, as everything that is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Submitted by a person.
@@ -64,6 +64,29 @@ pub enum Kind {
         /// The material.
         conflict: Box<Conflict>,
     },
+    /// Created because the source has commits that conflict with the hub's. It blocks no task: delivery waits for it.
+    Sync {
+        /// The material; `theirs` is the source's commit.
+        conflict: Box<Conflict>,
+    },
+}
+
+impl Kind {
+    /// What is to be brought together; `None`: work.
+    pub fn conflict(&self) -> Option<&Conflict> {
+        match self {
+            Self::Work => None,
+            Self::Resolve { conflict, .. } | Self::Sync { conflict } => Some(conflict),
+        }
+    }
+
+    /// The blocked task that it frees, if it blocks one.
+    pub fn resolves(&self) -> Option<&TaskId> {
+        match self {
+            Self::Resolve { resolves, .. } => Some(resolves),
+            Self::Work | Self::Sync { .. } => None,
+        }
+    }
 }
 
 /// A task.
@@ -191,7 +214,7 @@ pub struct ProjectRecord {
     pub head: Option<CommitId>,
     /// The head that the source has.
     pub delivered: Option<CommitId>,
-    /// Why delivery waits for a person.
+    /// Why delivery waits: for a person, or for the resolution of a conflict with the source.
     pub delivery_blocked: Option<String>,
     /// Plans submitted so far.
     pub plans: u32,

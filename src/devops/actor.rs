@@ -66,7 +66,7 @@ impl Actor for Devops {
             DevopsMessage::Prepare(request) => state.queue(Job::Prepare(request)),
             DevopsMessage::Publish { merge, onto, candidate } => state.queue(Job::Publish { merge, onto, candidate }),
             DevopsMessage::Deliver => state.queue(Job::Deliver),
-            DevopsMessage::Release { task, upto } => state.later.push_back(Job::Release { task, upto }),
+            DevopsMessage::Release { due } => state.later.push_back(Job::Release { due }),
             DevopsMessage::Again(job) => state.queue(*job),
             DevopsMessage::JobDone(done) => state.done(&myself, done)?,
         }

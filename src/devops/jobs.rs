@@ -2,15 +2,15 @@
 //! can see. Deliberately absent: the queue (the actor) and what follows from a result (the engine).
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
 };
 
 use devstack_dag::{
     attempt::{Conflict, Outcome, Start},
     command::{self, Command},
     effect::MergeRequest,
-    ids::{CommitId, MergeId, ProjectName, TaskRef, Timestamp},
+    ids::{CommitId, MergeId, ProjectName, TaskId, Timestamp},
     plan::ProjectSpec,
 };
 
@@ -20,14 +20,14 @@ use crate::{
     actor::{Fence, Fenced},
     fault::{self, Point},
     repository::{
-        self, Hub, Hubs, Prepared, Published,
+        self, ConflictFound, Hub, Hubs, Prepared, Published,
         deliver::Delivery,
         quarantine::{Expectation, Imported, Refusal},
         source::Source,
         sync::Synced,
     },
     store::Blobs,
-    taskmaster::message::{Exit, HubReady, SourceRefused},
+    taskmaster::message::{Exit, HubReady, ReadyHub, SourceRefused},
 };
 
 /// A project as its jobs see it.
@@ -40,8 +40,6 @@ pub struct Project {
     pub blobs: Arc<Blobs>,
     /// Limits on results.
     pub limits: repository::policy::Limits,
-    /// How long attempt refs stay after their task is done.
-    pub retention: Duration,
     /// Told when nothing can be made durable any more: the process must end, and never tries a sync again.
     pub fatal: mpsc::UnboundedSender<String>,
     /// The wall clock.
@@ -58,7 +56,7 @@ pub enum Job {
     Prepare(MergeRequest),
     Publish { merge: MergeId, onto: CommitId, candidate: CommitId },
     Deliver,
-    Release { task: TaskRef, upto: u32 },
+    Release { due: BTreeMap<TaskId, u32> },
 }
 
 impl PartialEq for Job {
@@ -70,7 +68,7 @@ impl PartialEq for Job {
             (Self::Prepare(a), Self::Prepare(b)) => a == b,
             (Self::Publish { merge: a, .. }, Self::Publish { merge: b, .. }) => a == b,
             (Self::Deliver, Self::Deliver) => true,
-            (Self::Release { task: a, upto: m }, Self::Release { task: b, upto: n }) => a == b && m == n,
+            (Self::Release { due: a }, Self::Release { due: b }) => a == b,
             _ => false,
         }
     }
@@ -118,8 +116,8 @@ pub(super) fn run(project: &Project, job: Job) -> Done {
     match job {
         Job::MakeHubReady { submission, fresh, spec } => {
             *project.spec.lock().unwrap_or_else(PoisonError::into_inner) = *spec;
-            let ready = |head| Done::HubReady(HubReady { submission, head });
-            project.settle(project.make_hub_ready(fresh), |head| ready(Ok(head)), |error| ready(Err(refused(&error))))
+            let ready = |hub| Done::HubReady(HubReady { submission, hub });
+            project.settle(project.make_hub_ready(fresh), |hub| ready(Ok(hub)), |error| ready(Err(refused(&error))))
         }
         Job::Import(exit) => project.settle(project.import((*exit).clone()), Done::Tell, |error| {
             tracing::error!(attempt = %exit.attempt(), %error, "the import failed; it is tried again");
@@ -137,11 +135,11 @@ pub(super) fn run(project: &Project, job: Job) -> Done {
             let job = command::Job::Deliver(project.name());
             project.settle(project.deliver(), Done::Tell, ask_again(job))
         }
-        Job::Release { task, upto } => project.settle(
-            project.release(&task, upto),
+        Job::Release { due } => project.settle(
+            project.release(&due),
             |()| Done::Nothing,
             |error| {
-                tracing::warn!(%task, %error, "attempt refs stay for now");
+                tracing::warn!(%error, "attempt refs stay for now");
                 Done::Nothing
             },
         ),
@@ -198,7 +196,7 @@ impl Project {
     }
 
     /// A project that the engine does not know yet gets a hub of its own; one left by a refused plan is put aside.
-    fn make_hub_ready(&self, fresh: bool) -> Result<CommitId, Stop> {
+    fn make_hub_ready(&self, fresh: bool) -> Result<ReadyHub, Stop> {
         let spec = self.spec();
         let source = self.source()?;
         let hubs = self.hubs()?;
@@ -210,11 +208,12 @@ impl Project {
         let hub = hubs.get_or_create(&spec.name, &spec.integration)?;
         let (head, _) = hub.mirror_source(&source, spec.base.as_deref())?;
         self.fence.check()?;
-        match hub.sync(&source, (self.clock)())? {
-            Synced::Unchanged { head } | Synced::Moved { head } => Ok(head),
+        Ok(match hub.sync(&source, (self.clock)())? {
+            Synced::Unchanged { head } | Synced::Moved { head } => ReadyHub { head, conflict: None },
+            Synced::Conflict(found) => ReadyHub { head, conflict: Some(self.conflict_with_source(found)?) },
             // Delivery will say what a person must do; the plan itself can be taken.
-            Synced::Conflict(_) | Synced::Refused(_) => Ok(head),
-        }
+            Synced::Refused(_) => ReadyHub { head, conflict: None },
+        })
     }
 
     /// Quarantine, pin, report: a result that is refused ends the attempt as a policy finding.
@@ -263,15 +262,7 @@ impl Project {
             // The same way as every merge: publishing it finds it landed.
             Prepared::AlreadyContained { head } => Command::MergePrepared { attempt, onto: head, candidate: head },
             Prepared::Refused(reason) => Command::MergeRefused { attempt, reason },
-            Prepared::Conflict(found) => {
-                let text = self.blobs.text(&found.messages).map_err(|error| repository::Error::Io {
-                    what: "keep the material of the conflict of",
-                    path: attempt.to_string().into(),
-                    source: std::io::Error::other(error),
-                })?;
-                let (ours, theirs, base, paths) = (found.ours, found.theirs, found.base, found.paths);
-                Command::MergeConflicted { attempt, conflict: Conflict { ours, theirs, base, paths, text } }
-            }
+            Prepared::Conflict(found) => Command::MergeConflicted { attempt, conflict: self.material(found)? },
         })
     }
 
@@ -305,26 +296,41 @@ impl Project {
                 Synced::Unchanged { head } | Synced::Moved { head } => Command::HeadMoved { project, head },
                 Synced::Refused(reason) => Command::DeliveryBlocked { project, reason },
                 Synced::Conflict(found) => {
-                    Command::DeliveryBlocked { project, reason: self.diverged(&hub, &found.paths) }
+                    Command::SourceConflicted { project, conflict: self.conflict_with_source(found)? }
                 }
             },
         })
     }
 
-    fn diverged(&self, hub: &Hub, paths: &[String]) -> String {
-        let spec = self.spec();
-        format!(
-            "the source's `{branch}` has commits that conflict with devstack's in {paths}; merge {hub} into it \
-             (`git fetch {hub} {branch} && git merge FETCH_HEAD` on `{branch}`), switch away from it and submit the plan again",
-            branch = spec.integration,
-            paths = paths.join(", "),
-            hub = hub.dir().display(),
-        )
+    /// What whoever resolves a conflict with the source is told.
+    fn conflict_with_source(&self, mut found: ConflictFound) -> Result<Conflict, repository::Error> {
+        let said = format!(
+            "The branch `{}` of the person's repository has commits that devstack's does not have, and merging them \
+             conflicts. Keep what both sides are for.\n\n{}",
+            self.spec().integration,
+            found.messages,
+        );
+        found.messages = said;
+        self.material(found)
     }
 
-    fn release(&self, task: &TaskRef, upto: u32) -> Result<(), Stop> {
+    /// A conflict as records hold it; a long text is durable before anything names it.
+    fn material(&self, found: ConflictFound) -> Result<Conflict, repository::Error> {
+        let ConflictFound { ours, theirs, base, paths, messages } = found;
+        let text = self.blobs.text(&messages).map_err(|error| repository::Error::Io {
+            what: "keep the material of the conflict with",
+            path: theirs.to_string().into(),
+            source: std::io::Error::other(error),
+        })?;
+        Ok(Conflict { ours, theirs, base, paths, text })
+    }
+
+    fn release(&self, due: &BTreeMap<TaskId, u32>) -> Result<(), Stop> {
         self.fence.check()?;
-        self.hub()?.drop_pins(task, upto, self.retention, SystemTime::now())?;
+        let dropped = self.hub()?.drop_pins(due)?;
+        if dropped > 0 {
+            tracing::info!(project = %self.name(), dropped, "refs of finished attempts are past their retention");
+        }
         Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! What a project's DevOps actor is asked. Local only.
 
+use std::collections::BTreeMap;
+
 use devstack_dag::{
     effect::MergeRequest,
-    ids::{CommitId, MergeId, TaskRef},
+    ids::{CommitId, MergeId, TaskId},
     plan::ProjectSpec,
 };
 use ractor::Message;
@@ -36,12 +38,10 @@ pub enum DevopsMessage {
     },
     /// Bring the source up to date.
     Deliver,
-    /// Attempt refs of a finished task may go after the retention.
+    /// Attempt refs that are past their retention may go.
     Release {
-        /// The task.
-        task: TaskRef,
-        /// Attempts 1 to this.
-        upto: u32,
+        /// Finished tasks, and up to which attempt.
+        due: BTreeMap<TaskId, u32>,
     },
     /// A job that failed is due again.
     Again(Box<Job>),

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{path::Path, process::Command, sync::Arc};
 
 use devstack_dag::{
     ids::{CommitId, MergeId, Timestamp},
@@ -47,7 +47,6 @@ impl Fixture {
             hubs: Some(self.hubs.clone()),
             blobs: Arc::new(Blobs::open(&self.dir.path().join("blobs")).unwrap()),
             limits: policy::Limits::default(),
-            retention: Duration::ZERO,
             clock: || Timestamp(1_700_000_000_000),
             fatal: tokio::sync::mpsc::unbounded_channel().0,
             fence,
@@ -78,7 +77,7 @@ fn an_overtaken_job_neither_publishes_nor_delivers() {
     let (fixture, generations) = (Fixture::new(), Generations::default());
     let old = fixture.project(generations.next());
     let ready = Job::MakeHubReady { submission: 1, fresh: true, spec: Box::new(fixture.spec.clone()) };
-    assert!(matches!(jobs::run(&old, ready), Done::HubReady(ready) if ready.head.is_ok()));
+    assert!(matches!(jobs::run(&old, ready), Done::HubReady(ready) if ready.hub.is_ok()));
     let new = fixture.project(generations.next());
     let hub = fixture.hub();
     let head = hub.head().unwrap().unwrap();

@@ -4,6 +4,7 @@
 
 mod backend;
 pub mod embed;
+mod housekeeping;
 mod supervisor;
 
 use std::{
@@ -15,7 +16,10 @@ use std::{
 
 use devstack_dag::ids::Timestamp;
 use ractor::{Actor, ActorRef};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 
 use crate::{
     actor::{Address, Generations},
@@ -29,6 +33,7 @@ use crate::{
     taskmaster::{Outbox, StartDevops},
 };
 use backend::Core;
+use housekeeping::Housekeeping;
 use supervisor::{NodeSupervisor, Parts, SupervisorArguments, SupervisorMessage};
 
 /// A running node.
@@ -37,6 +42,7 @@ pub struct Node {
     supervisor: ActorRef<SupervisorMessage>,
     agent_host: Option<Address<AgentHostMessage>>,
     fatal: mpsc::UnboundedReceiver<String>,
+    housekeeping: Option<JoinHandle<()>>,
 }
 
 /// What a node is started for.
@@ -150,6 +156,12 @@ impl Node {
             })
         });
         let agent_host = Address::vacant("AgentHost");
+        let housekeeping = Housekeeping {
+            taskmaster: taskmaster.clone(),
+            outbox: outbox.clone(),
+            blobs: blobs.clone(),
+            retention: Duration::from_millis(config.limits.attempts),
+        };
         let parts = Parts {
             engine: devstack_dag::Config { dispatch: mode == Mode::Dispatch, ..devstack_dag::Config::default() },
             journal: JournalConfig::default(),
@@ -176,7 +188,8 @@ impl Node {
             scratch: config.state_dir.join("uploads"),
             bundle_size: config.limits.bundle_size,
         });
-        Ok(Self { core, supervisor, agent_host: host.map(|_| agent_host), fatal: fatal_seen })
+        let housekeeping = (mode == Mode::Dispatch).then(|| housekeeping.start());
+        Ok(Self { core, supervisor, agent_host: host.map(|_| agent_host), fatal: fatal_seen, housekeeping })
     }
 
     /// What the API needs.
@@ -196,6 +209,9 @@ impl Node {
     /// Stops the actors; what was accepted becomes durable. Attempts go on, to be adopted by the next start, unless
     /// they are to be stopped.
     pub async fn stop(self, stop_attempts: bool) {
+        if let Some(housekeeping) = self.housekeeping {
+            housekeeping.abort();
+        }
         if let Some(agent_host) = self.agent_host {
             let all = if stop_attempts {
                 agent_host.ask(STOP_ATTEMPTS, AgentHostMessage::StopAll).await
@@ -266,7 +282,6 @@ fn start_devops(
     fatal: mpsc::UnboundedSender<String>,
     clock: fn() -> Timestamp,
 ) -> StartDevops {
-    let retention = Duration::from_millis(config.limits.attempts);
     let limits = policy::Limits { bundle_bytes: config.limits.bundle_size, ..policy::Limits::default() };
     Arc::new(move |spec, fence, supervisor| {
         let project = Project {
@@ -274,7 +289,6 @@ fn start_devops(
             hubs: hubs.clone(),
             blobs: blobs.clone(),
             limits,
-            retention,
             fatal: fatal.clone(),
             clock,
             fence,

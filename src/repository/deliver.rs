@@ -106,7 +106,7 @@ impl Hub {
             );
             return Ok(Delivery::Blocked { reason });
         }
-        Err(output.failed("push"))
+        Err(source.failed(&output, "push"))
     }
 }
 

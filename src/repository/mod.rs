@@ -67,6 +67,14 @@ pub enum Error {
         /// The end of what it said.
         detail: String,
     },
+    /// A source behind a URL does not answer, or not us; nothing was changed.
+    #[error("the repository {place} cannot be reached: {detail}; check its address, the network and your credentials")]
+    Unreachable {
+        /// Its address, without a password.
+        place: String,
+        /// What git said, in one line.
+        detail: String,
+    },
     /// A git command was ended at its deadline or output limit.
     #[error("`git {command}` was ended: {detail}")]
     GitBounded {

@@ -1,10 +1,10 @@
 //! `refs/devstack/attempts/<task>/<n>`: the commit of every finished attempt stays reachable until its task is proven
 //! done, and then for a retention. Merging reads only these refs.
-//! Deliberately absent: knowing which tasks are done (the engine says so).
+//! Deliberately absent: knowing which tasks are done or for how long (the engine says so).
 
-use std::time::{Duration, SystemTime};
+use std::collections::BTreeMap;
 
-use devstack_dag::ids::{AttemptId, CommitId, TaskRef};
+use devstack_dag::ids::{AttemptId, CommitId, TaskId, TaskRef};
 
 use super::{
     Error,
@@ -66,20 +66,23 @@ impl Hub {
         })
     }
 
-    /// Drop the pins of attempts 1 to `upto` that are older than `retention`; returns how many. Only for tasks whose
-    /// proof is durable. A dropped pin that comes back after a power cut is dropped by the next call.
-    pub fn drop_pins(&self, task: &TaskRef, upto: u32, retention: Duration, now: SystemTime) -> Result<usize, Error> {
+    /// Drop the pins of these tasks up to these attempts; returns how many. Only for tasks whose proof is durable and
+    /// whose retention is over. A dropped pin that comes back after a power cut is dropped by the next call.
+    pub fn drop_pins(&self, due: &BTreeMap<TaskId, u32>) -> Result<usize, Error> {
         let _lock = self.lock()?;
-        let mut dropped = 0;
-        for (number, _) in self.pins(task)?.into_iter().filter(|(number, _)| *number <= upto) {
-            let name = pin_ref(&AttemptId { task: task.clone(), number });
-            let path = self.dir().join(&name);
-            let written = std::fs::metadata(&path).and_then(|m| m.modified()).map_err(Error::io("read", &path))?;
-            if now.duration_since(written).is_ok_and(|age| age >= retention) {
-                self.with(|repo| Ok(repo.find_reference(&name)?.delete()?))?;
-                dropped += 1;
+        self.with(|repo| {
+            let mut dropped = 0;
+            for reference in repo.references_glob(&format!("{ROOT}/*"))? {
+                let mut reference = reference?;
+                let pin =
+                    reference.name().ok().and_then(|name| name.strip_prefix(ROOT)?.strip_prefix('/')?.split_once('/'));
+                let upto = pin.and_then(|(task, number)| Some((due.get(task)?, number.parse::<u32>().ok()?)));
+                if upto.is_some_and(|(upto, number)| number <= *upto) {
+                    reference.delete()?;
+                    dropped += 1;
+                }
             }
-        }
-        Ok(dropped)
+            Ok(dropped)
+        })
     }
 }

@@ -11,9 +11,10 @@ use git2::{ErrorCode, Repository, StatusOptions};
 
 use super::{
     Error,
-    git::{Git, Run, TRANSFER_DEADLINE},
+    git::{Git, Output, Run, TRANSFER_DEADLINE},
     hub::{Hub, read_ref},
     id,
+    message::one_line,
     scratch::Scratch,
 };
 
@@ -21,6 +22,8 @@ use super::{
 const EXAMPLES: usize = 5;
 /// A branch may move while it is fetched; so many times in a row it does not.
 const TRIES: u32 = 3;
+/// What git says about a source that it cannot reach, in characters: a sentence or two.
+const SAID_MAX: usize = 300;
 /// Old histories hold these harmless flaws; everything else that fsck finds is refused.
 const TOLERATED: [&str; 3] = ["zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate"];
 
@@ -215,6 +218,17 @@ impl Source {
         if matches!(self.place, Place::Url(_)) { run.with_credentials() } else { run }
     }
 
+    /// A run that spoke to this source has failed.
+    pub(crate) fn failed(&self, output: &Output, command: &str) -> Error {
+        match &self.place {
+            Place::Local(_) => output.failed(command),
+            Place::Url(url) => {
+                let said = hide_user(url, output.stderr.trim_start_matches("fatal: "));
+                Error::Unreachable { place: self.shown.clone(), detail: one_line(&said, SAID_MAX) }
+            }
+        }
+    }
+
     /// As a git argument.
     pub(crate) fn address(&self) -> String {
         match &self.place {
@@ -237,7 +251,10 @@ impl Source {
 
     fn list(&self, git: &Git, url: &str) -> Result<Listed, Error> {
         let run = self.reach(git.run("ls-remote")).args(["--symref", "--", url, "HEAD", "refs/heads/*"]);
-        let output = run.ok()?;
+        let output = run.output()?;
+        if output.code != 0 {
+            return Err(self.failed(&output, "ls-remote"));
+        }
         let text = String::from_utf8_lossy(&output.stdout);
         let mut listed = Listed { head: None, tips: Vec::new() };
         for (value, name) in text.lines().filter_map(|line| line.split_once('\t')) {
@@ -282,11 +299,26 @@ pub(crate) fn open_local(path: &str) -> Result<Repository, Error> {
 
 /// An address without what stands between `://` and `@`.
 fn without_password(text: &str) -> String {
-    match (text.find("://"), text.rfind('@')) {
-        (Some(scheme), Some(at)) if scheme < at && !text[scheme + 3..at].contains('/') => {
-            format!("{}{}", &text[..scheme + 3], &text[at + 1..])
-        }
-        _ => text.to_owned(),
+    match user_of(text) {
+        Some(user) => text.replacen(&format!("://{user}@"), "://", 1),
+        None => text.to_owned(),
+    }
+}
+
+/// What stands between `://` and `@`: a user, and perhaps a password.
+fn user_of(address: &str) -> Option<&str> {
+    let (_, rest) = address.split_once("://")?;
+    let (user, _) = rest.rsplit_once('@')?;
+    (!user.contains('/')).then_some(user)
+}
+
+/// What git said, without the user and the password of the address: it names them when a look-up fails.
+fn hide_user(address: &str, said: &str) -> String {
+    let Some(user) = user_of(address) else { return said.to_owned() };
+    let said = said.replace(&format!("{user}@"), "");
+    match user.split_once(':') {
+        Some((_, password)) if !password.is_empty() => said.replace(password, "…"),
+        _ => said,
     }
 }
 
@@ -327,7 +359,7 @@ impl Hub {
                 return Err(SourceError::Shallow(source.shown.clone()).into());
             }
             if output.code != 0 {
-                return Err(output.failed("fetch"));
+                return Err(source.failed(&output, "fetch"));
             }
             let lock = self.lock()?;
             self.land(&lock, &scratch)?;

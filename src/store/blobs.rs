@@ -8,7 +8,7 @@ use std::{
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -53,8 +53,23 @@ pub struct Blobs {
     dir: PathBuf,
     /// Distinguishes the temporary files of this process.
     next: AtomicU64,
-    /// Held from looking for a name to its sync, so that a name that is seen is durable.
-    names: Mutex<()>,
+    /// Held from looking for a name to its sync, so that a name that is seen is durable, and from judging one to its
+    /// removal, so that a name that was given out is not removed.
+    names: Mutex<Young>,
+}
+
+/// Names given out since the last sweep, and between it and the one before: their facts may still be on their way.
+#[derive(Debug, Default)]
+struct Young {
+    now: HashSet<BlobId>,
+    before: HashSet<BlobId>,
+}
+
+impl Young {
+    fn has(&self, name: &str) -> bool {
+        let id = blake3::Hash::from_hex(name).map(|hash| BlobId(*hash.as_bytes()));
+        id.is_ok_and(|id| self.now.contains(&id) || self.before.contains(&id))
+    }
 }
 
 impl Blobs {
@@ -62,7 +77,7 @@ impl Blobs {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         disk::create_dir_synced(dir)?;
         disk::sync_path(dir)?;
-        Ok(Self { dir: dir.to_owned(), next: AtomicU64::new(0), names: Mutex::new(()) })
+        Ok(Self { dir: dir.to_owned(), next: AtomicU64::new(0), names: Mutex::default() })
     }
 
     /// Keeps a payload; durable on return. One that is there already costs no write.
@@ -84,7 +99,7 @@ impl Blobs {
             }
         }
         if !written.is_empty() {
-            let _names = self.names.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let _names = self.names();
             for (temporary, path) in written {
                 fs::rename(&temporary, &path).map_err(StoreError::io(format!("naming {}", path.display())))?;
             }
@@ -129,29 +144,45 @@ impl Blobs {
         }
     }
 
-    /// Removes every blob not in `keep`, and files that a killed process left unfinished. Call it while nothing is
-    /// being put: a payload that no fact names yet would go. Returns how many files went.
+    /// Removes every blob that is not in `keep` and was not put since the sweep before the last, and files that a killed
+    /// process left unfinished. Returns how many files went.
+    ///
+    /// A payload is put before a fact names it. Two sweeps must therefore lie further apart than that can take, and
+    /// `keep` must be what is named now. What a killed process had put and not named is put again by whoever asks again.
     pub fn sweep(&self, keep: &HashSet<BlobId>) -> Result<usize, StoreError> {
         let keep: HashSet<String> = keep.iter().map(BlobId::to_string).collect();
         let step = || format!("sweeping {}", self.dir.display());
+        let ours = format!("{TEMPORARY}{}-", std::process::id());
         let mut gone = 0;
         for entry in fs::read_dir(&self.dir).map_err(StoreError::io(step()))? {
             let entry = entry.map_err(StoreError::io(step()))?;
-            if entry.file_name().to_str().is_none_or(|name| !keep.contains(name)) {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| !keep.contains(*name) && !name.starts_with(&ours)) else {
+                continue;
+            };
+            let young = self.names();
+            if !young.has(name) {
                 fs::remove_file(entry.path()).map_err(StoreError::io(step()))?;
                 gone += 1;
             }
         }
+        let mut young = self.names();
+        young.before = std::mem::take(&mut young.now);
         Ok(gone)
+    }
+
+    fn names(&self) -> MutexGuard<'_, Young> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn path(&self, id: BlobId) -> PathBuf {
         self.dir.join(id.to_string())
     }
 
-    /// Is a file of this name and size there, and its name durable?
+    /// Is a file of this name and size there, and its name durable? No sweep takes it any more.
     fn is_kept(&self, id: BlobId, size: u64) -> bool {
-        let _names = self.names.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut young = self.names();
+        young.now.insert(id);
         fs::metadata(self.path(id)).is_ok_and(|file| file.len() == size)
     }
 

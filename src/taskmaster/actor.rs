@@ -173,7 +173,7 @@ impl State {
         self.last
     }
 
-    fn tell(&mut self, command: Command) {
+    pub(super) fn tell(&mut self, command: Command) {
         self.ask(Ask { command, request: None, reply: None });
     }
 

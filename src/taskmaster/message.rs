@@ -4,9 +4,9 @@ use std::{path::PathBuf, time::Instant};
 
 use devstack_dag::{
     Answer, Engine, Rejection,
-    attempt::{Outcome, Report, Start},
+    attempt::{Conflict, Outcome, Report, Start},
     command::{Command, HostReport},
-    ids::{AttemptId, ProjectName, Text, Timestamp},
+    ids::{AttemptId, CommitId, ProjectName, Text, Timestamp},
     plan::PlanSpec,
 };
 use ractor::Message;
@@ -72,8 +72,17 @@ pub struct SubmitPlan {
 pub struct HubReady {
     /// The submission that waits for it.
     pub submission: u64,
-    /// The integration head, or why the source cannot be used.
-    pub head: Result<devstack_dag::ids::CommitId, SourceRefused>,
+    /// The hub, or why the source cannot be used.
+    pub hub: Result<ReadyHub, SourceRefused>,
+}
+
+/// A hub that has followed its source as far as it can.
+#[derive(Debug, Clone)]
+pub struct ReadyHub {
+    /// The integration head.
+    pub head: CommitId,
+    /// The source has commits that conflict with it.
+    pub conflict: Option<Conflict>,
 }
 
 /// Why a change was refused.

@@ -90,9 +90,6 @@ impl Outbox {
                 self.to_devops(&project, DevopsMessage::Publish { merge, onto, candidate });
             }
             Effect::Deliver(project) => self.to_devops(&project, DevopsMessage::Deliver),
-            Effect::ReleaseAttempts { task, upto } => {
-                self.to_devops(&task.project.clone(), DevopsMessage::Release { task, upto });
-            }
             Effect::SetTimer { timer, after_ms } => self.set_timer(timer, Duration::from_millis(after_ms)),
         }
     }

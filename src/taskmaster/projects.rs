@@ -10,7 +10,7 @@ use ractor::{ActorCell, ActorProcessingErr, ActorRef};
 
 use super::{
     actor::{Child, State, answer},
-    message::{Ask, HubReady, SubmitPlan, TaskmasterMessage},
+    message::{Ask, HubReady, ReadyHub, SubmitPlan, TaskmasterMessage},
 };
 use crate::{
     actor::{Address, Generations, RestartPolicy, RestartVerdict, Restarts},
@@ -60,10 +60,18 @@ impl State {
 
     pub(super) fn hub_ready(&mut self, ready: HubReady) {
         let Some(SubmitPlan { plan, request, reply }) = self.submissions.remove(&ready.submission) else { return };
-        match ready.head {
-            Ok(head) => {
+        match ready.hub {
+            Ok(ReadyHub { head, conflict }) => {
+                let project = plan.project.name.clone();
+                if self.engine.project(&project).is_some() {
+                    // What the source brought: new attempts start from it, and its sync merge is delivered.
+                    self.tell(Command::HeadMoved { project: project.clone(), head });
+                }
                 let command = Command::SubmitPlan { plan, head: Some(head) };
                 self.ask(Ask { command, request, reply: Some(reply) });
+                if let Some(conflict) = conflict {
+                    self.tell(Command::SourceConflicted { project, conflict });
+                }
             }
             Err(refused) => answer(Some(reply), Err(refused.into())),
         }

@@ -179,8 +179,7 @@ fn pins_survive_a_collection_of_garbage() {
 }
 
 #[test]
-fn a_pin_is_never_moved_and_dropped_only_after_its_time() {
-    use std::time::{Duration, SystemTime};
+fn a_pin_is_never_moved_and_dropped_only_with_its_task() {
     let project = Project::new();
     let (one, commit) = project.work("T-001", "x", "x\n");
     let other = project.head();
@@ -188,10 +187,11 @@ fn a_pin_is_never_moved_and_dropped_only_after_its_time() {
     assert!(matches!(project.hub.pin(&one, other), Err(Error::NotPinned(_))));
     assert!(matches!(project.hub.pin(&attempt("T-001", 2), CommitId([7; 20])), Err(Error::Unknown(_))));
     project.hub.pin(&attempt("T-001", 2), other).expect("pinned");
-    let day = Duration::from_secs(86_400);
-    let now = SystemTime::now();
-    assert_eq!(project.hub.drop_pins(&one.task, 1, day, now).expect("works"), 0);
-    assert_eq!(project.hub.drop_pins(&one.task, 1, day, now + 2 * day).expect("works"), 1);
+    project.hub.pin(&attempt("T-0011", 1), other).expect("pinned");
+    let due = |id: &str| [(id.parse().expect("id"), 1)].into();
+    assert_eq!(project.hub.drop_pins(&due("T-00")).expect("works"), 0);
+    assert_eq!(project.hub.drop_pins(&due("T-001")).expect("works"), 1);
+    assert_eq!(project.hub.pinned(&attempt("T-0011", 1)).expect("readable"), Some(other));
     assert_eq!(project.hub.pins(&one.task).expect("readable"), [(2, other)]);
     assert!(!project.hub.dir().join(pin_ref(&one)).exists());
     project.hub.unpin(&attempt("T-001", 2)).expect("works");

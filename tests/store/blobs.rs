@@ -54,13 +54,53 @@ fn short_texts_are_inline_and_long_ones_blobs() {
 #[test]
 fn a_sweep_keeps_the_named_and_removes_unfinished_files() {
     let dir = tempfile::tempdir().unwrap();
-    let blobs = Blobs::open(dir.path()).unwrap();
-    let ids = blobs.put_all(&[b"keep", b"drop"]).unwrap();
+    let ids = Blobs::open(dir.path()).unwrap().put_all(&[b"keep", b"drop"]).unwrap();
     std::fs::write(dir.path().join("tmp-1-1"), b"half").unwrap();
+    let blobs = Blobs::open(dir.path()).unwrap();
     assert_eq!(blobs.sweep(&HashSet::from([ids[0]])).unwrap(), 2);
     assert_eq!(blobs.get(ids[0], 9).unwrap(), b"keep");
     assert!(matches!(blobs.get(ids[1], 9), Err(BlobError::Missing(_))));
     assert_eq!(files(&dir), 1);
+}
+
+#[test]
+fn what_was_put_since_the_sweep_before_the_last_stays_for_the_fact_that_is_on_its_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Blobs::open(dir.path()).unwrap().put(b"put again").unwrap();
+    let blobs = Blobs::open(dir.path()).unwrap();
+    // One that was there already, and one that is new: neither is named yet.
+    let young = blobs.put_all(&[b"put again", b"new"]).unwrap();
+    assert_eq!(young[0], old);
+    let nothing = HashSet::new();
+    assert_eq!(blobs.sweep(&nothing).unwrap(), 0);
+    blobs.put(b"new").unwrap();
+    assert_eq!(blobs.sweep(&nothing).unwrap(), 0);
+    assert_eq!(blobs.sweep(&nothing).unwrap(), 1);
+    assert_eq!(blobs.get(young[1], 9).unwrap(), b"new");
+    assert_eq!(blobs.sweep(&nothing).unwrap(), 1);
+    assert_eq!(files(&dir), 0);
+}
+
+#[test]
+fn a_sweep_beside_puts_takes_none_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let payload = |n: u32| n.to_le_bytes().repeat(1_000);
+    let all: Vec<u32> = (0..48).collect();
+    Blobs::open(dir.path())
+        .unwrap()
+        .put_all(&all.iter().map(|&n| payload(n)).collect::<Vec<_>>().iter().map(Vec::as_slice).collect::<Vec<_>>())
+        .unwrap();
+    let blobs = Blobs::open(dir.path()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| blobs.sweep(&HashSet::new()).unwrap());
+        for &n in &all {
+            let id = blobs.put(&payload(n)).unwrap();
+            assert_eq!(blobs.get(id, 4_000).unwrap(), payload(n));
+        }
+    });
+    for n in all {
+        blobs.get(BlobId(*blake3::hash(&payload(n)).as_bytes()), 4_000).unwrap();
+    }
 }
 
 #[test]

@@ -251,14 +251,24 @@ impl World {
     }
 
     pub(crate) fn spawn_in(&self, dir: &Path, args: &[&str]) -> Running {
+        self.spawn_program(env!("CARGO_BIN_EXE_devstack"), dir, args)
+    }
+
+    /// The daemon, with this configuration.
+    pub(crate) fn spawn_node(&self, config: &Path) -> Running {
+        self.spawn_program(env!("CARGO_BIN_EXE_devstack-node"), &self.dir(), &["--config", config.to_str().unwrap()])
+    }
+
+    /// Any program, as the person runs it.
+    pub(crate) fn spawn_program(&self, program: &str, dir: &Path, args: &[&str]) -> Running {
         let number = fs::read_dir(self.root().join("out")).unwrap().count();
         let out = ["out", "err"].map(|which| self.root().join("out").join(format!("{number:03}-{which}")));
         let file = |path: &Path| fs::File::create(path).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_devstack"));
+        let mut command = Command::new(program);
         self.environment(&mut command);
         command.current_dir(dir).args(args).stdin(Stdio::null()).stdout(file(&out[0])).stderr(file(&out[1]));
         let [out, err] = out;
-        Running { child: command.spawn().expect("the program is built"), out: (out, err) }
+        Running { child: command.spawn().expect("the program is there"), out: (out, err) }
     }
 
     pub(crate) fn spawn(&self, args: &[&str]) -> Running {
@@ -375,6 +385,12 @@ impl Plan {
 
     pub(crate) fn without_repository(mut self) -> Self {
         self.project.clear();
+        self
+    }
+
+    /// Another repository than this directory.
+    pub(crate) fn source(mut self, address: &str) -> Self {
+        self.project = format!("repo = {}\n", toml_text(address));
         self
     }
 

@@ -17,4 +17,7 @@ mod looking;
 mod moving;
 mod places;
 mod quickstart;
+mod retention;
+mod source;
 mod upsert;
+mod url;

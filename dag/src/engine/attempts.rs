@@ -114,18 +114,10 @@ impl Engine {
         self.go(draft, ix, Place { status, uncharged: 0, ..place });
     }
 
-    /// Proven done, with what follows for the attempts' refs.
+    /// Proven done.
     pub(super) fn complete(&self, draft: &mut Draft, ix: TaskIx, merge: Option<CommitId>, resolved_by: Option<TaskId>) {
         let task = self.task_ref(self.at(ix));
         draft.fact(FactKind::TaskCompleted { task, merge_commit: merge, resolved_by });
-        self.release(draft, ix);
-    }
-
-    pub(super) fn release(&self, draft: &mut Draft, ix: TaskIx) {
-        let task = self.at(ix);
-        if task.attempts > 0 && self.project_of(task).has_repository() {
-            draft.effect(Effect::ReleaseAttempts { task: self.task_ref(task), upto: task.attempts });
-        }
     }
 
     /// A failure of the task's own: feedback, and TODO after a backoff or, with the budget used up, BLOCKED.
@@ -142,11 +134,11 @@ impl Engine {
             return self.set_backoff(draft, ix, backoff_ms);
         }
         let reason = match stage {
-            _ if task.resolves().is_some() => BlockedReason::NeedsHuman,
+            _ if task.conflict().is_some() => BlockedReason::NeedsHuman,
             Stage::Work => BlockedReason::AttemptsExhausted,
             Stage::Check => BlockedReason::MergeCheckFailed,
         };
-        if task.resolves().is_some() && !task.is_human() {
+        if task.conflict().is_some() && !task.is_human() {
             draft.fact(FactKind::ExecutorChanged { task: name, executor: Executor::Human });
         }
         let why = format!("{charged} attempts are used up; the last: {said}");

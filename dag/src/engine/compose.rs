@@ -134,7 +134,7 @@ pub(super) fn resolution_task(
 ) -> TaskSpec {
     let spec = &blocked.spec;
     TaskSpec {
-        id: resolution_id(&spec.id, taken),
+        id: resolution_id(spec.id.as_str(), taken),
         title: head(&format!("Resolve conflict of {}: {}", spec.id, spec.title), 1024).into(),
         prompt: conflict.text.clone(),
         dependencies: Box::default(),
@@ -150,13 +150,41 @@ pub(super) fn resolution_task(
     }
 }
 
-/// `<id>-resolve-<n>`, the first that is free; a long id is cut so that the whole is a valid name.
-fn resolution_id(id: &TaskId, taken: &HashMap<TaskId, TaskIx>) -> TaskId {
+/// The task that resolves a conflict with the source. It comes from no task, so it may take what the project's longest
+/// one may, and in a project without tasks what a plan file gives by itself.
+pub(super) fn sync_task(
+    project: &ProjectSpec,
+    like: Option<&TaskSpec>,
+    conflict: &Conflict,
+    taken: &HashMap<TaskId, TaskIx>,
+) -> TaskSpec {
+    let (timeout_ms, grace_ms, idle_timeout_ms, attempts) =
+        like.map_or((1_800_000, 10_000, 900_000, 3), |t| (t.timeout_ms, t.grace_ms, t.idle_timeout_ms, t.attempts));
+    let title = format!("Bring the source's {} together with devstack's", project.integration);
+    TaskSpec {
+        id: resolution_id("sync", taken),
+        title: head(&title, 1024).into(),
+        prompt: conflict.text.clone(),
+        dependencies: Box::default(),
+        priority: Priority::High,
+        executor: project.resolver.clone().map_or(Executor::Human, Executor::Agent),
+        command: None,
+        timeout_ms,
+        grace_ms,
+        idle_timeout_ms,
+        attempts,
+        retry_from: RetryFrom::Last,
+        allow_empty: false,
+    }
+}
+
+/// `<stem>-resolve-<n>`, the first that is free; a long stem is cut so that the whole is a valid name.
+fn resolution_id(stem: &str, taken: &HashMap<TaskId, TaskIx>) -> TaskId {
     (1u64..)
         .map(|n| {
             let suffix = format!("-resolve-{n}");
             // Names are ASCII, so any byte is a boundary.
-            let stem = head(id.as_str(), MAX_NAME - suffix.len());
+            let stem = head(stem, MAX_NAME - suffix.len());
             TaskId::new(&format!("{stem}{suffix}")).expect("cut to the limit, of valid characters")
         })
         .find(|id| !taken.contains_key(id.as_str()))

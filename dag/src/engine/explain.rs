@@ -7,7 +7,7 @@ use super::{
 use crate::{
     attempt::Stage,
     command::Job,
-    ids::{AttemptId, TaskRef},
+    ids::{AttemptId, ProjectName, TaskRef},
     plan::Executor,
     record::Status,
 };
@@ -32,7 +32,7 @@ impl Engine {
             Status::Wip | Status::Testing => self.explain_busy(project, ix),
             Status::Review => "its result waits for a review".to_owned(),
             Status::Approved => self.explain_queue(project, ix),
-            Status::Completed => explain_completed(project, task),
+            Status::Completed => self.explain_completed(project, task),
             Status::Blocked => self.explain_blocked(task),
             Status::Rejected => {
                 let why = task.rejected.as_deref().filter(|why| !why.is_empty()).unwrap_or("no reason was given");
@@ -149,20 +149,29 @@ impl Engine {
         };
         format!("{why}; {} is {} and done by {by}", resolution.spec.id, resolution.status)
     }
-}
 
-fn explain_completed(project: &Project, task: &Task) -> String {
-    let git = task.git.as_deref();
-    match git.and_then(|g| g.merge_commit) {
-        None => "its attempt was accepted and there was nothing to merge".to_owned(),
-        Some(commit) => {
-            let by = git.and_then(|g| g.resolved_by.as_ref()).map_or_else(String::new, |id| format!(" by {id}"));
-            let delivered = match (git.and_then(|g| g.delivered_at), &project.record.delivery_blocked) {
-                (Some(_), _) => "and delivered".to_owned(),
-                (None, Some(why)) => format!("and not delivered yet: {why}"),
-                (None, None) => "and not delivered yet".to_owned(),
-            };
-            format!("it was merged{by} as {commit} {delivered}")
-        }
+    fn explain_completed(&self, project: &Project, task: &Task) -> String {
+        let git = task.git.as_deref();
+        let Some(commit) = git.and_then(|g| g.merge_commit) else {
+            return "its attempt was accepted and there was nothing to merge".to_owned();
+        };
+        let by = git.and_then(|g| g.resolved_by.as_ref()).map_or_else(String::new, |id| format!(" by {id}"));
+        let delivered = match git.and_then(|g| g.delivered_at) {
+            Some(_) => "and delivered".to_owned(),
+            None => {
+                let why = self.delivery_waits(project.name()).map_or_else(String::new, |why| format!(": {why}"));
+                format!("and not delivered yet{why}")
+            }
+        };
+        format!("it was merged{by} as {commit} {delivered}")
+    }
+
+    /// Why the source is not brought up to date: for a person, for a resolution, or until it can be reached again.
+    pub fn delivery_waits(&self, project: &ProjectName) -> Option<String> {
+        let trouble = || {
+            let trouble = self.troubles.get(&Job::Deliver(project.clone()))?;
+            Some(format!("it failed {} times and is tried again; the last time: {}", trouble.times, trouble.reason))
+        };
+        self.known(project)?.record.delivery_blocked.clone().or_else(trouble)
     }
 }

@@ -1,4 +1,4 @@
-//! What DevOps reports: merges prepared, conflicting, landed or lost; heads and deliveries; jobs that failed.
+//! What DevOps reports about merges: prepared, conflicting, landed or lost; and jobs that failed.
 //! A report that is late or doubled answers [`Answer::Unchanged`].
 
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     Draft, Engine,
     compose::{bounded_conflict, feedback, head as cut, resolution_task},
-    state::{ProjectIx, Task, TaskIx},
+    state::{Task, TaskIx},
 };
 use crate::{
     answer::Answer,
@@ -62,7 +62,7 @@ impl Engine {
             paths => paths.join(", "),
         };
         let name = self.task_ref(task);
-        if task.resolves().is_some() {
+        if task.conflict().is_some() {
             // The head moved meanwhile: the same task, against the new head.
             let said = format!("the integration branch moved on and the resolution conflicts with it in {paths}");
             let feedback = feedback(attempt.number, cut(&said, Text::INLINE_MAX / 2), &conflict.text);
@@ -84,7 +84,7 @@ impl Engine {
     pub(super) fn merge_refused(&self, draft: &mut Draft, attempt: AttemptId, reason: String) -> Answer {
         let Some((ix, task)) = self.being_prepared(&attempt) else { return Answer::Unchanged };
         let said = format!("Attempt {}: its result was refused: {reason}", attempt.number);
-        if task.resolves().is_some() {
+        if task.conflict().is_some() {
             // Markers left or a side dropped: the resolver can do better, from the start.
             draft.fact(FactKind::WorkDropped { task: self.task_ref(task) });
             self.charge(draft, ix, Stage::Work, attempt.number, &said, &Text::empty());
@@ -114,6 +114,10 @@ impl Engine {
         if let Some(blocked) = blocked {
             self.complete(draft, blocked, Some(candidate), Some(task.spec.id.clone()));
         }
+        if project.sync == Some(ix) {
+            // What the delivery waited for.
+            draft.fact(FactKind::JobRepeated { job: Job::Deliver(project_name.clone()) });
+        }
         draft.effect(Effect::Deliver(project_name));
         Ok(Answer::Done)
     }
@@ -137,66 +141,6 @@ impl Engine {
         let (_, project) = self.find_project(name)?;
         let record = project.merges.last().filter(|m| project.merging == Some(merge) && m.id == merge);
         Ok(record.and_then(|m| Some((self.ix(&m.attempt.task)?, m.candidate))))
-    }
-
-    /// Neither the present head nor one that the branch has left.
-    fn is_news(&self, project: ProjectIx, head: CommitId) -> bool {
-        let project = &self.projects[project as usize];
-        project.record.head != Some(head) && !project.past.contains(&head)
-    }
-
-    fn move_head(&self, draft: &mut Draft, project: ProjectIx, head: CommitId) {
-        let project = self.projects[project as usize].name().clone();
-        draft.fact(FactKind::HeadMoved { project: project.clone(), head });
-        draft.effect(Effect::Deliver(project));
-    }
-
-    pub(super) fn head_moved(&self, draft: &mut Draft, name: ProjectName, head: CommitId) -> Result<Answer, Rejection> {
-        let (ix, project) = self.find_project(&name)?;
-        if !project.has_repository() || !self.is_news(ix, head) {
-            return Ok(Answer::Unchanged);
-        }
-        self.move_head(draft, ix, head);
-        Ok(Answer::Done)
-    }
-
-    pub(super) fn delivered(&self, draft: &mut Draft, name: ProjectName, head: CommitId) -> Result<Answer, Rejection> {
-        let (ix, project) = self.find_project(&name)?;
-        let unknown = project.has_repository() && self.is_news(ix, head);
-        let present = unknown || project.record.head == Some(head);
-        let news = match present {
-            // A merge can be proven by a head that was delivered before the proof arrived.
-            true => !project.undelivered.is_empty() || project.record.delivered != Some(head),
-            false => project.undelivered.iter().any(|u| u.is(head)),
-        };
-        let unblocked = present && project.record.delivery_blocked.is_some();
-        if !news && !unblocked {
-            return Ok(Answer::Unchanged);
-        }
-        if unknown {
-            // What was delivered was the head: the report that it moved was lost.
-            draft.fact(FactKind::HeadMoved { project: name.clone(), head });
-        } else if project.record.head != Some(head) {
-            // A late word about an older head clears what is known of the newer one: that is asked for again.
-            draft.effect(Effect::Deliver(name.clone()));
-        }
-        draft.fact(FactKind::Delivered { project: name, head });
-        Ok(Answer::Done)
-    }
-
-    pub(super) fn delivery_blocked(
-        &self,
-        draft: &mut Draft,
-        name: ProjectName,
-        reason: String,
-    ) -> Result<Answer, Rejection> {
-        let (_, project) = self.find_project(&name)?;
-        let reason = cut(&reason, self.config.reason_bytes).to_owned();
-        if project.record.delivery_blocked.as_ref() == Some(&reason) {
-            return Ok(Answer::Unchanged);
-        }
-        draft.fact(FactKind::DeliveryBlocked { project: name, reason });
-        Ok(Answer::Done)
     }
 
     pub(super) fn job_failed(&self, draft: &mut Draft, job: Job, reason: String) -> Answer {

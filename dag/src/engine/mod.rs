@@ -10,8 +10,10 @@ mod apply;
 mod attempts;
 mod compose;
 mod config;
+mod delivery;
 mod explain;
 mod hosts;
+mod keep;
 mod merges;
 mod people;
 mod queries;
@@ -186,6 +188,7 @@ impl Engine {
             Command::HeadMoved { project, head } => self.head_moved(d, project, head)?,
             Command::Delivered { project, head } => self.delivered(d, project, head)?,
             Command::DeliveryBlocked { project, reason } => self.delivery_blocked(d, project, reason)?,
+            Command::SourceConflicted { project, conflict } => self.source_conflicted(d, project, conflict)?,
             Command::TimerFired(timer) => self.timer_fired(d, timer),
             Command::JobFailed { job, reason } => self.job_failed(d, job, reason),
         };
@@ -230,9 +233,8 @@ impl Engine {
         self.project_of(task).task_ref(&task.spec.id)
     }
 
-    /// The blocked task of a resolution task.
+    /// The blocked task of a resolution task, if it blocks one.
     pub(crate) fn blocked_by(&self, resolution: &Task) -> Option<TaskIx> {
-        let (id, _) = resolution.resolves()?;
-        self.project_of(resolution).by_id.get(id).copied()
+        self.project_of(resolution).by_id.get(resolution.kind.resolves()?).copied()
     }
 }

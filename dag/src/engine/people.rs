@@ -20,15 +20,13 @@ use crate::{
 impl Engine {
     pub(super) fn pause(&self, draft: &mut Draft, name: ProjectName, paused: bool) -> Result<Answer, Rejection> {
         let (_, project) = self.find_project(&name)?;
-        if !paused && project.record.delivery_blocked.is_some() {
-            // The person has seen to what was in the way.
-            draft.effect(Effect::Deliver(name.clone()));
+        if !paused {
+            self.deliver_again(draft, project);
         }
-        if project.record.paused == paused {
-            return Ok(Answer::Unchanged);
+        if project.record.paused != paused {
+            draft.fact(FactKind::ProjectPaused { project: name, paused });
         }
-        draft.fact(FactKind::ProjectPaused { project: name, paused });
-        Ok(Answer::Done)
+        Ok(if draft.facts.is_empty() { Answer::Unchanged } else { Answer::Done })
     }
 
     pub(super) fn stop_task(&self, draft: &mut Draft, name: TaskRef) -> Result<Answer, Rejection> {
@@ -75,7 +73,7 @@ impl Engine {
 
     /// A resolution that was handed to a person goes back to the resolver, if there is one.
     fn back_to_agent(&self, draft: &mut Draft, name: &TaskRef, task: &Task) -> Result<(), Rejection> {
-        if task.resolves().is_none() || !task.is_human() {
+        if task.conflict().is_none() || !task.is_human() {
             return Ok(());
         }
         let resolver = self.project_of(task).record.spec.resolver.clone();
@@ -120,6 +118,7 @@ impl Engine {
             self.give_up(draft, resolution, "its blocked task was rejected");
         }
         self.give_up(draft, ix, &reason);
+        self.sync_given_up(draft, self.project_of(task), ix);
         if let Some(blocked) = self.blocked_by(task).filter(|&b| self.at(b).resolution() == Some(ix)) {
             let why = format!("its resolution task `{}` was rejected", task.spec.id);
             self.block(draft, blocked, BlockedReason::NeedsHuman, &why);
@@ -128,12 +127,11 @@ impl Engine {
     }
 
     /// REJECTED; a running attempt is ended and fenced.
-    fn give_up(&self, draft: &mut Draft, ix: TaskIx, why: &str) {
+    pub(super) fn give_up(&self, draft: &mut Draft, ix: TaskIx, why: &str) {
         let task = self.at(ix);
         self.end_running(draft, task);
         let rejected = Some(cut(why, self.config.reason_bytes).into());
         self.go(draft, ix, Place { rejected, ..self.place(task, Status::Rejected) });
-        self.release(draft, ix);
     }
 
     /// Ends a running attempt at once: its later report is fenced.
@@ -168,6 +166,7 @@ impl Engine {
                 continue;
             }
             self.give_up(draft, ix, "cancelled");
+            self.sync_given_up(draft, project, ix);
             rejected += 1;
         }
         for record in project.plans.iter().filter(|p| covers(p.number) && !p.cancelled) {
@@ -229,8 +228,8 @@ impl Engine {
         }
         self.end_running(draft, task);
         let head = self.project_of(task).record.head.unwrap_or(commit);
-        let start = match task.resolves() {
-            Some((_, conflict)) => Start::Merging { base: head, theirs: conflict.theirs },
+        let start = match task.conflict() {
+            Some(conflict) => Start::Merging { base: head, theirs: conflict.theirs },
             None => Start::Commit { base: head, tip: head },
         };
         let attempt = AttemptId { task: self.task_ref(task), number };
@@ -245,7 +244,7 @@ impl Engine {
         let (ix, task) = self.find_task(name)?;
         let ix = task.resolution().unwrap_or(ix);
         let target = self.at(ix);
-        let open = match target.resolves() {
+        let open = match target.conflict() {
             Some(_) => matches!(target.status, Status::Todo | Status::Wip | Status::Blocked),
             None => {
                 let stuck = target.blocked_for(BlockedReason::DependencyRejected);

@@ -2,12 +2,13 @@
 
 use super::{
     Engine,
+    delivery::clash,
     state::{Project, Task, TaskIx},
 };
 use crate::{
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, TaskId, TaskRef},
     record::{
-        AttemptRecord, BlockedReason, HostRecord, MergeRecord, MergeState, PlanRecord, ProjectRecord, Status,
+        AttemptRecord, BlockedReason, HostRecord, Kind, MergeRecord, MergeState, PlanRecord, ProjectRecord, Status,
         TaskRecord,
     },
 };
@@ -107,6 +108,13 @@ impl Engine {
     pub fn resolution(&self, task: &TaskRef) -> Option<TaskRef> {
         let task = self.at(self.ix(task)?);
         Some(self.task_ref(self.at(task.resolution()?)))
+    }
+
+    /// Is it a resolution task that was given up or superseded? Nobody waits for it: what it was to free says how it goes
+    /// on, the blocked task or the delivery.
+    pub fn resolution_given_up(&self, task: &TaskRef) -> bool {
+        let task = self.ix(task).map(|ix| self.at(ix));
+        task.is_some_and(|task| task.status == Status::Rejected && task.conflict().is_some())
     }
 
     /// The attempt as which a person's result is to be pinned, before [`crate::command::Command::ResolveTask`] names
@@ -215,7 +223,8 @@ impl Engine {
         if project.record.paused && Counts(project.counts).unfinished() > 0 {
             push("the project is paused".into(), command.clone());
         }
-        if let Some(reason) = &project.record.delivery_blocked {
+        // One that waits for a resolution waits for a person if that task does.
+        if let Some(reason) = project.record.delivery_blocked.as_ref().filter(|_| project.sync.is_none()) {
             push(format!("the source cannot be brought up to date: {reason}"), command);
         }
     }
@@ -226,7 +235,10 @@ impl Engine {
         let why = match (task.status, &task.blocked) {
             (Status::Blocked, Some(blocked)) => blocked.1.to_string(),
             (Status::Review, _) => "waits for a review".into(),
-            (Status::Todo, _) if task.is_human() => "waits for a person to do it".into(),
+            (Status::Todo, _) if task.is_human() => match &task.kind {
+                Kind::Sync { conflict } => clash(project, conflict),
+                _ => "waits for a person to do it".into(),
+            },
             _ => {
                 let secrets = self.class_of(task).map(|ix| self.classes[ix as usize].spec.secrets.join(", "));
                 format!("no host knows all secrets of its role: {}", secrets.unwrap_or_default())

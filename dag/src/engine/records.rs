@@ -147,6 +147,10 @@ impl Engine {
             if let Some(blocked) = blocked.filter(|_| !status.is_terminal()) {
                 self.tasks[blocked as usize].git_mut().resolution = Some(ix);
             }
+            if matches!(self.at(ix).kind, Kind::Sync { .. }) && !status.is_terminal() {
+                let project = self.at(ix).project;
+                self.projects[project as usize].sync = Some(ix);
+            }
             self.link(ix);
         }
         (0..self.projects.len() as ProjectIx).for_each(|project| self.measure_paths(project));

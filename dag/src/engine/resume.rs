@@ -15,10 +15,6 @@ impl Engine {
         let d = &mut draft;
         for (ix, task) in self.tasks.iter().enumerate() {
             if task.status.is_terminal() {
-                // Their retention may be over by now.
-                if task.attempts > 0 && self.project_of(task).has_repository() {
-                    d.effect(Effect::ReleaseAttempts { task: self.task_ref(task), upto: task.attempts });
-                }
                 continue;
             }
             if let Some((host, order)) = self.running_order(ix as TaskIx) {

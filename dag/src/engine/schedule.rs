@@ -53,9 +53,9 @@ impl Engine {
     /// The merge of a task's accepted commit.
     pub(super) fn merge_request(&self, task: &Task) -> Option<MergeRequest> {
         let (number, commit) = task.harvested()?;
-        let must_contain = match task.resolves() {
+        let must_contain = match task.conflict() {
             None => Vec::new(),
-            Some((_, conflict)) => [conflict.theirs].into_iter().chain(base_of(task, number)).collect(),
+            Some(conflict) => [conflict.theirs].into_iter().chain(base_of(task, number)).collect(),
         };
         let agent = task.git.as_ref().and_then(|g| g.agent.as_ref());
         Some(MergeRequest {
@@ -131,7 +131,7 @@ impl Engine {
         if stage == Stage::Check {
             return on_candidate.unwrap_or(fresh);
         }
-        if let Some((_, conflict)) = task.resolves() {
+        if let Some(conflict) = task.conflict() {
             // Always against the present head, unless checks or a reviewer sent a complete resolution back.
             return on_candidate.unwrap_or(Start::Merging { base: head, theirs: conflict.theirs });
         }
@@ -167,7 +167,7 @@ impl Engine {
             command,
             prompt: spec.prompt.clone(),
             feedback: task.feedback.clone(),
-            conflict: task.resolves().map(|(_, conflict)| conflict.clone()),
+            conflict: task.conflict().cloned(),
             start,
             secrets: role.secrets.clone(),
             image: role.image.clone(),

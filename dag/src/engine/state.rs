@@ -134,12 +134,9 @@ impl Task {
         self.git.as_ref()?.resolution
     }
 
-    /// The blocked task and the material, of a resolution task.
-    pub(crate) fn resolves(&self) -> Option<(&TaskId, &Conflict)> {
-        match &self.kind {
-            Kind::Work => None,
-            Kind::Resolve { resolves, conflict } => Some((resolves, conflict)),
-        }
+    /// The material of a resolution task.
+    pub(crate) fn conflict(&self) -> Option<&Conflict> {
+        self.kind.conflict()
     }
 
     pub(crate) fn is_human(&self) -> bool {
@@ -181,6 +178,8 @@ pub(crate) struct Project {
     pub(crate) front: Option<TaskIx>,
     /// Derived: the merge in flight.
     pub(crate) merging: Option<MergeId>,
+    /// Derived: the open resolution task of a conflict with the source.
+    pub(crate) sync: Option<TaskIx>,
     /// Heads the branch has left: a late message that names one is history.
     pub(crate) past: HashSet<CommitId>,
     /// Heads since the last delivery, oldest first: the head, the merge commit, the tasks it completed.
@@ -215,6 +214,7 @@ impl Project {
             queue: BTreeSet::new(),
             front: None,
             merging: None,
+            sync: None,
             past: HashSet::new(),
             undelivered: Vec::new(),
             unlinked: Vec::new(),

@@ -90,9 +90,12 @@ impl Engine {
         }
     }
 
-    /// Merges are on their way to the source.
+    /// Merges are on their way to the source, or its own commits on their way into the hub.
     fn delivers(&self, project: ProjectIx) -> bool {
         let project = &self.projects[project as usize];
+        if project.sync.is_some_and(|sync| self.find_moving(&[sync]).is_some()) {
+            return true;
+        }
         let stuck = || {
             let job = Job::Deliver(project.name().clone());
             project.record.delivery_blocked.is_some() || self.troubles.contains_key(&job)

@@ -117,7 +117,7 @@ fn an_attempt_that_changes_nothing_is_charged_unless_that_is_allowed() {
     assert_eq!(desk.passes("a"), ["forget a/1", "backoff a/1 1000"]);
     let Text::Inline(said) = &desk.task("a").feedback[0].text else { panic!("not inline") };
     assert!(said.contains("changed nothing"), "{said}");
-    assert_eq!(desk.passes("free"), ["forget free/1", "release free 1"]);
+    assert_eq!(desk.passes("free"), ["forget free/1"]);
     assert_eq!(desk.status("free"), Status::Completed);
 }
 

@@ -47,7 +47,7 @@ fn a_conflict_blocks_the_task_and_a_senior_resolves_it_completing_both() {
     assert_eq!(request.unwrap().must_contain, [commit(5), commit(1)]);
     assert_eq!(desk.prepared("a-resolve-1", 1, 1, 7), ["publish 1 1->7"]);
     let effects = desk.landed(1, 7);
-    assert_eq!(effects, ["release a-resolve-1 1", "release a 1", "deliver", "start after/1 dev1@h"]);
+    assert_eq!(effects, ["deliver", "start after/1 dev1@h"]);
     let a = desk.task("a");
     assert_eq!((a.status, a.merge_commit), (Status::Completed, Some(commit(7))));
     assert_eq!(a.resolved_by.unwrap().as_str(), "a-resolve-1");
@@ -125,7 +125,7 @@ fn a_resolution_that_conflicts_itself_is_repeated_on_the_new_head_not_nested() {
 fn retrying_the_blocked_task_supersedes_the_resolution() {
     let (mut desk, _) = conflicting(with_senior());
     let effects = desk.act(Command::RetryTask { task: task_ref("a"), message: None });
-    assert_eq!(effects, ["stop a-resolve-1/1", "release a-resolve-1 1", "start a/2 dev1@h"]);
+    assert_eq!(effects, ["stop a-resolve-1/1", "start a/2 dev1@h"]);
     assert_eq!(desk.status("a-resolve-1"), Status::Rejected);
     assert_eq!(desk.task("a-resolve-1").rejected.as_deref(), Some("superseded"));
     assert_eq!(desk.start("a"), "1..1", "a commit that conflicts is not continued");
@@ -138,7 +138,7 @@ fn retrying_the_blocked_task_supersedes_the_resolution() {
 fn rejecting_the_blocked_task_rejects_its_resolution() {
     let (mut desk, _) = conflicting(with_senior());
     let effects = desk.act(Command::RejectTask { task: task_ref("a"), reason: "not wanted".into() });
-    assert_eq!(effects, ["stop a-resolve-1/1", "release a-resolve-1 1", "release a 1"]);
+    assert_eq!(effects, ["stop a-resolve-1/1"]);
     assert_eq!((desk.status("a"), desk.status("a-resolve-1")), (Status::Rejected, Status::Rejected));
     assert_eq!(desk.blocked("after"), "dependency-rejected");
 }

@@ -172,7 +172,6 @@ fn words(effect: &Effect) -> String {
             format!("publish {} {}->{}", merge.0, number(*onto), number(*candidate))
         }
         Effect::Deliver(_) => "deliver".into(),
-        Effect::ReleaseAttempts { task, upto } => format!("release {task} {upto}"),
         Effect::SetTimer { timer: Timer::Backoff(attempt), after_ms } => format!("backoff {attempt} {after_ms}"),
         Effect::SetTimer { timer: Timer::Retry(job), after_ms } => match job {
             Job::Prepare(attempt) => format!("again prepare {attempt} {after_ms}"),

@@ -7,6 +7,8 @@ mod common;
 mod conflicts;
 mod desk;
 mod hosts;
+mod keep;
 mod merges;
 mod people;
 mod plans;
+mod source;

@@ -29,7 +29,7 @@ fn a_result_is_merged_proven_and_then_completed() {
     assert_eq!(desk.prepared("a", 1, 1, 6), ["publish 1 1->6"]);
     // The proof comes first, the status second; the dependent starts on the merge.
     assert_eq!(desk.status("a"), Status::Approved);
-    assert_eq!(desk.landed(1, 6), ["release a 1", "deliver", "start b/1 dev1@h"]);
+    assert_eq!(desk.landed(1, 6), ["deliver", "start b/1 dev1@h"]);
     assert_eq!((desk.status("a"), desk.task("a").merge_commit), (Status::Completed, Some(commit(6))));
     assert_eq!(desk.start("b"), "6..6");
     assert_eq!(desk.task("a").delivered_at, None);
@@ -43,9 +43,9 @@ fn one_merge_at_a_time_and_the_next_is_prepared_in_the_step_that_lands_one() {
     desk.done("a", 5);
     assert_eq!(desk.done("b", 7), ["forget b/1"]);
     desk.prepared("a", 1, 1, 6);
-    assert_eq!(desk.landed(1, 6), ["release a 1", "deliver", "prepare b/1"]);
+    assert_eq!(desk.landed(1, 6), ["deliver", "prepare b/1"]);
     assert_eq!(desk.prepared("b", 1, 6, 8), ["publish 2 6->8"]);
-    assert_eq!(desk.landed(2, 8), ["release b 1", "deliver"]);
+    assert_eq!(desk.landed(2, 8), ["deliver"]);
     // Doubled and late reports change nothing.
     assert_eq!(desk.landed(2, 8), [""; 0]);
     assert_eq!(desk.answer(), Answer::Unchanged);
@@ -96,7 +96,7 @@ fn a_head_that_moved_after_the_test_means_another_test() {
     desk.prepared("b", 1, 1, 8);
     desk.passes("a");
     assert_eq!(desk.passes("b"), ["forget b/2"]);
-    assert_eq!(desk.landed(1, 6), ["release a 2", "deliver", "prepare b/1"]);
+    assert_eq!(desk.landed(1, 6), ["deliver", "prepare b/1"]);
     assert_eq!(desk.status("b"), Status::Approved);
     assert_eq!(desk.prepared("b", 1, 6, 9), ["check b/3 dev1@h"]);
     assert_eq!(desk.status("b"), Status::Testing);
@@ -222,7 +222,7 @@ fn a_merge_proven_by_a_head_that_was_delivered_already_is_delivered() {
     desk.act(Command::HeadMoved { project: project_name("p"), head: commit(7) });
     let delivered = || Command::Delivered { project: project_name("p"), head: commit(7) };
     desk.act(delivered());
-    assert_eq!(desk.landed(1, 7), ["release a 1", "deliver"]);
+    assert_eq!(desk.landed(1, 7), ["deliver"]);
     desk.act(delivered());
     assert!(desk.task("a").delivered_at.is_some());
     desk.act(delivered());

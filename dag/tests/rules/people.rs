@@ -98,7 +98,7 @@ fn a_persons_task_waits_for_its_dependencies_and_then_for_the_person() {
     assert_eq!(desk.refused(resolve()), "DS0218");
     desk.done("a", 5);
     desk.prepared("a", 1, 1, 6);
-    assert_eq!(desk.landed(1, 6), ["release a 1", "deliver"]);
+    assert_eq!(desk.landed(1, 6), ["deliver"]);
     assert_eq!(desk.refused(Command::ApproveTask(task_ref("h1"))), "DS0216");
     assert_eq!(desk.act(resolve()), ["prepare h1/1"]);
     assert_eq!(desk.refused(Command::ResolveTask { task: task_ref("a"), number: 2, commit: commit(8) }), "DS0217");

@@ -6,7 +6,7 @@ use devstack_dag::{
     attempt::Conflict,
     command::{Command, Job},
     effect::{Effect, MergeRequest},
-    ids::{CommitId, Text},
+    ids::{CommitId, ProjectName, Text},
 };
 
 use super::random::Random;
@@ -40,6 +40,10 @@ fn index(commit: CommitId) -> usize {
 /// One project's hub.
 pub struct Hub {
     pub head: CommitId,
+    /// The integration branch of the person's repository.
+    pub source: CommitId,
+    /// Its commits conflict with ours until they are brought together, or it takes them back.
+    pub clashes: bool,
     /// Merge commits that the head took over by a swap, in order.
     pub swaps: Vec<CommitId>,
     pub conflicts: u32,
@@ -73,9 +77,34 @@ impl Hub {
             Effect::Deliver(project) if faults && random.percent(20) => {
                 Some(Command::DeliveryBlocked { project, reason: "checked out".into() })
             }
-            Effect::Deliver(project) => Some(Command::Delivered { project, head: self.head }),
+            Effect::Deliver(project) => Some(self.deliver(git, project)),
             _ => None,
         }
+    }
+
+    /// Fast-forward only; a source that moved on is merged in first, or conflicts.
+    fn deliver(&mut self, git: &mut Git, project: ProjectName) -> Command {
+        if let Some(report) = self.sync(git, project.clone()) {
+            return report;
+        }
+        self.source = self.head;
+        Command::Delivered { project, head: self.head }
+    }
+
+    /// Takes in what the source has; `None`: nothing new.
+    pub fn sync(&mut self, git: &mut Git, project: ProjectName) -> Option<Command> {
+        let (ours, theirs) = (self.head, self.source);
+        if git.contains(ours, theirs) {
+            return None;
+        }
+        let forward = git.contains(theirs, ours);
+        if !forward && self.clashes {
+            let text = Text::Inline("<<<".into());
+            let conflict = Conflict { ours, theirs, base: ours, paths: vec!["b.txt".into()], text };
+            return Some(Command::SourceConflicted { project, conflict });
+        }
+        self.head = if forward { theirs } else { git.commit(&[ours, theirs]) };
+        Some(Command::HeadMoved { project, head: self.head })
     }
 
     fn prepare(&mut self, git: &mut Git, random: &mut Random, request: MergeRequest) -> Command {

@@ -50,7 +50,7 @@ fn everything_settles_whatever_happens() {
 }
 
 /// What every run of the default size must have met at least ten times.
-const EXPECTED: [&str; 34] = [
+const EXPECTED: [&str; 36] = [
     "ProjectDescribed",
     "TasksAdded",
     "TaskUpdated",
@@ -75,6 +75,7 @@ const EXPECTED: [&str; 34] = [
     "MergeAbandoned",
     "HeadMoved",
     "ConflictFound",
+    "SourceConflicted",
     "TaskCompleted",
     "Delivered",
     "DeliveryBlocked",
@@ -85,12 +86,19 @@ const EXPECTED: [&str; 34] = [
     "dependency-rejected",
     "needs-human",
     "policy",
+    "superseded sync",
 ];
 
 fn count(met: &mut BTreeMap<String, u32>, kind: &FactKind) {
     let text = format!("{kind:?}");
     let name = text.split([' ', '(']).next().unwrap_or_default();
     *met.entry(name.to_owned()).or_default() += 1;
+    if let FactKind::TaskMoved { task, place } = kind
+        && place.rejected.as_deref() == Some("superseded")
+        && task.id.as_str().starts_with("sync-resolve")
+    {
+        *met.entry("superseded sync".into()).or_default() += 1;
+    }
     if let FactKind::TaskMoved { place: Place { blocked: Some((reason, _)), .. }, .. } = kind {
         *met.entry(reason.to_string()).or_default() += 1;
     }

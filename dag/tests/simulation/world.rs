@@ -51,7 +51,8 @@ impl World {
         for plan in plans.iter().filter(|p| p.project.source.is_some()) {
             let project = plan.project.name.clone();
             let conflicts = [0, 15, 40][random.below(3)];
-            hubs.insert(project, Hub { head: git.commit(&[]), swaps: Vec::new(), conflicts });
+            let head = git.commit(&[]);
+            hubs.insert(project, Hub { head, source: head, clashes: false, swaps: Vec::new(), conflicts });
         }
         let host = |n: usize, random: &mut Random| {
             let (name, slots) = (host_name(&format!("host{n}")), 1 + random.below(3) as u32);
@@ -115,9 +116,6 @@ impl World {
                     self.jobs.push_back(effect);
                 }
                 Effect::SetTimer { timer, .. } => self.timers.push(timer.clone()),
-                Effect::ReleaseAttempts { task, .. } => {
-                    assert!(self.engine.status(task).unwrap().is_terminal(), "{task} released too early");
-                }
             }
         }
     }
@@ -264,7 +262,7 @@ impl World {
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
         let name = self.random.pick(&names).unwrap().clone();
         let host = self.hosts.get_mut(&name).unwrap();
-        match self.random.below(9) {
+        match self.random.below(11) {
             0 => host.connected = false,
             1 => host.crash(&mut self.random),
             2..4 => {
@@ -289,15 +287,18 @@ impl World {
         }
     }
 
-    /// The source moved on and DevOps merged it in; sometimes its report is lost in a crash.
+    /// The source moves on. A submission follows it at once, or the next delivery does; sometimes a crash swallows the
+    /// report.
     fn sync(&mut self) {
         let mut names: Vec<ProjectName> = self.hubs.keys().cloned().collect();
         names.sort();
-        let Some(name) = self.random.pick(&names) else { return };
-        let hub = self.hubs.get_mut(name).unwrap();
-        hub.head = self.git.commit(&[hub.head]);
-        if self.random.percent(80) {
-            self.from_devops.push_back(Command::HeadMoved { project: name.clone(), head: hub.head });
+        let Some(name) = self.random.pick(&names).cloned() else { return };
+        let hub = self.hubs.get_mut(&name).unwrap();
+        hub.source = self.git.commit(&[hub.source]);
+        hub.clashes = self.random.percent(50);
+        if self.random.percent(70) {
+            let report = hub.sync(&mut self.git, name);
+            self.from_devops.extend(report.filter(|_| self.random.percent(80)));
         }
     }
 
@@ -345,10 +346,8 @@ impl World {
         let next = self.engine.next_attempt(task).unwrap();
         let record = self.engine.task(&next.task).unwrap();
         let Some(hub) = self.hubs.get(&task.project) else { return };
-        let sides: Vec<CommitId> = match &record.kind {
-            devstack_dag::record::Kind::Work => vec![hub.head],
-            devstack_dag::record::Kind::Resolve { conflict, .. } => vec![hub.head, conflict.theirs],
-        };
+        let sides: Vec<CommitId> =
+            [hub.head].into_iter().chain(record.kind.conflict().map(|conflict| conflict.theirs)).collect();
         let commit = self.git.commit(&sides);
         _ = self.send(Command::ResolveTask { task: task.clone(), number: next.number, commit });
     }
@@ -372,6 +371,8 @@ impl World {
                 let merged = task.merge_commit.is_none_or(|commit| self.git.contains(hub.head, commit));
                 assert!(merged, "{} is COMPLETED but not merged", task.spec.id);
                 assert_eq!(task.merge_commit.is_some(), task.delivered_at.is_some(), "{} not delivered", task.spec.id);
+                let brought = task.kind.conflict().is_none_or(|c| self.git.contains(hub.head, c.theirs));
+                assert!(brought, "{} is COMPLETED without the other side", task.spec.id);
             }
         }
     }

@@ -149,6 +149,13 @@ pub(super) async fn status(context: &Context<'_>) -> Result<Exit, CliError> {
             text.push_str("\nWaiting for a person:\n");
             text.push_str(&super::wait::table(&overview.waiting).render(context.output));
         }
+        for delivery in &overview.deliveries {
+            text.push_str(&format!(
+                "\nThe source of {} is not up to date: {}\n",
+                delivery.project,
+                crate::cli::output::clean(&delivery.why)
+            ));
+        }
         Ok(text)
     };
     context.show("/v1/status", page).await

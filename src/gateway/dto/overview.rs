@@ -85,7 +85,8 @@ pub struct Project {
     pub head: Option<String>,
     /// The head that the source has.
     pub delivered: Option<String>,
-    /// Why delivery waits for a person.
+    /// Why delivery waits: for a person, for the resolution of a conflict with the source, or for a source that cannot
+    /// be reached.
     pub delivery_blocked: Option<String>,
     /// Starts no attempts.
     pub paused: bool,
@@ -219,6 +220,17 @@ pub struct Overview {
     pub running: u32,
     /// What waits for a person.
     pub waiting: Vec<Waiting>,
+    /// Sources that are not brought up to date, and why.
+    pub deliveries: Vec<DeliveryWaits>,
+}
+
+/// A source that is not brought up to date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryWaits {
+    /// The project.
+    pub project: String,
+    /// What it waits for, in a sentence.
+    pub why: String,
 }
 
 /// `GET /v1/wait`.

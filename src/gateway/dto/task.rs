@@ -3,7 +3,7 @@
 
 use devstack_dag::{
     plan::Executor,
-    record::{AttemptRecord, Kind, TaskRecord},
+    record::{AttemptRecord, TaskRecord},
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ pub struct Task {
     pub priority: String,
     /// Ids of the same project.
     pub dependencies: Vec<String>,
-    /// The blocked task that this one resolves.
+    /// The blocked task that this one resolves; `null` also for a conflict with the source, which blocks no task.
     pub resolves: Option<String>,
     /// The resolution task that completed this one.
     pub resolved_by: Option<String>,
@@ -67,10 +67,7 @@ impl Task {
             Executor::Agent(role) => (Some(role.to_string()), "agent"),
             Executor::Human => (None, "human"),
         };
-        let (kind, resolves) = match &record.kind {
-            Kind::Work => ("work", None),
-            Kind::Resolve { resolves, .. } => ("resolve", Some(resolves.to_string())),
-        };
+        let kind = if record.kind.conflict().is_some() { "resolve" } else { "work" };
         Self {
             id: record.spec.id.to_string(),
             project: record.project.to_string(),
@@ -85,7 +82,7 @@ impl Task {
             attempts: record.attempts,
             priority: priority(record.spec.priority).to_owned(),
             dependencies: record.spec.dependencies.iter().map(ToString::to_string).collect(),
-            resolves,
+            resolves: record.kind.resolves().map(ToString::to_string),
             resolved_by: record.resolved_by.as_ref().map(ToString::to_string),
             branch: record.harvested.as_ref().and(record.agent.as_ref()).map(|agent| format!("feat/{agent}")),
             commit: record.harvested.as_ref().map(|(_, commit)| commit.to_string()),
@@ -239,7 +236,7 @@ pub struct Conflict {
     pub api_version: V1,
     /// The task that the result is for, `project/id`.
     pub task: String,
-    /// The blocked task, `project/id`; `null` for a person's own task.
+    /// The blocked task, `project/id`; `null` for a person's own task, and for a conflict with the source.
     pub resolves: Option<String>,
     /// The hub: a path on the node's host, which is the caller's host too.
     pub hub: String,
@@ -249,7 +246,7 @@ pub struct Conflict {
     pub ours: String,
     /// What the result must build upon: the head may move on while a person works.
     pub base: String,
-    /// The blocked commit, which it must contain too; `null` for a person's own task.
+    /// The blocked commit, or the source's, which it must contain too; `null` for a person's own task.
     pub theirs: Option<String>,
     /// Conflicting paths.
     pub paths: Vec<String>,

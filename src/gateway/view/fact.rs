@@ -148,6 +148,14 @@ fn describe(kind: &FactKind, to: &mut dto::Fact) {
             let paths = conflict.paths.join(", ");
             to.task("conflict-found", task, format!("{task} conflicts in {paths}; {} is to resolve it", resolution.id));
         }
+        FactKind::SourceConflicted { project, resolution, conflict } => {
+            let paths = conflict.paths.join(", ");
+            to.project(
+                "source-conflicted",
+                project,
+                format!("the source of {project} conflicts in {paths}; {} is to resolve it", resolution.id),
+            );
+        }
         FactKind::TaskCompleted { task, merge_commit, resolved_by } => {
             let by = resolved_by.as_ref().map(|id| format!(", resolved by {id}")).unwrap_or_default();
             let merged = merge_commit.map(|commit| format!(", merged as {commit}")).unwrap_or_default();

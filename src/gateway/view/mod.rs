@@ -156,7 +156,7 @@ pub fn projects(engine: &Engine) -> Vec<dto::Project> {
         integration: project.spec.source.as_ref().map(|_| project.spec.integration.clone()),
         head: project.head.map(|commit| commit.to_string()),
         delivered: project.delivered.map(|commit| commit.to_string()),
-        delivery_blocked: project.delivery_blocked.clone(),
+        delivery_blocked: engine.delivery_waits(&project.spec.name),
         paused: project.paused,
         plans: project.plans,
         tasks: counted(engine.counts(Some(&project.spec.name))),
@@ -225,16 +225,25 @@ pub fn overview(engine: &Engine, hosts: Vec<dto::Host>) -> dto::Overview {
         slots: engine.slots(),
         running: engine.running_attempts(),
         waiting: engine.waiting(None).iter().map(waiting).collect(),
+        deliveries: engine.projects().filter_map(|project| delivery(engine, &project.spec.name)).collect(),
     }
 }
 
-/// The tasks that a [`WaitQuery`] is about, for [`Engine::watch`].
+fn delivery(engine: &Engine, project: &ProjectName) -> Option<dto::DeliveryWaits> {
+    engine.delivery_waits(project).map(|why| dto::DeliveryWaits { project: project.to_string(), why })
+}
+
+/// The tasks that a [`WaitQuery`] is about, for [`Engine::watch`]: the named ones, or all that anybody can wait for.
 ///
 /// # Errors
 /// There is no such project or task.
 pub fn waited_for(engine: &Engine, query: &WaitQuery) -> Result<Vec<TaskRef>, ApiError> {
     chosen(engine, Some(&query.project))?;
-    let Some(ids) = &query.tasks else { return Ok(engine.task_refs(&query.project, None)) };
+    let Some(ids) = &query.tasks else {
+        let mut all = engine.task_refs(&query.project, None);
+        all.retain(|task| !engine.resolution_given_up(task));
+        return Ok(all);
+    };
     let named = |id: &devstack_dag::ids::TaskId| {
         let task = TaskRef { project: query.project.clone(), id: id.clone() };
         engine.status(&task).map(|_| task.clone()).ok_or_else(|| Rejection::UnknownTask(task).into())
@@ -251,6 +260,17 @@ pub fn settled(engine: &Engine, query: &WaitQuery, tasks: &[TaskRef]) -> dto::Se
         // Only the way into the source can wait.
         let waits = engine.waiting(Some(&query.project));
         list = waits.iter().filter(|waits| waits.task.is_none()).map(waiting).collect();
+        if let Some(dto::DeliveryWaits { project, why }) = delivery(engine, &query.project).filter(|_| list.is_empty())
+        {
+            list.push(dto::Waiting {
+                command: format!("devstack project resume {project}"),
+                project,
+                task: None,
+                status: None,
+                blocked_reason: None,
+                why: format!("the source cannot be brought up to date: {why}"),
+            });
+        }
     } else {
         list = engine.waiting(Some(&query.project)).iter().map(waiting).collect();
         // What was given up moves only by a new plan.

@@ -7,7 +7,7 @@ use devstack_dag::{
     command::Command,
     ids::{AttemptId, CommitId, ProjectName, TaskRef},
     plan::Executor,
-    record::{Kind, TaskRecord},
+    record::TaskRecord,
 };
 use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
@@ -54,12 +54,10 @@ impl Core {
             let ours = head.ok_or_else(|| refuse("has no repository: there is nothing to check out"))?;
             let attempt = engine.next_attempt(&target).ok_or_else(|| errors::no_task(&target))?;
             let oldest = engine.merges(&target.project).first().map_or(ours, |first| first.onto);
-            let (theirs, text, paths) = match &record.kind {
-                Kind::Resolve { conflict, .. } => {
-                    (Some(conflict.theirs), conflict.text.clone(), conflict.paths.clone())
-                }
-                Kind::Work if record.spec.executor == Executor::Human => (None, given.spec.prompt.clone(), Vec::new()),
-                Kind::Work => return Err(refuse("has no conflict to resolve, and is not a person's task")),
+            let (theirs, text, paths) = match record.kind.conflict() {
+                Some(conflict) => (Some(conflict.theirs), conflict.text.clone(), conflict.paths.clone()),
+                None if record.spec.executor == Executor::Human => (None, given.spec.prompt.clone(), Vec::new()),
+                None => return Err(refuse("has no conflict to resolve, and is not a person's task")),
             };
             Ok(ByHand { record, attempt, ours, theirs, oldest, text, paths })
         })
@@ -74,10 +72,7 @@ impl Core {
         Ok(dto::Conflict {
             api_version: dto::V1,
             task: by_hand.attempt.task.to_string(),
-            resolves: match &by_hand.record.kind {
-                Kind::Resolve { resolves, .. } => Some(format!("{project}/{resolves}")),
-                Kind::Work => None,
-            },
+            resolves: by_hand.record.kind.resolves().map(|blocked| format!("{project}/{blocked}")),
             hub: hub.dir().display().to_string(),
             branch: format!("resolve/{}", by_hand.record.spec.id),
             ours: by_hand.ours.to_string(),

@@ -172,6 +172,24 @@ impl Engine {
         touched.task(ix);
     }
 
+    pub(super) fn source_has_conflicted(
+        &mut self,
+        at: Timestamp,
+        project: &ProjectName,
+        resolution: &Arc<TaskSpec>,
+        conflict: &Conflict,
+        touched: &mut Touched,
+    ) {
+        let Some(p) = self.project_ix(project) else { return };
+        let plan = self.projects[p as usize].record.plans;
+        let mut new = Task::new(p, plan, resolution.clone(), Kind::Sync { conflict: Box::new(conflict.clone()) }, at);
+        new.linked = true;
+        let ix = self.insert_task(new);
+        self.projects[p as usize].sync = Some(ix);
+        self.refresh(ix);
+        touched.task(ix);
+    }
+
     pub(super) fn was_delivered(
         &mut self,
         at: Timestamp,

@@ -49,6 +49,9 @@ impl Engine {
             F::ConflictFound { task, resolution, conflict } => {
                 self.conflict_found(at, task, resolution, conflict, touched);
             }
+            F::SourceConflicted { project, resolution, conflict } => {
+                self.source_has_conflicted(at, project, resolution, conflict, touched);
+            }
             F::TaskCompleted { task, merge_commit, resolved_by } => {
                 self.task_completed(at, task, *merge_commit, resolved_by.as_ref(), touched);
             }

@@ -50,8 +50,11 @@ impl Engine {
         touched.task(ix);
     }
 
-    /// A resolution task that is over is no longer its blocked task's.
+    /// A resolution task that is over is no longer its blocked task's, or its project's.
     fn resolution_over(&mut self, ix: TaskIx) {
+        let project = self.at(ix).project;
+        let sync = &mut self.projects[project as usize].sync;
+        *sync = sync.filter(|&sync| sync != ix);
         let Some(blocked) = self.blocked_by(self.at(ix)) else { return };
         if let Some(git) = self.tasks[blocked as usize].git.as_mut().filter(|g| g.resolution == Some(ix)) {
             git.resolution = None;

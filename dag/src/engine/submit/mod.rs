@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::{Draft, Engine, compose::task_bytes};
 use crate::{
     answer::Answer,
-    command::Job,
     fact::FactKind,
     ids::CommitId,
     plan::{PlanSpec, TaskSpec},
@@ -41,11 +40,8 @@ impl Engine {
         if existing.is_none_or(|p| p.record.spec != spec) {
             draft.fact(FactKind::ProjectDescribed { spec, head });
         }
-        if existing.is_some_and(|p| p.record.delivery_blocked.is_some()) {
-            // Submitting again is how a person says that they saw to what was in the way.
-            let job = Job::Deliver(project.clone());
-            draft.effects.extend(self.job_effect(&job));
-            draft.fact(FactKind::JobRepeated { job });
+        if let Some(existing) = existing {
+            self.deliver_again(draft, existing);
         }
         let (added, updated, retried) = (upsert.added, upsert.updated.len() as u32, upsert.retried.len() as u32);
         let unchanged = tasks.len() as u32 - added - updated - retried;

@@ -46,7 +46,7 @@ impl Upsert {
                 continue;
             };
             let task = engine.at(ix);
-            if task.resolves().is_some() {
+            if task.conflict().is_some() {
                 add(problems, Problem::ResolutionId(spec.id.clone()));
                 continue;
             }
@@ -99,7 +99,7 @@ fn refuse_removals(
     let submitted: HashSet<&str> = plan.tasks.iter().map(|t| t.id.as_str()).collect();
     for &ix in &project.tasks {
         let task = engine.at(ix);
-        if task.resolves().is_none()
+        if task.conflict().is_none()
             && task.status != Status::Rejected
             && shared.contains(&family_of(project, task.plan))
             && !submitted.contains(task.spec.id.as_str())
