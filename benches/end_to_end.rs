@@ -1,6 +1,7 @@
 //! The whole way, as a user has it: HTTP API → durable store → dispatch → process → durable result, with the shipped
 //! configuration on a real disk and `--sandbox off`. Peers are measured in the same run if `DEVSTACK_PEERS` names a
-//! python with the packages of `benches/peers/requirements.txt`.
+//! python with the packages of `benches/peers/requirements.txt`. `DEVSTACK_BENCH_NODE` names another build of
+//! `devstack` to measure in place of this one: before and after, in turns, in the same minutes.
 //!
 //!     cargo bench --bench end_to_end [chain|independent|submit|idle|list|peers ...]
 //!
@@ -36,6 +37,11 @@ fn main() {
     }
 }
 
+/// The `devstack` to measure.
+fn program() -> PathBuf {
+    env::var_os("DEVSTACK_BENCH_NODE").map_or_else(|| env!("CARGO_BIN_EXE_devstack").into(), PathBuf::from)
+}
+
 /// A node in a fresh directory on the disk of the build.
 struct Node {
     dir: PathBuf,
@@ -54,7 +60,7 @@ impl Node {
     }
 
     fn spawn(dir: &Path) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_devstack"))
+        Command::new(program())
             .args(["up", "--runtime", "process", "--sandbox", "off", "--slots", SLOTS])
             .current_dir(dir)
             .stdout(Stdio::null())
@@ -236,7 +242,7 @@ fn list() {
     let mut times: Vec<Duration> = (0..RUNS)
         .map(|_| {
             let started = Instant::now();
-            let output = Command::new(env!("CARGO_BIN_EXE_devstack"))
+            let output = Command::new(program())
                 .args(["task", "list"])
                 .current_dir(&node.dir)
                 .output()
