@@ -12,6 +12,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{BufRead, BufReader, Read, Write},
+    ops::Range,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -128,10 +129,20 @@ impl Node {
     }
 
     fn cpu(&self) -> Duration {
+        Duration::from_millis(self.stat(14..16).iter().sum::<u64>() * 10)
+    }
+
+    /// Of those that were waited for; no process lives without one.
+    fn faults_of_children(&self) -> u64 {
+        self.stat(11..12)[0]
+    }
+
+    /// Fields of `/proc/<pid>/stat`, numbered as in proc(5).
+    fn stat(&self, fields: Range<usize>) -> Vec<u64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the node lives");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
-        Duration::from_millis(ticks * 10)
+        let (_, rest) = stat.rsplit_once(") ").expect("a name in parentheses");
+        let rest: Vec<&str> = rest.split_whitespace().collect();
+        fields.map(|number| rest[number - 3].parse().expect("a number")).collect()
     }
 
     /// Processor time of one of its actors, in seconds. An older build does not say.
@@ -275,9 +286,10 @@ fn idle() {
     let node = Node::start("idle");
     node.ask("POST", "/v1/plans", &plan("idle", 100, false));
     node.settle("idle");
-    let before = node.cpu();
+    let (before, started) = (node.cpu(), node.faults_of_children());
     std::thread::sleep(MINUTE);
-    println!("idle for a minute: {:.2} s CPU", (node.cpu() - before).as_secs_f64());
+    let (after, started) = (node.cpu(), node.faults_of_children() - started);
+    println!("idle for a minute: {:.2} s CPU, {started} page faults of children", (after - before).as_secs_f64());
 }
 
 fn peers() {

@@ -90,6 +90,10 @@ impl Cgroups {
     /// Removes the groups of an attempt, whose processes are over.
     pub(super) fn remove(&self, attempt: &AttemptId) {
         for tree in &self.trees {
+            // There while any attempt has a group in it. Most have none, and deleting what is not there costs more.
+            if !tree.root.exists() {
+                continue;
+            }
             let group = tree.root.join(files::name(attempt));
             for _ in 0..REMOVE_TRIES {
                 match fs::remove_dir(&group) {
