@@ -1,6 +1,6 @@
 //! Directories of attempts that left nothing behind, put in place of new ones. An attempt's seven directories cost more
-//! than its two processes on a file system with a journal, and most plain commands leave all of them empty. The files that
-//! the node wrote stay in them, to be written over: that costs a third of a new file.
+//! than its two processes (ext4 searches past recently freed inodes), and most plain commands leave all of them empty.
+//! The files that the node wrote stay in them, to be written over: that costs a third of a new file.
 //!
 //! Deliberately absent: trust. A directory that an agent owned is used again only if nothing tells it from a fresh one:
 //! its type, owner, mode, attributes and that it is empty are looked at after everything of the attempt has ended. And
