@@ -1,6 +1,7 @@
 //! The whole way, as a user has it: HTTP API → durable store → dispatch → process → durable result, with the shipped
 //! configuration on a real disk and `--sandbox off`. Peers are measured in the same run if `DEVSTACK_PEERS` names a
-//! python with the packages of `benches/peers/requirements.txt`.
+//! python with the packages of `benches/peers/requirements.txt`. `DEVSTACK_BENCH_NODE` names another build of
+//! `devstack` to measure in place of this one: before and after, in turns, in the same minutes.
 //!
 //!     cargo bench --bench end_to_end [chain|independent|submit|idle|list|peers ...]
 //!
@@ -11,6 +12,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{BufRead, BufReader, Read, Write},
+    ops::Range,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -36,6 +38,11 @@ fn main() {
     }
 }
 
+/// The `devstack` to measure.
+fn program() -> PathBuf {
+    env::var_os("DEVSTACK_BENCH_NODE").map_or_else(|| env!("CARGO_BIN_EXE_devstack").into(), PathBuf::from)
+}
+
 /// A node in a fresh directory on the disk of the build.
 struct Node {
     dir: PathBuf,
@@ -54,7 +61,7 @@ impl Node {
     }
 
     fn spawn(dir: &Path) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_devstack"))
+        Command::new(program())
             .args(["up", "--runtime", "process", "--sandbox", "off", "--slots", SLOTS])
             .current_dir(dir)
             .stdout(Stdio::null())
@@ -122,10 +129,28 @@ impl Node {
     }
 
     fn cpu(&self) -> Duration {
+        Duration::from_millis(self.stat(14..16).iter().sum::<u64>() * 10)
+    }
+
+    /// Of those that were waited for; no process lives without one.
+    fn faults_of_children(&self) -> u64 {
+        self.stat(11..12)[0]
+    }
+
+    /// Fields of `/proc/<pid>/stat`, numbered as in proc(5).
+    fn stat(&self, fields: Range<usize>) -> Vec<u64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the node lives");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().expect("a number")).sum();
-        Duration::from_millis(ticks * 10)
+        let (_, rest) = stat.rsplit_once(") ").expect("a name in parentheses");
+        let rest: Vec<&str> = rest.split_whitespace().collect();
+        fields.map(|number| rest[number - 3].parse().expect("a number")).collect()
+    }
+
+    /// Processor time of one of its actors, in seconds. An older build does not say.
+    fn cpu_of(&self, actor: &str) -> f64 {
+        let metrics = self.ask("GET", "/metrics", "");
+        let name = format!("devstack_{actor}_cpu_seconds_total ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok());
+        value.unwrap_or(f64::NAN)
     }
 
     /// Resident memory in MB: now, and at most so far.
@@ -194,11 +219,14 @@ fn independent() {
     node.ask("POST", "/v1/plans", &body);
     node.settle("flat");
     let total = started.elapsed();
+    let cpu = node.cpu().as_secs_f64();
+    let [taskmaster, journal] = ["taskmaster", "journal"].map(|actor| node.cpu_of(actor));
+    let [cpu, taskmaster, journal] = [cpu, taskmaster, journal].map(|cpu| cpu * 1e6 / TASKS as f64);
     println!(
-        "{TASKS} independent on {SLOTS} slots: {:.3} s, {:.0}/s; node CPU {:.0} µs a task, memory {:?} MB (now, peak)",
+        "{TASKS} independent on {SLOTS} slots: {:.3} s, {:.0}/s; CPU a task: node {cpu:.0} µs, of it Taskmaster \
+         {taskmaster:.0}, journal {journal:.0}; memory {:?} MB (now, peak)",
         total.as_secs_f64(),
         TASKS as f64 / total.as_secs_f64(),
-        node.cpu().as_secs_f64() * 1e6 / TASKS as f64,
         node.memory(),
     );
 }
@@ -236,7 +264,7 @@ fn list() {
     let mut times: Vec<Duration> = (0..RUNS)
         .map(|_| {
             let started = Instant::now();
-            let output = Command::new(env!("CARGO_BIN_EXE_devstack"))
+            let output = Command::new(program())
                 .args(["task", "list"])
                 .current_dir(&node.dir)
                 .output()
@@ -258,9 +286,10 @@ fn idle() {
     let node = Node::start("idle");
     node.ask("POST", "/v1/plans", &plan("idle", 100, false));
     node.settle("idle");
-    let before = node.cpu();
+    let (before, started) = (node.cpu(), node.faults_of_children());
     std::thread::sleep(MINUTE);
-    println!("idle for a minute: {:.2} s CPU", (node.cpu() - before).as_secs_f64());
+    let (after, started) = (node.cpu(), node.faults_of_children() - started);
+    println!("idle for a minute: {:.2} s CPU, {started} page faults of children", (after - before).as_secs_f64());
 }
 
 fn peers() {

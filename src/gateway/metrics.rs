@@ -10,6 +10,7 @@ use axum::{
 };
 
 use super::{ApiError, dto, routes::Api};
+use crate::telemetry::cpu;
 
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
     let body = render(&api.backend.status().await?, &api.backend.histograms());
@@ -40,6 +41,13 @@ fn render(overview: &dto::Overview, histograms: &[dto::Histogram]) -> String {
     }
     head(&mut out, "devstack_waiting_for_people", "gauge", "Tasks that wait for a person.");
     let _ = writeln!(out, "devstack_waiting_for_people {}", overview.waiting.len());
+    for (name, help, cpu) in [
+        ("devstack_taskmaster_cpu_seconds_total", "Processor time of the Taskmaster.", &cpu::TASKMASTER),
+        ("devstack_journal_cpu_seconds_total", "Processor time of the journal's thread.", &cpu::JOURNAL),
+    ] {
+        head(&mut out, name, "counter", help);
+        let _ = writeln!(out, "{name} {}", cpu.spent().as_secs_f64());
+    }
     for histogram in histograms {
         let name = histogram.name;
         head(&mut out, name, "histogram", histogram.help);

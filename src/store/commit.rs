@@ -10,7 +10,7 @@ use devstack_dag::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{Packed, StoreError};
 
 /// The largest encoded record, fact or reply, in bytes: with 20 of them on one of sled's leaf pages (17 before a split,
 /// 19 after a merge) the page stays below the 512 KiB from which sled would move it to a file that it never syncs.
@@ -133,6 +133,8 @@ pub struct Commit {
     pub facts: Vec<Fact>,
     /// Records as they are now. The last one of a key counts.
     pub records: Vec<Record>,
+    /// More records, for commits of very many.
+    pub packed: Packed,
     /// Records that are gone; applied after `records`.
     pub removed: Vec<RecordKey>,
 }
@@ -145,7 +147,7 @@ impl Commit {
 
     /// How many rows it takes, about: for limits on a group.
     pub(crate) fn weight(&self) -> usize {
-        self.replies.len() + self.facts.len() + self.records.len() + self.removed.len()
+        self.replies.len() + self.facts.len() + self.records.len() + self.packed.len() + self.removed.len()
     }
 }
 

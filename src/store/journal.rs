@@ -23,7 +23,10 @@ use std::{
 };
 
 use super::{Commit, Lookup, RequestKey, Seq, Store, StoreError, StoreReader, StoredReply};
-use crate::fault::{self, Point};
+use crate::{
+    fault::{self, Point},
+    telemetry::cpu,
+};
 
 /// Limits of the journal.
 #[derive(Debug, Clone, Copy)]
@@ -199,7 +202,7 @@ impl Writer {
                 let Ok(next) = work.try_recv() else { break };
                 group.add(next);
             }
-            self.write(group)?;
+            cpu::JOURNAL.of(|| self.write(group))?;
         }
         Ok(())
     }

@@ -65,6 +65,9 @@ fn check_rows(group: &[Commit]) -> Result<(), StoreError> {
         for record in &commit.records {
             size(&|out| record.encode(out), &|| format!("record {:?}", record.key()))?;
         }
+        for record in commit.packed.records() {
+            record.map_err(|why| StoreError::Damaged { what: "a packed record".into(), why })?;
+        }
         for (key, reply) in &commit.replies {
             let row = ReplyRow { seq: commit.seq_after(), reply: reply.clone() };
             size(&|out| row.encode(out), &|| format!("reply {:?}", key.as_str()))?;
@@ -78,6 +81,10 @@ impl State {
         let seq = commit.seq_after();
         for (number, fact) in (commit.expected_seq.0 + 1..).zip(&commit.facts) {
             self.facts.insert(Seq(number), fact.clone());
+        }
+        // Decoded once already.
+        for record in commit.packed.records().flatten() {
+            self.records.insert(record.key(), record);
         }
         for record in &commit.records {
             self.records.insert(record.key(), record.clone());

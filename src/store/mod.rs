@@ -14,6 +14,7 @@ mod envelope;
 mod error;
 mod journal;
 mod memory;
+mod packed;
 mod schema;
 mod transfer;
 
@@ -31,6 +32,7 @@ pub use self::{
     error::StoreError,
     journal::{Closed, Entry, Journal, JournalConfig},
     memory::MemoryStore,
+    packed::Packed,
     transfer::{TransferError, export, import},
 };
 

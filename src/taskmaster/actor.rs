@@ -25,7 +25,8 @@ use crate::{
     actor::{Address, Fence, Generations, Restarts},
     devops::message::DevopsMessage,
     fault::{self, Point},
-    store::{Commit, Entry, Loaded, Lookup, Seq, StoreReader, StoredReply, Term},
+    store::{Commit, Entry, Loaded, Lookup, Packed, Seq, StoreReader, StoredReply, Term},
+    telemetry::cpu,
 };
 
 /// The actor.
@@ -137,20 +138,7 @@ impl Actor for Taskmaster {
         message: Self::Msg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        match message {
-            TaskmasterMessage::Ask(ask) => state.ask(ask),
-            TaskmasterMessage::SubmitPlan(submission) => state.submit(&myself, submission).await?,
-            TaskmasterMessage::HubReady(ready) => state.hub_ready(ready),
-            TaskmasterMessage::Look(look) => state.look(look),
-            TaskmasterMessage::GetFacts(get) => state.facts(get),
-            TaskmasterMessage::HostReported(report) => state.tell(Command::ReportHost(report)),
-            TaskmasterMessage::AttemptExited(exit) => {
-                fault::point(Point::TaskmasterReport);
-                state.attempt_exited(exit);
-            }
-            TaskmasterMessage::DevopsReported(command) => state.tell(command),
-        }
-        Ok(())
+        cpu::TASKMASTER.of_future(state.take(&myself, message)).await
     }
 
     async fn handle_supervisor_evt(
@@ -167,6 +155,27 @@ impl Actor for Taskmaster {
 }
 
 impl State {
+    async fn take(
+        &mut self,
+        myself: &ActorRef<TaskmasterMessage>,
+        message: TaskmasterMessage,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            TaskmasterMessage::Ask(ask) => self.ask(ask),
+            TaskmasterMessage::SubmitPlan(submission) => self.submit(myself, submission).await?,
+            TaskmasterMessage::HubReady(ready) => self.hub_ready(ready),
+            TaskmasterMessage::Look(look) => self.look(look),
+            TaskmasterMessage::GetFacts(get) => self.facts(get),
+            TaskmasterMessage::HostReported(report) => self.tell(Command::ReportHost(report)),
+            TaskmasterMessage::AttemptExited(exit) => {
+                fault::point(Point::TaskmasterReport);
+                self.attempt_exited(exit);
+            }
+            TaskmasterMessage::DevopsReported(command) => self.tell(command),
+        }
+        Ok(())
+    }
+
     /// The larger of the last persisted time and the wall clock.
     pub(super) fn now(&mut self) -> Timestamp {
         self.last = self.last.max((self.clock)());
@@ -215,8 +224,10 @@ impl State {
             });
         }
         let mut commit = Commit { term: self.term, expected_seq: self.seq, facts, ..Commit::default() };
+        let pack = touched.len() > Packed::MANY;
         for key in touched {
             match self.engine.record(&key) {
+                Some(record) if pack && commit.packed.push(&record) => {}
                 Some(record) => commit.records.push(record),
                 None => commit.removed.push(key),
             }

@@ -284,6 +284,7 @@ async fn health_readiness_and_metrics_are_given() {
     let metrics = api.get("/metrics").await;
     assert_eq!(metrics.kind, "text/plain; version=0.0.4");
     let text = metrics.text();
+    assert!(text.contains("# TYPE devstack_taskmaster_cpu_seconds_total counter"), "{text}");
     for line in [
         "devstack_tasks{status=\"COMPLETED\"} 2",
         "devstack_host_up{host=\"one\"} 1",

@@ -74,7 +74,7 @@ fn children_left_behind_are_gone_with_the_attempt() {
         for name in ["child", "session", "twice", "clean"] {
             assert_eq!(processes_with(&mark(world, name)), [] as [i32; 0], "{name}");
         }
-        assert!(!world.path(".devstack/attempts/shop/EVIL").exists(), "its files are removed");
+        assert!(!world.has_attempt("shop.EVIL."), "its files are removed");
     });
 }
 

@@ -12,7 +12,7 @@ fn with_summary(script: &'static str) {
     beside_honest(evil, as_it_is, |world| {
         assert_eq!(world.status("EVIL"), "COMPLETED");
         assert_eq!(world.git(&["show", "dev:work"]), "work");
-        assert!(!world.path(".devstack/attempts/shop/EVIL").exists());
+        assert!(!world.has_attempt("shop.EVIL."));
         assert!(!world.task("EVIL").to_string().contains("root:"), "a file of the host was read");
     });
 }
@@ -45,7 +45,7 @@ fn a_deep_and_unreadable_tree_is_removed() {
     let evil = move |_: &World| task("EVIL", script);
     beside_honest(evil, as_it_is, |world| {
         assert_eq!(world.status("EVIL"), "COMPLETED");
-        assert!(!world.path(".devstack/attempts/shop/EVIL").exists());
+        assert!(!world.has_attempt("shop.EVIL."));
         assert!(std::path::Path::new("/etc/passwd").exists());
     });
 }
@@ -55,6 +55,6 @@ fn an_unreadable_file_in_the_workspace_ends_in_words() {
     let evil = |_: &World| task("EVIL", "echo work > work; mkdir closed; echo x > closed/x; chmod 000 closed");
     beside_honest(evil, as_it_is, |world| {
         assert!(["COMPLETED", "BLOCKED"].contains(&&*world.status("EVIL")));
-        assert!(!world.path(".devstack/attempts/shop/EVIL").exists());
+        assert!(!world.has_attempt("shop.EVIL."));
     });
 }

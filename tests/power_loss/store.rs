@@ -133,6 +133,7 @@ fn commit(n: u64, shape: Shape, term: Term) -> Commit {
         facts: vec![fact(n)],
         records: records(n, shape),
         removed: removed(n, shape),
+        ..Commit::default()
     }
 }
 

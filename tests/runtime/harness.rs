@@ -51,11 +51,8 @@ pub(crate) fn runtime(state: &Path, sandbox: Sandbox, change: impl FnOnce(&mut P
 }
 
 pub(crate) fn attempt_dir(state: &Path, attempt: &AttemptId) -> PathBuf {
-    state
-        .join("state/attempts")
-        .join(attempt.task.project.as_str())
-        .join(attempt.task.id.as_str())
-        .join(attempt.number.to_string())
+    let task = &attempt.task;
+    state.join("state/attempts").join(format!("{}.{}.{}", task.project, task.id, attempt.number))
 }
 
 pub(crate) fn attempt(number: u32) -> AttemptId {

@@ -1,6 +1,6 @@
 //! One suite for every backend: what [`Store`] promises.
 
-use devstack::store::{Commit, InstallationLabel, MAX_RECORD, MemoryStore, Seq, Store, StoreError, Term};
+use devstack::store::{Commit, InstallationLabel, MAX_RECORD, MemoryStore, Packed, Seq, Store, StoreError, Term};
 use devstack_dag::{ids::Timestamp, record::Record};
 
 use crate::sample::*;
@@ -63,6 +63,7 @@ conformance!(
     a_large_commit_is_there_after_reopening,
     updates_and_removals_after_a_large_commit_count,
     a_large_commit_overtakes_single_records,
+    packed_records_count_like_others,
     a_record_too_large_refuses_the_group,
     a_large_commit_with_one_record_too_large_writes_nothing,
     replies_are_kept_with_their_commit,
@@ -245,6 +246,35 @@ fn a_large_commit_overtakes_single_records(backend: &mut dyn Backend) {
         assert_eq!(records(backend), expected);
         backend.reopen();
     }
+}
+
+fn packed_records_count_like_others(backend: &mut dyn Backend) {
+    let mut commit = Commit { records: vec![updated(7, 9)], removed: vec![task_key(6)], ..step(0, 1) };
+    for number in 0..LARGE {
+        assert!(commit.packed.push(&task_record(number)));
+    }
+    assert!(!commit.packed.push(&task_record(3)), "each once, in order");
+    assert!(!commit.packed.push(&heavy(LARGE, MAX_RECORD)), "the store says what is wrong with it");
+    let later = Commit { records: vec![updated(8, 1)], removed: vec![task_key(9)], ..step(1, 1) };
+    backend.store().commit(&[commit, later]).unwrap();
+    let mut expected: Vec<Record> = (0..LARGE).map(task_record).collect();
+    expected[7] = updated(7, 9);
+    expected[8] = updated(8, 1);
+    expected.remove(9);
+    expected.remove(6);
+    for _ in 0..3 {
+        assert_eq!(records(backend), expected);
+        backend.reopen();
+    }
+    let mut again = Commit { records: Vec::new(), ..step(2, 1) };
+    again.packed = (0..2).map(|number| updated(number, 5)).fold(Packed::default(), |mut packed, record| {
+        assert!(packed.push(&record));
+        packed
+    });
+    backend.store().commit(&[again]).unwrap();
+    backend.reopen();
+    expected[..2].clone_from_slice(&[updated(0, 5), updated(1, 5)]);
+    assert_eq!(records(backend), expected, "newer chunks overtake older ones");
 }
 
 fn a_record_too_large_refuses_the_group(backend: &mut dyn Backend) {

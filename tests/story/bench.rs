@@ -162,6 +162,12 @@ impl World {
         self.dir().join(name)
     }
 
+    /// Is there still a directory of an attempt whose name starts so (`shop.T-001.`)?
+    pub(crate) fn has_attempt(&self, start: &str) -> bool {
+        let names = fs::read_dir(self.path(".devstack/attempts")).expect("the directory of attempts");
+        names.map(|entry| entry.unwrap().file_name()).any(|name| name.to_string_lossy().starts_with(start))
+    }
+
     /// A file that an unsandboxed agent can make, see and wait for.
     pub(crate) fn gate(&self, name: &str) -> PathBuf {
         self.root().join("gate").join(name)

@@ -47,7 +47,7 @@ use self::{
 use super::{
     Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State,
     process::{
-        files::{SETTLED, keep, list, make_passable},
+        files::{SETTLED, keep, list, make_passable, name},
         identity,
         remove::remove,
     },
@@ -248,7 +248,7 @@ impl Runtime for DockerRuntime {
             }
             let dir = inner.dir(&attempt);
             if dir.exists() {
-                remove(&dir, &inner.attempts).map_err(RuntimeError::failed(format!("removing {}", dir.display())))?;
+                remove(&dir).map_err(RuntimeError::failed(format!("removing {}", dir.display())))?;
             }
             Ok(())
         })
@@ -360,8 +360,7 @@ impl DockerRuntime {
 
 impl Inner {
     fn dir(&self, attempt: &AttemptId) -> PathBuf {
-        let task = &attempt.task;
-        self.attempts.join(task.project.as_str()).join(task.id.as_str()).join(attempt.number.to_string())
+        self.attempts.join(name(attempt))
     }
 
     fn known(&self, attempt: &AttemptId) -> Result<PathBuf, RuntimeError> {

@@ -10,6 +10,8 @@ use std::{
 
 use devstack_dag::{ids::AttemptId, plan::Limits};
 
+use super::files;
+
 /// Where every distribution mounts them.
 const MOUNT: &str = "/sys/fs/cgroup";
 /// The processor's time is handed out in slices of this many microseconds (the kernel's default).
@@ -60,7 +62,7 @@ impl Cgroups {
             if files.is_empty() {
                 continue;
             }
-            let group = tree.root.join(name(attempt));
+            let group = tree.root.join(files::name(attempt));
             fs::create_dir_all(&group)?;
             for (file, value) in files {
                 fs::write(group.join(file), value)
@@ -79,7 +81,7 @@ impl Cgroups {
                 Version::OneMemory => "memory.oom_control",
                 Version::OneCpu | Version::OnePids => return None,
             };
-            let text = fs::read_to_string(tree.root.join(name(attempt)).join(file)).ok()?;
+            let text = fs::read_to_string(tree.root.join(files::name(attempt)).join(file)).ok()?;
             text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok())
         });
         counts.sum::<u64>() > 0
@@ -88,7 +90,11 @@ impl Cgroups {
     /// Removes the groups of an attempt, whose processes are over.
     pub(super) fn remove(&self, attempt: &AttemptId) {
         for tree in &self.trees {
-            let group = tree.root.join(name(attempt));
+            // There while any attempt has a group in it. Most have none, and deleting what is not there costs more.
+            if !tree.root.exists() {
+                continue;
+            }
+            let group = tree.root.join(files::name(attempt));
             for _ in 0..REMOVE_TRIES {
                 match fs::remove_dir(&group) {
                     Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -147,8 +153,4 @@ fn two(mount: &Path, name: &str) -> Option<Tree> {
         fs::write(dir.join("cgroup.subtree_control"), "+memory +cpu +pids").ok()?;
     }
     Some(Tree { version: Version::Two, root })
-}
-
-fn name(attempt: &AttemptId) -> String {
-    format!("{}.{}.{}", attempt.task.project, attempt.task.id, attempt.number)
 }

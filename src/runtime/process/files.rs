@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, PermissionsExt, chown},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +16,8 @@ use devstack_shim::{
     spec::{Git, GitStart, Rlimits, Secrets, Spec, User, VERSION},
 };
 
+use nix::libc;
+
 use super::{Inner, clock};
 use crate::runtime::{Job, RuntimeError, Workspace, author};
 
@@ -26,6 +28,20 @@ pub(in crate::runtime) const SETTLED: &str = "settled";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// UTF-8 without a language; every C library has it.
 const LANG: &str = "C.UTF-8";
+
+/// The name of an attempt's directory and of its control groups. One level for all of it: making and removing a directory
+/// for each project and task costs more than any file of an attempt. No name holds a dot, so it can be read back.
+pub(in crate::runtime) fn name(attempt: &AttemptId) -> String {
+    format!("{}.{}.{}", attempt.task.project, attempt.task.id, attempt.number)
+}
+
+fn attempt(name: &str) -> Option<AttemptId> {
+    let mut parts = name.split('.');
+    let (project, id, number) = (parts.next()?, parts.next()?, parts.next()?);
+    let task = TaskRef { project: ProjectName::new(project).ok()?, id: TaskId::new(id).ok()? };
+    let found = AttemptId { task, number: number.parse().ok()? };
+    (self::name(&found) == name).then_some(found)
+}
 
 /// A directory, with its parents, that others may pass through and not list.
 pub(in crate::runtime) fn make_passable(dir: &Path) -> io::Result<()> {
@@ -149,11 +165,7 @@ pub(in crate::runtime) fn write(job: &Job, dir: &Path, spec: &Spec, owner: Optio
     }
     fs::write(dir.join(layout::PROMPT), &job.prompt)?;
     fs::write(dir.join(layout::TASK), &job.task_json)?;
-    for (number, bundle) in job.workspace.iter().flat_map(|workspace| &workspace.bundles).enumerate() {
-        let copy = dir.join(layout::IN).join(bundle_name(number));
-        fs::copy(bundle, &copy)?;
-        fs::set_permissions(&copy, Permissions::from_mode(0o644))?;
-    }
+    copy_bundles(job, dir)?;
     let order = serde_json::to_vec(spec)?;
     match OpenOptions::new().write(true).create_new(true).open(dir.join(layout::SPEC)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -166,39 +178,43 @@ pub(in crate::runtime) fn write(job: &Job, dir: &Path, spec: &Spec, owner: Optio
     }
 }
 
-/// One directory; its parents, if need be. Removing another attempt may take an empty parent away in between.
-fn make(dir: &Path, mode: u32) -> io::Result<()> {
-    const TRIES: u32 = 8;
-    for _ in 0..TRIES {
-        match DirBuilder::new().mode(mode).create(dir) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                dir.parent().map_or(Ok(()), make_passable).or_else(|error| match error.kind() {
-                    io::ErrorKind::NotFound => Ok(()),
-                    _ => Err(error),
-                })?;
-            }
-            other => return other,
-        }
-    }
-    Err(io::Error::other(format!("{} vanishes as soon as it is made", dir.display())))
+/// As [`write`], into a directory of an earlier attempt that has all of it and that no process knows of.
+pub(super) fn write_over(job: &Job, spec: &Spec, dir: &Path) -> io::Result<()> {
+    replace(&dir.join(layout::PROMPT), job.prompt.as_bytes())?;
+    replace(&dir.join(layout::TASK), &job.task_json)?;
+    copy_bundles(job, dir)?;
+    replace(&dir.join(layout::SPEC), &serde_json::to_vec(spec)?)
 }
 
-/// Every attempt below `root`. Names that are none of ours are left alone.
-pub(in crate::runtime) fn list(root: &Path) -> io::Result<Vec<AttemptId>> {
-    let mut found = Vec::new();
-    for project in names(root)? {
-        let Ok(project_name) = ProjectName::new(&project) else { continue };
-        for task in names(&root.join(&project))? {
-            let Ok(id) = TaskId::new(&task) else { continue };
-            for number in names(&root.join(&project).join(&task))? {
-                let Ok(number) = number.parse() else { continue };
-                let task = TaskRef { project: project_name.clone(), id: id.clone() };
-                found.push(AttemptId { task, number });
-            }
-        }
+/// Gives a file another content. Neither a new file, which costs three times as much, nor one that is emptied first:
+/// ext4 writes what was emptied to the disk as soon as it is closed.
+fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(file)?;
+    file.write_all(content)?;
+    let length = content.len() as u64;
+    if file.metadata()?.len() > length { file.set_len(length) } else { Ok(()) }
+}
+
+fn copy_bundles(job: &Job, dir: &Path) -> io::Result<()> {
+    for (number, bundle) in job.workspace.iter().flat_map(|workspace| &workspace.bundles).enumerate() {
+        let copy = dir.join(layout::IN).join(bundle_name(number));
+        fs::copy(bundle, &copy)?;
+        fs::set_permissions(&copy, Permissions::from_mode(0o644))?;
     }
-    Ok(found)
+    Ok(())
+}
+
+/// One directory.
+fn make(dir: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Every attempt in `root`. Names that are none of ours are left alone.
+pub(in crate::runtime) fn list(root: &Path) -> io::Result<Vec<AttemptId>> {
+    Ok(names(root)?.iter().filter_map(|name| attempt(name)).collect())
 }
 
 /// Names in a directory; one that was removed meanwhile has none.
@@ -224,4 +240,19 @@ pub(in crate::runtime) fn keep(from: &Path, to: &Path) -> io::Result<()> {
         fs::create_dir_all(dir)?;
     }
     fs::rename(from, to)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_we_give_are_attempts() {
+        let id = attempt("shop.T-001.12").unwrap();
+        assert_eq!((id.to_string().as_str(), name(&id).as_str()), ("shop/T-001/12", "shop.T-001.12"));
+        for other in ["shop", "shop.T-001", "shop.T-001.x", "shop.T-001.012", "shop.T-001.1.2", "..1", "shop.T-001."] {
+            assert!(attempt(other).is_none(), "{other}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Attempts as processes of this machine: one shim each, in a session of its own, with every descendant ended; inside
 //! bwrap where it holds, as a user that is never root.
 //!
-//! The files of an attempt are below `<state>/attempts/<project>/<task>/<number>/` (see `devstack_shim::layout`) and
+//! The files of an attempt are below `<state>/attempts/<project>.<task>.<number>/` (see `devstack_shim::layout`) and
 //! are all there is: a new instance adopts what an old one started.
 
 mod cgroup;
@@ -194,11 +194,7 @@ impl Runtime for ProcessRuntime {
 
 impl Inner {
     fn dir(&self, attempt: &AttemptId) -> PathBuf {
-        self.config
-            .attempts
-            .join(attempt.task.project.as_str())
-            .join(attempt.task.id.as_str())
-            .join(attempt.number.to_string())
+        self.config.attempts.join(files::name(attempt))
     }
 
     /// The attempt's directory, if there is one.
@@ -255,10 +251,11 @@ impl Inner {
             }
             None => Vec::new(),
         };
-        self.spares.put(&dir);
         let spec = files::spec(self, job, dir, cgroups)?;
-        files::write(job, &spec.dir, &spec, spec.user)
-            .map_err(RuntimeError::failed(format!("writing the files of {}", job.attempt)))?;
+        if !self.spares.put(&spec.dir, |spare| files::write_over(job, &spec, spare)) {
+            files::write(job, &spec.dir, &spec, spec.user)
+                .map_err(RuntimeError::failed(format!("writing the files of {}", job.attempt)))?;
+        }
         let secrets: HashMap<&str, &str> = job.secrets.iter().map(|(n, value)| (n.as_str(), value.expose())).collect();
         let mut child = self
             .shim("run", &spec.dir, &spec.key)
@@ -324,11 +321,8 @@ impl Inner {
                 let _ = identity::claim(&dir);
                 leftovers::end(self, attempt, &dir);
             }
-            if over && self.spares.keep(&dir) {
-                remove::empty_parents(&dir, &self.config.attempts);
-            } else {
-                remove::remove(&dir, &self.config.attempts)
-                    .map_err(RuntimeError::failed(format!("removing {}", dir.display())))?;
+            if !(over && self.spares.keep(&dir)) {
+                remove::remove(&dir).map_err(RuntimeError::failed(format!("removing {}", dir.display())))?;
             }
         }
         if let Some(cgroups) = &self.cgroups {

@@ -1,8 +1,10 @@
 //! Directories of attempts that left nothing behind, put in place of new ones. An attempt's seven directories cost more
-//! than its two processes on a file system with a journal, and most plain commands leave all of them empty.
+//! than its two processes (ext4 searches past recently freed inodes), and most plain commands leave all of them empty.
+//! The files that the node wrote stay in them, to be written over: that costs a third of a new file.
 //!
 //! Deliberately absent: trust. A directory that an agent owned is used again only if nothing tells it from a fresh one:
-//! its type, owner, mode, attributes and that it is empty are looked at after everything of the attempt has ended.
+//! its type, owner, mode, attributes and that it is empty are looked at after everything of the attempt has ended. And
+//! the shim's files: somebody may still follow the log, and an old exit record must never be taken for a new one.
 
 use std::{
     ffi::OsString,
@@ -35,6 +37,12 @@ const DIRECTORIES: [(&str, u32); 6] = [
 /// How many of [`DIRECTORIES`] are the node's own.
 const NODES_OWN: usize = 2;
 
+/// Bits of a mode that no file of the node has: write for others, programs, programs of another user.
+const OTHERS_MAY_WRITE: u32 = 0o7133;
+
+/// What the node wrote, and writes over. Who may read it is not changed.
+const FILES: [&str; 3] = [layout::PROMPT, layout::TASK, layout::SPEC];
+
 /// Empty directories of attempts.
 pub(super) struct Spares {
     dir: PathBuf,
@@ -54,14 +62,15 @@ impl Spares {
         Ok(Self { dir, user, free: Mutex::default(), next: AtomicU64::new(0) })
     }
 
-    /// Puts one at `place` if there is one.
-    pub(super) fn put(&self, place: &Path) {
-        let Some(spare) = self.free().pop() else { return };
-        let moved = place.parent().map_or(Ok(()), files::make_passable).and_then(|()| fs::rename(&spare, place));
-        if moved.is_err() {
-            // Without it the attempt's directory is made as ever.
+    /// Has one written over and puts it at `place`; `false`: there is none, or it could not be used.
+    pub(super) fn put(&self, place: &Path, write_over: impl FnOnce(&Path) -> io::Result<()>) -> bool {
+        let Some(spare) = self.free().pop() else { return false };
+        // Moved when it is whole: nobody sees another attempt's order in it.
+        let put = write_over(&spare).and_then(|()| fs::rename(&spare, place));
+        if put.is_err() {
             let _ = fs::remove_dir_all(&spare);
         }
+        put.is_ok()
     }
 
     /// Keeps the directory of an attempt of which nothing runs any more. `false`: it is to be removed.
@@ -77,21 +86,18 @@ impl Spares {
         kept
     }
 
-    /// Takes away the files that every attempt has; is what is left as it was made?
+    /// Takes away the files that the shim made; is what is left as the node made it?
     fn is_as_new(&self, dir: &Path) -> io::Result<bool> {
-        for file in [layout::PROMPT, layout::TASK, layout::SPEC, layout::PID, layout::LOG, layout::EXIT] {
+        for file in [layout::PID, layout::LOG, layout::EXIT] {
             match fs::remove_file(dir.join(file)) {
                 // A log that said something was moved away.
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        let mut names =
-            fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<OsString>>>()?;
-        let mut expected = DIRECTORIES.map(|(name, _)| OsString::from(name));
-        names.sort_unstable();
-        expected.sort_unstable();
-        if names != expected {
+        let own = |names: &[&str]| names.iter().map(OsString::from).collect::<Vec<_>>();
+        let top = DIRECTORIES.map(|(name, _)| name).into_iter().chain([layout::SPEC]).collect::<Vec<_>>();
+        if !holds(dir, own(&top))? {
             return Ok(false);
         }
         let node = nix::unistd::geteuid().as_raw();
@@ -100,7 +106,16 @@ impl Spares {
             let found = fs::symlink_metadata(&path)?;
             let owner = self.user.filter(|_| number >= NODES_OWN).map_or(node, |user| user.uid);
             let plain = found.is_dir() && found.mode() & 0o7777 == mode && found.uid() == owner;
-            if !plain || has_attributes(&path)? || fs::read_dir(&path)?.next().is_some() {
+            let inside: &[&str] = if name == layout::IN { &["prompt.md", "task.json"] } else { &[] };
+            if !plain || has_attributes(&path)? || !holds(&path, own(inside))? {
+                return Ok(false);
+            }
+        }
+        for file in FILES.map(|file| dir.join(file)) {
+            let found = fs::symlink_metadata(&file)?;
+            // A second name would be another place where the next prompt can be read.
+            let plain = found.is_file() && found.nlink() == 1 && found.uid() == node;
+            if !plain || found.mode() & OTHERS_MAY_WRITE != 0 || has_attributes(&file)? {
                 return Ok(false);
             }
         }
@@ -110,6 +125,14 @@ impl Spares {
     fn free(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Are these the names in the directory, and no others?
+fn holds(dir: &Path, mut names: Vec<OsString>) -> io::Result<bool> {
+    let mut found = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    found.sort_unstable();
+    names.sort_unstable();
+    Ok(found == names)
 }
 
 /// Access lists and other attributes would pass from one attempt to the next.
@@ -144,7 +167,7 @@ mod tests {
 
         /// An attempt that is over and left nothing.
         fn attempt(&self) -> PathBuf {
-            let dir = self.root.path().join("attempts/p/t/1");
+            let dir = self.root.path().join("p.t.1");
             for (name, mode) in DIRECTORIES {
                 fs::create_dir_all(&dir).unwrap();
                 fs::DirBuilder::new().mode(mode).create(dir.join(name)).unwrap();
@@ -161,20 +184,34 @@ mod tests {
     fn what_is_as_new_is_used_again() {
         let place = Place::new();
         assert!(place.spares.keep(&place.attempt()));
-        let next = place.root.path().join("attempts/p/u/1");
-        place.spares.put(&next);
+        let next = place.root.path().join("p.u.1");
+        assert!(place.spares.put(&next, |spare| fs::write(spare.join(layout::PROMPT), "y")));
         assert!(next.join(layout::WORKSPACE).is_dir());
+        assert_eq!(fs::read_to_string(next.join(layout::PROMPT)).unwrap(), "y");
+        assert_eq!(
+            fs::read_dir(next.join(layout::SHIM)).unwrap().count(),
+            0,
+            "no log, claim or end of another attempt"
+        );
+        assert!(!place.spares.put(&place.root.path().join("p.v.1"), |_| Ok(())), "there was one");
         assert_eq!(fs::read_dir(place.root.path().join("spare")).unwrap().count(), 0);
     }
 
     #[test]
     fn whatever_an_agent_left_or_changed_is_not() {
         type Change = fn(&Path);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 11] = [
             ("a file", |dir| fs::write(dir.join("workspace/left"), "x").unwrap()),
             ("a mode", |dir| fs::set_permissions(dir.join("home"), fs::Permissions::from_mode(0o777)).unwrap()),
             ("a sticky bit", |dir| fs::set_permissions(dir.join("tmp"), fs::Permissions::from_mode(0o1700)).unwrap()),
             ("another entry", |dir| fs::write(dir.join("more"), "x").unwrap()),
+            ("another prompt", |dir| fs::write(dir.join("in/more"), "x").unwrap()),
+            ("another file of the shim", |dir| fs::write(dir.join("shim/harvest.json"), "x").unwrap()),
+            ("a second name", |dir| fs::hard_link(dir.join(layout::PROMPT), dir.with_file_name("second")).unwrap()),
+            ("an order for all", |dir| {
+                fs::set_permissions(dir.join(layout::SPEC), fs::Permissions::from_mode(0o666)).unwrap();
+            }),
+            ("a missing task", |dir| fs::remove_file(dir.join(layout::TASK)).unwrap()),
             ("a link", |dir| {
                 fs::remove_dir(dir.join("out")).unwrap();
                 symlink("/etc", dir.join("out")).unwrap();

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use devstack_dag::record::Record;
 use sled::IVec;
 
-use super::{SledStore, chunk, keys, write::backend};
+use super::{SledStore, keys, write::backend};
 use crate::store::{
     StoreError,
     envelope::{self, Frame, RowKind},
+    packed,
     schema::Row,
 };
 
@@ -24,9 +25,9 @@ pub(super) struct Sorted<'a> {
     /// The chunk's schema version.
     pub(super) schema: u8,
     /// Those that count.
-    pub(super) live: Vec<chunk::Entry<'a>>,
+    pub(super) live: Vec<packed::Entry<'a>>,
     /// Those that were overtaken.
-    pub(super) dead: Vec<chunk::Entry<'a>>,
+    pub(super) dead: Vec<packed::Entry<'a>>,
 }
 
 /// A chunk: its row's key and version, and the row.
@@ -43,7 +44,7 @@ impl Chunk {
         let frame = open_row(&self.key, &self.row)?;
         let rank = (self.version, false);
         let mut sorted = Sorted { schema: frame.schema, live: Vec::new(), dead: Vec::new() };
-        for entry in chunk::entries(frame.body).map_err(|why| damaged(&self.key, why))? {
+        for entry in packed::entries(frame.body).map_err(|why| damaged(&self.key, why))? {
             match ranks.get_mut(entry.0) {
                 Some(seen) if *seen > rank => {
                     sorted.dead.push(entry);

@@ -12,14 +12,13 @@ use std::{collections::HashSet, path::Path};
 
 use super::{SledStore, chunk::ChunkWriter, keys, sync::DataFile};
 use crate::store::{
-    Commit, Meta, Seq, StoreError,
+    Commit, Meta, Packed, Seq, StoreError,
     envelope::{self, RowKind},
     schema::{Head, ReplyRow, Row, SCHEMA, check_size, encode_key},
 };
 
-/// A commit with more records than this writes them in chunks: below, rows that are replaced in place are cheaper to
-/// update later.
-const BULK: usize = 1000;
+/// A commit with more records than this writes them in chunks.
+const BULK: usize = Packed::MANY;
 
 /// Facts and chunks are applied ahead of the head row when they have come to this many bytes, and synced: what is
 /// unsynced must stay within one of sled's segments. sled takes a segment for durable once its flush is over, and at
@@ -133,9 +132,10 @@ impl SledStore {
         // First what may be applied ahead of the head row.
         for (version, commit) in (head.version + 1..).zip(group) {
             self.encode_facts(commit, stage)?;
-            if commit.records.len() > BULK {
+            let many = commit.records.len() > BULK;
+            if many || !commit.packed.is_empty() {
                 *chunked = true;
-                self.encode_chunks(version, commit, stage)?;
+                self.encode_chunks(version, if many { &commit.records } else { &[] }, &commit.packed, stage)?;
             }
         }
         for commit in group {
@@ -168,23 +168,36 @@ impl SledStore {
         Ok(())
     }
 
-    fn encode_chunks(&mut self, version: u64, commit: &Commit, stage: &mut Stage) -> Result<(), StoreError> {
+    fn encode_chunks(
+        &mut self,
+        version: u64,
+        records: &[Record],
+        packed: &Packed,
+        stage: &mut Stage,
+    ) -> Result<(), StoreError> {
         let mut chunks = ChunkWriter::new(version);
-        let mut seen: HashSet<Box<[u8]>> = HashSet::with_capacity(commit.records.len());
+        let mut seen: HashSet<Box<[u8]>> = HashSet::with_capacity(records.len());
         // Backwards, so that of two copies the last one is met first: chunks of a commit hold a key once.
-        for record in commit.records.iter().rev() {
+        for record in records.iter().rev() {
             self.encode_record(record)?;
             if !seen.insert(self.key.as_slice().into()) {
                 continue;
             }
-            if chunks.is_full(self.key.len(), self.body.len()) {
+            if chunks.is_full(&self.key, &self.body) {
                 let key = chunks.seal(&mut self.buffer)?;
                 stage.put(&self.core.tree, &self.data, &key, &self.buffer)?;
             }
             chunks.push(&self.key, &self.body);
         }
-        let key = chunks.seal(&mut self.buffer)?;
-        stage.put(&self.core.tree, &self.data, &key, &self.buffer)
+        if !chunks.is_empty() {
+            let key = chunks.seal(&mut self.buffer)?;
+            stage.put(&self.core.tree, &self.data, &key, &self.buffer)?;
+        }
+        for block in packed.blocks() {
+            let key = chunks.row(block, &mut self.buffer)?;
+            stage.put(&self.core.tree, &self.data, &key, &self.buffer)?;
+        }
+        Ok(())
     }
 
     /// Leaves the record's key in `self.key` and its bytes in `self.body`.

@@ -1,5 +1,7 @@
 //! Logs: tracing to stderr, for people or as JSON lines. `DEVSTACK_LOG` filters, in the syntax of `RUST_LOG`.
-//! Deliberately absent: metrics (the gateway counts) and log files (whoever runs the node keeps its stderr).
+//! [`cpu`] measures processor time. Deliberately absent: other metrics (the gateway counts) and log files (whoever runs the node keeps its stderr).
+
+pub mod cpu;
 
 use std::io::IsTerminal;
 
