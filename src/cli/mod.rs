@@ -24,7 +24,7 @@ use clap::Parser;
 
 pub use args::Runtime;
 pub use embed::{ByHand, Embed, Node, Seams};
-pub use exit::{CliError, Exit};
+pub use exit::{CliError, Exit, code::REFUSED_HERE};
 pub use lock::StateLock;
 pub use output::Output;
 pub use workdir::Workdir;

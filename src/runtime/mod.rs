@@ -27,7 +27,7 @@ use devstack_dag::{
 pub use self::{
     job::{Job, Workspace, author},
     log::LogReader,
-    process::{ProcessConfig, ProcessRuntime, Sandbox},
+    process::{ProcessConfig, ProcessRuntime, Sandbox, barrier},
 };
 
 /// What runs attempts on a host. Every method may be called again, from any task, after any crash.

@@ -154,10 +154,6 @@ impl Backend for Core {
     async fn ready(&self) -> Result<(), ApiError> {
         self.look(|_| ()).await
     }
-
-    fn histograms(&self) -> Vec<dto::Histogram> {
-        Vec::new()
-    }
 }
 
 impl Core {

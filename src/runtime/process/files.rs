@@ -204,5 +204,9 @@ pub(super) fn keep(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(dir) = to.parent() {
         fs::create_dir_all(dir)?;
     }
-    fs::rename(from, to)
+    match fs::rename(from, to) {
+        // Attempts can be on another file system than the node's state. The original goes with the attempt.
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => fs::copy(from, to).map(drop),
+        moved => moved,
+    }
 }

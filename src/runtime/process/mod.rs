@@ -9,6 +9,7 @@ mod clock;
 mod files;
 mod identity;
 mod leftovers;
+mod passage;
 mod remove;
 mod sandbox;
 mod spares;
@@ -29,6 +30,7 @@ use devstack_dag::ids::AttemptId;
 use devstack_shim::{layout, spec::User};
 use nix::unistd::geteuid;
 
+pub use self::passage::barrier;
 use self::{cgroup::Cgroups, identity::Identity, spares::Spares};
 use super::{
     Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State, evidence, shim,
