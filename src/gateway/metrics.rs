@@ -12,42 +12,33 @@ use axum::{
 use super::{ApiError, dto, routes::Api};
 
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
-    let body = render(&api.backend.status().await?, &api.backend.histograms());
+    let body = render(&api.backend.status().await?);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], body).into_response())
 }
 
 /// Writing into a `String` cannot fail, so results of `write!` are dropped.
-fn render(overview: &dto::Overview, histograms: &[dto::Histogram]) -> String {
+fn render(overview: &dto::Overview) -> String {
     let mut out = String::new();
-    let head = |out: &mut String, name: &str, kind: &str, help: &str| {
-        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    let head = |out: &mut String, name: &str, help: &str| {
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n");
     };
-    head(&mut out, "devstack_tasks", "gauge", "Tasks by status.");
+    head(&mut out, "devstack_tasks", "Tasks by status.");
     for (status, count) in &overview.tasks {
         let _ = writeln!(out, "devstack_tasks{{status=\"{status}\"}} {count}");
     }
-    head(&mut out, "devstack_host_up", "gauge", "Whether a host is connected.");
+    head(&mut out, "devstack_host_up", "Whether a host is connected.");
     for host in &overview.hosts {
         let _ = writeln!(out, "devstack_host_up{{host=\"{}\"}} {}", host.name, u8::from(host.up));
     }
-    head(&mut out, "devstack_slots", "gauge", "Room for attempts by host.");
+    head(&mut out, "devstack_slots", "Room for attempts by host.");
     for host in &overview.hosts {
         let _ = writeln!(out, "devstack_slots{{host=\"{}\"}} {}", host.name, host.slots);
     }
-    head(&mut out, "devstack_slots_used", "gauge", "Attempts running by host.");
+    head(&mut out, "devstack_slots_used", "Attempts running by host.");
     for host in &overview.hosts {
         let _ = writeln!(out, "devstack_slots_used{{host=\"{}\"}} {}", host.name, host.used);
     }
-    head(&mut out, "devstack_waiting_for_people", "gauge", "Tasks that wait for a person.");
+    head(&mut out, "devstack_waiting_for_people", "Tasks that wait for a person.");
     let _ = writeln!(out, "devstack_waiting_for_people {}", overview.waiting.len());
-    for histogram in histograms {
-        let name = histogram.name;
-        head(&mut out, name, "histogram", histogram.help);
-        for (bound, count) in &histogram.buckets {
-            let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {count}");
-        }
-        let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {}", histogram.count);
-        let _ = writeln!(out, "{name}_sum {}\n{name}_count {}", histogram.sum, histogram.count);
-    }
     out
 }

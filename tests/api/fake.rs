@@ -256,13 +256,4 @@ impl Backend for Fake {
     async fn ready(&self) -> Result<(), ApiError> {
         Ok(())
     }
-    fn histograms(&self) -> Vec<dto::Histogram> {
-        vec![dto::Histogram {
-            name: "devstack_commit_seconds",
-            help: "Time to make a change durable.",
-            buckets: vec![(0.001, 3), (0.01, 4)],
-            count: 5,
-            sum: 0.25,
-        }]
-    }
 }

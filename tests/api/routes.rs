@@ -284,13 +284,7 @@ async fn health_readiness_and_metrics_are_given() {
     let metrics = api.get("/metrics").await;
     assert_eq!(metrics.kind, "text/plain; version=0.0.4");
     let text = metrics.text();
-    for line in [
-        "devstack_tasks{status=\"COMPLETED\"} 2",
-        "devstack_host_up{host=\"one\"} 1",
-        "devstack_commit_seconds_bucket{le=\"0.01\"} 4",
-        "devstack_commit_seconds_bucket{le=\"+Inf\"} 5",
-        "devstack_commit_seconds_count 5",
-    ] {
+    for line in ["devstack_tasks{status=\"COMPLETED\"} 2", "devstack_host_up{host=\"one\"} 1"] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
 }
