@@ -54,7 +54,12 @@ impl<'i> Reader<'i> {
 
     /// The top level; a document that is JSON starts with `{`.
     pub(super) fn document(&mut self) -> Option<Table<'i>> {
-        let is_json = self.text.trim_start().starts_with('{');
+        let mut start = self.text.trim_start().chars().filter(|c| !c.is_whitespace());
+        // A list is no document, but what is wrong with it is not its TOML.
+        let is_json = match start.next() {
+            Some('[') => matches!(start.next(), Some('{' | ']')),
+            first => first == Some('{'),
+        };
         let opened = if is_json { tree::json(self.text) } else { tree::toml(self.text) };
         match opened {
             Ok(fields) => Some(Table { at: 0, what: String::new(), fields }),

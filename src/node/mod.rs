@@ -265,7 +265,7 @@ fn start_devops(
             spec: spec.into(),
             hubs: hubs.clone(),
             blobs: blobs.clone(),
-            limits: limits.clone(),
+            limits,
             retention,
             fatal: fatal.clone(),
             clock,

@@ -165,7 +165,7 @@ impl Backend for Fake {
         Ok(self.look(view::projects))
     }
     async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
-        Ok(self.look(|engine| view::tasks(engine, &query)))
+        self.look(|engine| view::tasks(engine, &query))
     }
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
         self.look(|engine| {

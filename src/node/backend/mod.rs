@@ -88,7 +88,7 @@ impl Backend for Core {
     }
 
     async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
-        self.look(move |seen| view::tasks(seen.engine, &query)).await
+        self.look(move |seen| view::tasks(seen.engine, &query)).await?
     }
 
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
