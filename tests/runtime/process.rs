@@ -28,7 +28,7 @@ async fn run_both(job: Job, check: impl Fn(&Scratch, Ended, String)) {
 }
 
 /// Processes that hold this installation's mark.
-fn marked(scratch: &Scratch) -> Vec<i32> {
+pub(crate) fn marked(scratch: &Scratch) -> Vec<i32> {
     let label = scratch.dir.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
     let needle = format!("DEVSTACK_ATTEMPT_KEY={label}/").into_bytes();
     let has = |pid: &i32| {
