@@ -99,7 +99,7 @@ async fn what_ended_while_no_node_was_there_is_told_later() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deadline_holds_while_no_node_is_there() {
     for (sandbox, s) in subjects() {
-        let deaf = "trap '' TERM HUP; echo in; while :; do sleep 0.1; done";
+        let deaf = "trap '' TERM HUP; for i in $(seq 2000); do sleep 0.1; done";
         let node = node_with(&s, sandbox, deaf, Some(500));
         until("the shim claims it", || s.attempt_dir(&attempt(1)).join(layout::PID).is_symlink()).await;
         kill(node);

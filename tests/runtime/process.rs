@@ -129,14 +129,14 @@ async fn the_shims_files_and_memory_are_closed_to_the_agent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deadline_asks_first_and_then_kills() {
-    let mut polite = shell(1, "trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
+    let mut polite = shell(1, "trap 'echo asked; exit 0' TERM; echo ready; for i in $(seq 4000); do sleep 0.05; done");
     polite.timeout_ms = 300;
     run_both(polite, |_, ended, text| {
         assert_eq!(ended.outcome, Outcome::TimedOut);
         assert!(text.contains("asked"), "{text}");
     })
     .await;
-    let mut deaf = shell(2, "trap '' TERM; while :; do sleep 0.05; done");
+    let mut deaf = shell(2, "trap '' TERM; for i in $(seq 4000); do sleep 0.05; done");
     (deaf.timeout_ms, deaf.grace_ms) = (100, 100);
     run_both(deaf, |_, ended, _| assert_eq!(ended.outcome, Outcome::TimedOut)).await;
 }
