@@ -26,7 +26,8 @@ pub(super) fn find(process: &ProcessConfig) -> Result<PathBuf, NodeError> {
         return Ok(state_dir.clone());
     }
     // Of the process: what is made for agents must not be closed to them. What is private is made so by its mode.
-    umask(umask(Mode::empty()) & (Mode::S_IWGRP | Mode::S_IWOTH));
+    let open = Mode::S_IWGRP | Mode::S_IWOTH;
+    umask(umask(open) & open);
     let cannot = |path: &Path| {
         let path = path.to_owned();
         |source| NodeError::StateDir { path, source }
