@@ -44,6 +44,19 @@ pub(super) struct Global {
     pub(super) timeout: Option<Duration>,
 }
 
+/// A name, or two with a slash between: whether there is such a thing, the node knows.
+fn named(text: &str) -> Result<String, String> {
+    if text.split('/').any(str::is_empty) { Err("a name is missing".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Was JSON asked for, on a command line that cannot be read?
+pub(super) fn wants_json(words: &[String], variable: Option<&str>) -> bool {
+    let is_json = |word: &str| ["json", "jsonl"].contains(&word.trim_start_matches('='));
+    let pairs = words.windows(2).any(|pair| ["-o", "--output"].contains(&pair[0].as_str()) && is_json(&pair[1]));
+    let joined = |word: &String| ["-o", "--output="].iter().any(|flag| word.strip_prefix(flag).is_some_and(is_json));
+    pairs || words.iter().any(joined) || variable.is_some_and(is_json)
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     units::parse_duration(text).map(Duration::from_millis)
 }
@@ -195,11 +208,13 @@ pub(super) enum PlanCommand {
     /// Show a project's tasks as a plan
     Show {
         /// The project
+        #[arg(value_parser = named)]
         project: String,
     },
     /// Give up every unfinished task of a project, or of one plan of it
     Cancel {
         /// The project
+        #[arg(value_parser = named)]
         project: String,
         /// Only this plan
         #[arg(long)]
@@ -214,16 +229,19 @@ pub(super) enum ProjectCommand {
     /// Show a project
     Show {
         /// The project
+        #[arg(value_parser = named)]
         project: String,
     },
     /// Start no more attempts
     Pause {
         /// The project
+        #[arg(value_parser = named)]
         project: String,
     },
     /// Start attempts again
     Resume {
         /// The project
+        #[arg(value_parser = named)]
         project: String,
     },
 }
@@ -239,7 +257,7 @@ pub(super) enum MergeCommand {
     /// List merges, oldest first
     List {
         /// Only of this project
-        #[arg(long)]
+        #[arg(long, value_parser = named)]
         project: Option<String>,
     },
 }
@@ -259,7 +277,7 @@ pub(super) enum TaskCommand {
     /// List tasks
     List {
         /// Only of this project
-        #[arg(long)]
+        #[arg(long, value_parser = named)]
         project: Option<String>,
         /// Only in these statuses, comma-separated
         #[arg(long)]
@@ -268,11 +286,13 @@ pub(super) enum TaskCommand {
     /// Everything about a task
     Show {
         /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
         task: String,
     },
     /// The output of an attempt
     Logs {
         /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
         task: String,
         /// Follow it to its end
         #[arg(short, long)]
@@ -284,16 +304,19 @@ pub(super) enum TaskCommand {
     /// What the newest commit changes
     Diff {
         /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
         task: String,
     },
     /// End the running attempt, uncharged
     Stop {
         /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
         task: String,
     },
     /// Try a BLOCKED task again, or one in a backoff at once
     Retry {
         /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
         task: String,
         /// A hint for the agent
         #[arg(short, long)]
@@ -302,6 +325,7 @@ pub(super) enum TaskCommand {
     /// Give a task up
     Reject {
         /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
         task: String,
         /// Why
         #[arg(short, long)]
@@ -310,11 +334,13 @@ pub(super) enum TaskCommand {
     /// Accept a task in REVIEW
     Approve {
         /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
         task: String,
     },
     /// Send a task in REVIEW back
     RequestChanges {
         /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
         task: String,
         /// What to change
         #[arg(short, long)]
@@ -323,6 +349,7 @@ pub(super) enum TaskCommand {
     /// Do a conflict or a person's task by hand
     Resolve {
         /// `ID` or `PROJECT/ID`; the blocked or the resolution task
+        #[arg(value_parser = named)]
         task: String,
         #[command(flatten)]
         way: ResolveWay,
@@ -330,9 +357,10 @@ pub(super) enum TaskCommand {
     /// Wait until tasks are COMPLETED, or a person must act
     Wait {
         /// `ID` or `PROJECT/ID`; none: all of the project
+        #[arg(value_parser = named)]
         tasks: Vec<String>,
         /// The project
-        #[arg(long)]
+        #[arg(long, value_parser = named)]
         project: Option<String>,
         /// Keep waiting while a person must act
         #[arg(long)]
@@ -341,6 +369,7 @@ pub(super) enum TaskCommand {
     /// Why a task is where it is
     Explain {
         /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
         task: String,
     },
 }

@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path, process::Command};
 
+use nix::unistd::{AccessFlags, access, geteuid};
 use serde::Serialize;
 
 use super::{CliError, Exit, Workdir, output::Output, output::Paint, table::Table};
@@ -74,7 +75,8 @@ pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
 /// Looks at everything, from a directory.
 pub fn examine(here: &Path) -> Vec<Check> {
     let state = Workdir::find(here).map_or_else(|| here.to_owned(), |dir| dir.path().to_owned());
-    vec![git(), sandbox(), engine(), disk(&state), writable(&state), secrets(here), clock(), kernel(), cgroup(), user()]
+    let limits = cgroup(Path::new("/sys/fs/cgroup"), geteuid().is_root());
+    vec![git(), sandbox(), engine(), disk(&state), writable(&state), secrets(here), clock(), kernel(), limits, user()]
 }
 
 fn check(name: &'static str, status: Health, message: impl Into<String>, hint: Option<&str>) -> Check {
@@ -190,16 +192,32 @@ fn kernel() -> Check {
     check("kernel", Health::Failed, format!("Linux `{release}` has no pidfd_open"), Some("use Linux 5.4 or newer"))
 }
 
-fn cgroup() -> Check {
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        return check("cgroup", Health::Ok, "cgroup v2", None);
+/// What holds an attempt to the limits of its role: as the process runtime finds it, but making nothing.
+fn cgroup(mount: &Path, root: bool) -> Check {
+    const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+    const WITHOUT: &str = "memory is limited for each process alone (rlimit), processor time is not limited";
+    let warn = |message, mend| check("cgroup", Health::Warning, message, Some(mend));
+    if !root {
+        let mend = "run the node as root where the limits of a role matter";
+        return warn(format!("not root, so no cgroups: {WITHOUT}, nor is the number of processes"), mend);
     }
-    let message = "no cgroup v2: memory and processor limits are kept by rlimits only";
-    check("cgroup", Health::Warning, message, Some("boot with systemd.unified_cgroup_hierarchy=1"))
+    let writable = |dir: &Path| access(dir, AccessFlags::W_OK).is_ok();
+    let two = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
+    if CONTROLLERS.iter().all(|name| two.split_whitespace().any(|word| word == *name)) && writable(mount) {
+        return check("cgroup", Health::Ok, "version 2 holds memory, cpu and pids", None);
+    }
+    let one = |name: &&str| mount.join(name).join("cgroup.procs").exists() && writable(&mount.join(name));
+    let (held, missing): (Vec<&str>, Vec<&str>) = CONTROLLERS.into_iter().partition(one);
+    let mend = "give the node a cgroup tree of version 2 that it may write, with memory, cpu and pids";
+    match (held.as_slice(), missing.as_slice()) {
+        (_, []) => check("cgroup", Health::Ok, "version 1 holds memory, cpu and pids", None),
+        ([], _) => warn(format!("no cgroup tree that can be written: {WITHOUT}"), mend),
+        _ => warn(format!("version 1 holds {}, not {}", held.join(" and "), missing.join(" and ")), mend),
+    }
 }
 
 fn user() -> Check {
-    let uid = nix::unistd::geteuid();
+    let uid = geteuid();
     let message =
         if uid.is_root() { "root; attempts get a user of their own".to_owned() } else { format!("user {uid}") };
     check("user", Health::Ok, message, None)
@@ -226,6 +244,33 @@ mod tests {
         let found = secrets(dir.path());
         assert_eq!(found.status, Health::Failed);
         assert!(found.message.contains("chmod 600"), "{}", found.message);
+    }
+
+    #[test]
+    fn what_limits_an_attempt_is_said_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let said = |root| cgroup(dir.path(), root);
+        let found = said(true);
+        assert!(found.status == Health::Warning && found.message.contains("for each process alone"), "{found:?}");
+        make("memory/cgroup.procs", "");
+        make("cpu/cgroup.procs", "");
+        assert_eq!(said(true).message, "version 1 holds memory and cpu, not pids");
+        make("pids/cgroup.procs", "");
+        assert_eq!(
+            (said(true).status, said(true).message),
+            (Health::Ok, "version 1 holds memory, cpu and pids".into())
+        );
+        make("cgroup.controllers", "cpuset cpu io\n");
+        assert_eq!(said(true).message, "version 1 holds memory, cpu and pids");
+        make("cgroup.controllers", "cpuset cpu io memory pids\n");
+        assert_eq!(said(true).message, "version 2 holds memory, cpu and pids");
+        // Cgroups are only used where the node is root.
+        assert!(said(false).status == Health::Warning && said(false).message.starts_with("not root"));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) mod code {
     pub(crate) const NO_ENGINE: &str = "DS0406";
     /// `up` beside a running node.
     pub(crate) const NODE_RUNS: &str = "DS0408";
+    /// A node that cannot run attempts on this machine as it is.
+    pub const REFUSED_HERE: &str = "DS0409";
     /// The same id nowhere; the engine's own code for the same.
     pub(crate) const NO_TASK: &str = "DS0202";
 }

@@ -24,7 +24,7 @@ use clap::Parser;
 
 pub use args::Runtime;
 pub use embed::{ByHand, Embed, Node, Seams};
-pub use exit::{CliError, Exit};
+pub use exit::{CliError, Exit, code::REFUSED_HERE};
 pub use lock::StateLock;
 pub use output::Output;
 pub use workdir::Workdir;
@@ -35,7 +35,12 @@ pub fn main(seams: Seams) -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             // clap prints help and version to stdout (0), mistakes to stderr (2).
-            let _ = error.print();
+            let words: Vec<String> = std::env::args().collect();
+            if error.use_stderr() && args::wants_json(&words, std::env::var("DEVSTACK_OUTPUT").ok().as_deref()) {
+                output::Output::for_programs().error(&mistyped(&error));
+            } else {
+                let _ = error.print();
+            }
             return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
@@ -47,6 +52,14 @@ pub fn main(seams: Seams) -> ExitCode {
             error.exit.into()
         }
     }
+}
+
+/// A command line that cannot be read: what is wrong, in one line.
+fn mistyped(error: &clap::Error) -> CliError {
+    let text = error.to_string();
+    let said = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let said: Vec<&str> = said.split_whitespace().collect();
+    CliError::usage(said.join(" ")).hint("`--help` after a command shows what it takes")
 }
 
 fn run(args: args::Args, output: &output::Output, seams: Seams) -> Result<Exit, CliError> {

@@ -31,6 +31,11 @@ pub(super) enum Paint {
 }
 
 impl Output {
+    /// Of a command line that cannot be read but asks for JSON.
+    pub(super) fn for_programs() -> Self {
+        Self { format: Format::Json, color: false, color_errors: false, quiet: true }
+    }
+
     pub(super) fn new(global: &Global) -> Self {
         let wanted = |terminal: bool| match global.color {
             Color::Always => true,

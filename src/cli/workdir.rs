@@ -35,11 +35,11 @@ impl Workdir {
         let path = dir.join(NAME);
         match fs::DirBuilder::new().mode(MODE).create(&path) {
             Ok(()) => exclude(dir)?,
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                fs::set_permissions(&path, fs::Permissions::from_mode(MODE))?;
-            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }
+        // Whatever the umask.
+        fs::set_permissions(&path, fs::Permissions::from_mode(MODE))?;
         Ok(Self(path))
     }
 

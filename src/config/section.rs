@@ -54,7 +54,12 @@ impl<'i> Reader<'i> {
 
     /// The top level; a document that is JSON starts with `{`.
     pub(super) fn document(&mut self) -> Option<Table<'i>> {
-        let is_json = self.text.trim_start().starts_with('{');
+        let mut start = self.text.trim_start().chars().filter(|c| !c.is_whitespace());
+        // A list is no document, but what is wrong with it is not its TOML.
+        let is_json = match start.next() {
+            Some('[') => matches!(start.next(), Some('{' | ']')),
+            first => first == Some('{'),
+        };
         let opened = if is_json { tree::json(self.text) } else { tree::toml(self.text) };
         match opened {
             Ok(fields) => Some(Table { at: 0, what: String::new(), fields }),
@@ -106,7 +111,6 @@ impl<'i> Reader<'i> {
         let (at, what) = (raw.at(self.text), what.into());
         match raw.open(self.text) {
             Value::Table(fields) => Some(Table { at, what, fields }),
-            Value::Null => None,
             other => {
                 self.mistyped(at, &what, "a table", &other);
                 None
@@ -137,12 +141,12 @@ impl<'i> Table<'i> {
             let double = self.fields.remove(index);
             reader.add(double.at, code::BAD_VALUE, format!("`{key}`{} is given twice", self.of()), None);
         }
-        Some(first)
+        Some(first).filter(|field| !field.value.is_null())
     }
 
-    /// Is the key there, whatever its value?
+    /// Is the key there, whatever its value? One that is null is not.
     pub(super) fn has(&self, key: &str) -> bool {
-        self.fields.iter().any(|field| field.key == key)
+        self.fields.iter().any(|field| field.key == key && !field.value.is_null())
     }
 
     /// Everything left, for tables whose keys are names.
@@ -159,15 +163,12 @@ impl<'i> Table<'i> {
     ) -> Option<At<T>> {
         let field = self.take(reader, key)?;
         // TOML values and keys share a line; for JSON the value's place is the only one known.
-        match field.value.open(reader.text) {
-            Value::Null => None,
-            value => match read(value) {
-                Ok(value) => Some(At { at: field.at, value }),
-                Err(other) => {
-                    reader.mistyped(field.at, &format!("`{key}`{}", self.of()), wanted, &other);
-                    None
-                }
-            },
+        match read(field.value.open(reader.text)) {
+            Ok(value) => Some(At { at: field.at, value }),
+            Err(other) => {
+                reader.mistyped(field.at, &format!("`{key}`{}", self.of()), wanted, &other);
+                None
+            }
         }
     }
 

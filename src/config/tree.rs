@@ -35,7 +35,7 @@ pub(super) enum Value<'i> {
     Array(Vec<Raw<'i>>),
     /// Keys with their positions and values.
     Table(Vec<Field<'i>>),
-    /// JSON's `null`: as if the key were not there.
+    /// JSON's `null`: a known key that has it is as if it were not there.
     Null,
     /// Something that no setting is: a date, a number out of range.
     Other(&'static str),
@@ -84,6 +84,11 @@ impl<'i> Raw<'i> {
             Self::Toml(value) => value.span().start,
             Self::Json(raw) => offset(text, raw.get()),
         }
+    }
+
+    /// JSON's `null`?
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self, Self::Json(raw) if raw.get() == "null")
     }
 
     /// Opens one level.

@@ -119,7 +119,4 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Can it take commands?
     async fn ready(&self) -> Result<(), ApiError>;
-
-    /// Histograms that the core keeps, for `/metrics`.
-    fn histograms(&self) -> Vec<dto::Histogram>;
 }

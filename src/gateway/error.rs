@@ -87,10 +87,11 @@ impl ApiError {
         )
     }
 
-    /// 410: facts after this number are no longer kept.
+    /// 410: facts after this number are no longer kept, or do not exist: the store is another than the reader's.
     pub fn behind_horizon(after: u64) -> Self {
         let hint = "read the tasks again, then follow the facts from now on";
-        Self::new(410, Problem::new(code::BEHIND_HORIZON, format!("facts after {after} are no longer kept")).hint(hint))
+        let message = format!("there are no facts after {after}: they are no longer kept, or never were");
+        Self::new(410, Problem::new(code::BEHIND_HORIZON, message).hint(hint))
     }
 
     /// 503: the node cannot take this now.

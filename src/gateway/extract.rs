@@ -16,6 +16,8 @@ use crate::config::problem::Problem;
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The longest key, in bytes: as the store keeps it.
 const KEY_MAX: usize = 256;
+/// How much of a wrong query is repeated, in characters: some names of fields.
+const QUERY_SAID_MAX: usize = 200;
 
 /// The body of a change and its idempotency key.
 pub(super) struct Change {
@@ -74,11 +76,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let wrong = |e: axum::extract::rejection::QueryRejection| {
-            ApiError::invalid(format!("the query cannot be understood: {}", e.body_text()))
-        };
+        let wrong = |e: axum::extract::rejection::QueryRejection| ApiError::invalid(wrong_query(&e.body_text()));
         Query::from_request_parts(parts, state).await.map(|Query(value)| Self(value)).map_err(wrong)
     }
+}
+
+/// What a query has wrong, without the words of the library that read it. Bounded: it repeats what was sent.
+fn wrong_query(said: &str) -> String {
+    let said = said.strip_prefix("Failed to deserialize query string: ").unwrap_or(said);
+    let number = ["invalid digit found in string", "number too large to fit in target type"];
+    let number = number.into_iter().chain(["cannot parse integer from empty string"]);
+    let said = match number.into_iter().find_map(|tail| said.strip_suffix(tail)) {
+        Some(field) => format!("{field}it must be a whole number"),
+        None => said.chars().take(QUERY_SAID_MAX).collect(),
+    };
+    format!("the query cannot be understood: {said}")
 }
 
 /// `…/{project}/{id}`.

@@ -13,12 +13,12 @@ use super::{ApiError, dto, routes::Api};
 use crate::telemetry::cpu;
 
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
-    let body = render(&api.backend.status().await?, &api.backend.histograms());
+    let body = render(&api.backend.status().await?);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], body).into_response())
 }
 
 /// Writing into a `String` cannot fail, so results of `write!` are dropped.
-fn render(overview: &dto::Overview, histograms: &[dto::Histogram]) -> String {
+fn render(overview: &dto::Overview) -> String {
     let mut out = String::new();
     let head = |out: &mut String, name: &str, kind: &str, help: &str| {
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
@@ -47,15 +47,6 @@ fn render(overview: &dto::Overview, histograms: &[dto::Histogram]) -> String {
     ] {
         head(&mut out, name, "counter", help);
         let _ = writeln!(out, "{name} {}", cpu.spent().as_secs_f64());
-    }
-    for histogram in histograms {
-        let name = histogram.name;
-        head(&mut out, name, "histogram", histogram.help);
-        for (bound, count) in &histogram.buckets {
-            let _ = writeln!(out, "{name}_bucket{{le=\"{bound}\"}} {count}");
-        }
-        let _ = writeln!(out, "{name}_bucket{{le=\"+Inf\"}} {}", histogram.count);
-        let _ = writeln!(out, "{name}_sum {}\n{name}_count {}", histogram.sum, histogram.count);
     }
     out
 }

@@ -8,12 +8,13 @@ use axum::Router;
 use devstack_dag::ids::CommitId;
 use tokio::sync::Mutex;
 
-use super::{Mode, Node};
+use super::{Mode, Node, NodeError};
 use crate::{
     cli::{self, ByHand, Embed},
     config::{node::NodeConfig, problem::Problem, secrets::Secrets},
     gateway::{self, dto},
     repository::{self, checkout, git::Git},
+    runtime::RuntimeError,
 };
 
 /// Codes of a node that does not start or ends; stable.
@@ -36,8 +37,19 @@ impl Embed for Here {
             Mode::ServeOnly => Secrets::default(),
         };
         let limits = config.limits;
-        let node = Node::start(&config, secrets, mode).await.map_err(|e| Problem::new(code::START, e.to_string()))?;
+        let node = Node::start(&config, secrets, mode).await.map_err(|error| not_started(&error))?;
         Ok(Box::new(Embedded { router: gateway::router(node.backend(), limits), node: Mutex::new(node) }))
+    }
+}
+
+/// What the runtime refuses, a person can mend: that follows after a semicolon.
+fn not_started(error: &NodeError) -> Problem {
+    let text = error.to_string();
+    match (error, text.split_once("; ")) {
+        (NodeError::Runtime(RuntimeError::Refused(_)), Some((what, mend))) => {
+            Problem::new(cli::REFUSED_HERE, what).hint(mend)
+        }
+        _ => Problem::new(code::START, text),
     }
 }
 

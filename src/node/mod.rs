@@ -2,6 +2,7 @@
 //! `run`, `up`, `quickstart` and every command that finds no node running.
 //! Deliberately absent: anything that the actors or the engine decide.
 
+mod agents_dir;
 mod backend;
 pub mod embed;
 mod housekeeping;
@@ -130,10 +131,11 @@ impl Node {
 
         let taskmaster = Address::vacant("Taskmaster");
         let outbox = Outbox::new(taskmaster.clone(), tokio::runtime::Handle::current(), mode == Mode::ServeOnly);
+        // The runtime, and where its agents may read.
         let runtime = match mode {
             Mode::ServeOnly => None,
             Mode::Dispatch => Some(match given {
-                Some(runtime) => runtime,
+                Some(runtime) => (runtime, config.state_dir.clone()),
                 None => match config.agent_host.runtime {
                     config::node::Runtime::Docker => docker_runtime(config, label.to_string()).await?,
                     config::node::Runtime::Process => process_runtime(config, label.to_string()).await?,
@@ -141,12 +143,12 @@ impl Node {
             }),
         };
         let shelf = Shelf::new(config.state_dir.join("logs"));
-        let host = runtime.clone().map(|runtime| {
+        let host = runtime.map(|(runtime, agents_dir)| {
             Arc::new(Host {
                 name: config.name.clone(),
                 slots: config.agent_host.slots,
                 runtime,
-                seeds: Arc::new(Seeds::new(hubs.clone(), &config.state_dir)),
+                seeds: Arc::new(Seeds::new(hubs.clone(), &agents_dir)),
                 secrets,
                 blobs: blobs.clone(),
                 incarnations: Generations::default(),
@@ -255,23 +257,29 @@ fn open_store(state_dir: &Path) -> Result<SledStore, NodeError> {
     }
 }
 
-async fn docker_runtime(config: &NodeConfig, label: String) -> Result<Arc<dyn Runtime>, NodeError> {
+async fn docker_runtime(config: &NodeConfig, label: String) -> Result<(Arc<dyn Runtime>, PathBuf), NodeError> {
     let host = &config.agent_host;
     let mut docker = DockerConfig::new(config.state_dir.clone(), label, host.docker.clone());
     docker.bundle_max = config.limits.bundle_size;
     docker.subnet = host.subnet.clone();
-    Ok(Arc::new(DockerRuntime::open(docker).await?))
+    agents_dir::unmask();
+    // The engine passes through for them: containers see mounts, not the way to them.
+    Ok((Arc::new(DockerRuntime::open(docker).await?), config.state_dir.clone()))
 }
 
-async fn process_runtime(config: &NodeConfig, label: String) -> Result<Arc<dyn Runtime>, NodeError> {
+async fn process_runtime(config: &NodeConfig, label: String) -> Result<(Arc<dyn Runtime>, PathBuf), NodeError> {
     let mut process = ProcessConfig::new(config.state_dir.clone(), label);
     process.bundle_max = config.limits.bundle_size;
     process.sandbox = match config.agent_host.sandbox {
         config::node::Sandbox::Auto => Sandbox::Auto,
         config::node::Sandbox::Off => Sandbox::Off,
     };
-    let opened = tokio::task::spawn_blocking(move || ProcessRuntime::new(process)).await;
-    Ok(Arc::new(opened.map_err(|error| NodeError::Actors(error.to_string()))??))
+    let open = move || {
+        let agents_dir = agents_dir::find(&process)?;
+        process.attempts = agents_dir.join("attempts");
+        Ok((Arc::new(ProcessRuntime::new(process)?) as Arc<dyn Runtime>, agents_dir))
+    };
+    tokio::task::spawn_blocking(open).await.map_err(|error| NodeError::Actors(error.to_string()))?
 }
 
 fn start_devops(

@@ -31,7 +31,7 @@ pub use self::{
     docker::{DockerConfig, DockerRuntime},
     job::{Job, Workspace, author},
     log::LogReader,
-    process::{ProcessConfig, ProcessRuntime, Sandbox},
+    process::{ProcessConfig, ProcessRuntime, Sandbox, barrier},
 };
 
 /// What runs attempts on a host. Every method may be called again, from any task, after any crash.

@@ -5,6 +5,8 @@ mod ledger;
 pub mod message;
 mod outbox;
 mod projects;
+#[cfg(test)]
+mod tests;
 
 pub use actor::{StartDevops, Taskmaster, TaskmasterArguments};
 pub use ledger::Ledger;

@@ -166,7 +166,7 @@ impl Backend for Fake {
         Ok(self.look(view::projects))
     }
     async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
-        Ok(self.look(|engine| view::tasks(engine, &query)))
+        self.look(|engine| view::tasks(engine, &query))
     }
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
         self.look(|engine| {
@@ -256,14 +256,5 @@ impl Backend for Fake {
     }
     async fn ready(&self) -> Result<(), ApiError> {
         Ok(())
-    }
-    fn histograms(&self) -> Vec<dto::Histogram> {
-        vec![dto::Histogram {
-            name: "devstack_commit_seconds",
-            help: "Time to make a change durable.",
-            buckets: vec![(0.001, 3), (0.01, 4)],
-            count: 5,
-            sum: 0.25,
-        }]
     }
 }

@@ -103,7 +103,8 @@ async fn tasks_are_filtered_and_paged() {
     assert_eq!((ids(&rest), &rest["next"]), (vec!["t2".into(), "t3".into(), "t4".into()], &Value::Null));
     assert_eq!(ids(&api.get("/v1/tasks?status=rejected").await.json()), ["t3"]);
     assert_eq!(ids(&api.get("/v1/tasks?status=TODO,REJECTED").await.json()).len(), 5);
-    assert_eq!(ids(&api.get("/v1/tasks?project=other").await.json()).len(), 0);
+    assert_eq!(ids(&api.get("/v1/tasks?project=shop").await.json()).len(), 5);
+    assert_eq!(api.get("/v1/tasks?project=other").await.error(), (404, "DS0201".into()));
     for query in ["status=DONE", "limit=0", "limit=x", "after=t1", "colour=red", "project=a%20b"] {
         assert_eq!(api.get(&format!("/v1/tasks?{query}")).await.error(), (400, "DS0301".into()), "{query}");
     }
@@ -285,14 +286,30 @@ async fn health_readiness_and_metrics_are_given() {
     assert_eq!(metrics.kind, "text/plain; version=0.0.4");
     let text = metrics.text();
     assert!(text.contains("# TYPE devstack_taskmaster_cpu_seconds_total counter"), "{text}");
-    for line in [
-        "devstack_tasks{status=\"COMPLETED\"} 2",
-        "devstack_host_up{host=\"one\"} 1",
-        "devstack_commit_seconds_bucket{le=\"0.01\"} 4",
-        "devstack_commit_seconds_bucket{le=\"+Inf\"} 5",
-        "devstack_commit_seconds_count 5",
-    ] {
+    for line in ["devstack_tasks{status=\"COMPLETED\"} 2", "devstack_host_up{host=\"one\"} 1"] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_cannot_be_read_is_said_in_our_words_and_bounded() {
+    let api = Api::start(0);
+    api.plan(TWO).await;
+    for number in ["abc", "-1", "99999999999999999999", ""] {
+        let said = api.get(&format!("/v1/tasks?limit={number}")).await.json()["error"]["message"].clone();
+        assert_eq!(said, "the query cannot be understood: limit: it must be a whole number", "{number}");
+    }
+    let long = api.get(&format!("/v1/tasks?{}=1", "x".repeat(20_000))).await;
+    assert_eq!(long.status, 400);
+    assert!(long.text().len() < 1000, "{}", long.text().len());
+}
+
+#[tokio::test]
+async fn a_list_is_no_plan_and_is_not_taken_for_toml() {
+    let api = Api::start(0);
+    for list in ["[]", " [ {\"project\": {}} ]"] {
+        let said = api.post("/v1/plans", list).await.json()["error"]["message"].clone();
+        assert!(said.as_str().unwrap().starts_with("this is not valid JSON: invalid type: sequence"), "{said}");
     }
 }
 

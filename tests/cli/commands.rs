@@ -177,6 +177,35 @@ fn completions_version_and_doctor_need_no_node() {
 }
 
 #[test]
+fn a_command_line_that_cannot_be_read_is_said_as_it_was_asked_for() {
+    let place = Place::new();
+    for args in [
+        &["-o", "json", "bogus"][..],
+        &["bogus", "--output=jsonl"],
+        &["task", "show", "-ojson"],
+        &["task", "show", "", "-o", "json"],
+        &["project", "show", "a//b", "-o", "json"],
+        &["task", "list", "--timeout", "5", "-o", "json"],
+    ] {
+        let ran = place.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+        let error: Value = serde_json::from_str(&ran.err).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+        assert_eq!(error["error"]["code"], "DS0401", "{args:?}");
+        let said = error["error"]["message"].as_str().unwrap();
+        assert!(!said.is_empty() && !said.contains('\n') && !said.starts_with("error"), "{said}");
+    }
+    let ran = place.run(&["task", "show", ""]);
+    assert!(ran.code == Some(2) && ran.err.contains("a name is missing"), "{ran:?}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_named() {
+    let ran = Place::new().run(&["quickstart", "--dir", "/proc/nowhere/x"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.err.contains("cannot make /proc/nowhere/x: ") && ran.err.contains("hint: "), "{ran:?}");
+}
+
+#[test]
 fn the_example_of_the_environment_names_what_the_command_reads() {
     let example = include_str!("../../.env.example");
     let place = Place::new();

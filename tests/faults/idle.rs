@@ -7,6 +7,8 @@ use crate::node::{CAFE, CAFE_TASKS, Running, Site};
 const WINDOW: Duration = Duration::from_secs(20);
 /// Processor time in the window, in clock ticks: 0.1 s at the 100 Hz that Linux shows to everybody.
 const TICKS: u64 = 10;
+/// Times that threads of ours may wake in the window. Nothing does; a poll every two seconds would ten times.
+const WAKES: u64 = 4;
 
 #[test]
 fn an_idle_node_uses_no_processor_time_and_starts_nothing() {
@@ -27,15 +29,22 @@ fn an_idle_node_uses_no_processor_time_and_starts_nothing() {
     sleep(WINDOW);
     let after = Usage::of(node.pid());
     assert!(after.ticks - before.ticks <= TICKS, "{} ticks in {WINDOW:?}", after.ticks - before.ticks);
+    let woken = after.wakes.saturating_sub(before.wakes);
+    assert!(woken <= WAKES, "its threads woke {woken} times in {WINDOW:?}: something polls");
     assert_eq!((after.children_faults, after.children), (before.children_faults, 0), "it started something");
     node.terminate();
     node.finish();
 }
 
+/// How the threads of sled are called.
+const STORE_THREADS: [&str; 2] = ["sled-", "log flusher"];
+
 #[derive(PartialEq, Eq)]
 struct Usage {
     /// User and system time.
     ticks: u64,
+    /// How often its threads woke from waiting; those of the store's library, with timers of their own, apart.
+    wakes: u64,
     /// Page faults of children that were waited for: no process lives without one.
     children_faults: u64,
     /// Children that are alive.
@@ -48,9 +57,14 @@ impl Usage {
         // The name before may have spaces; after it the fields are numbered from 3 (proc(5)).
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         let field = |number: usize| fields.split(' ').nth(number - 3).unwrap().parse::<u64>().unwrap();
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-        let children = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
-        let children = children.map(|children| children.split_whitespace().count()).sum();
-        Self { ticks: field(14) + field(15), children_faults: field(11), children }
+        let threads: Vec<_> = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten().collect();
+        // A thread that ends meanwhile has nothing to say.
+        let read = |thread: &fs::DirEntry, file| fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        let children = threads.iter().map(|thread| read(thread, "children").split_whitespace().count()).sum();
+        let ours = |thread: &&fs::DirEntry| !STORE_THREADS.iter().any(|name| read(thread, "comm").starts_with(name));
+        let wakes = |thread| Some(read(thread, "status").split_once("\nvoluntary_ctxt_switches:")?.1.to_owned());
+        let wakes = threads.iter().filter(ours).filter_map(wakes);
+        let wakes = wakes.filter_map(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).sum();
+        Self { ticks: field(14) + field(15), wakes, children_faults: field(11), children }
     }
 }

@@ -1,6 +1,10 @@
 //! The swap, the lock, the pins, and opening a hub that was left in the middle of something.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use devstack::repository::{Error, Hub, HubOptions, Prepared, Published, git::Git, pins::pin_ref};
 use devstack_dag::ids::CommitId;
@@ -11,6 +15,8 @@ use super::fixture::{Project, attempt, git, now, request};
 const ROLE: &str = "DEVSTACK_TEST_SWAPPER";
 /// Swaps of each of the two processes.
 const SWAPS: usize = 100;
+/// Swaps beside somebody who moves the ref all the time.
+const RACES: usize = 300;
 
 #[test]
 fn publishing_again_says_landed_again() {
@@ -74,6 +80,35 @@ fn a_lock_that_was_replaced_stops_the_swap() {
     let error = project.hub.publish(&lock, onto, candidate).expect_err("stopped");
     assert!(matches!(error, Error::LockLost(_)), "{error}");
     assert_eq!(project.head(), onto);
+}
+
+/// Somebody who knows no lock (a person in the hub, a restored backup) moves the ref between our look and our swap.
+#[test]
+fn what_landed_is_in_the_head_whoever_else_moves_it() {
+    let project = Project::new();
+    let (one, commit) = project.work("T-001", "x", "x\n");
+    let (two, other) = project.work("T-002", "y", "y\n");
+    let (onto, candidate) = project.candidate(&one, commit);
+    let (_, foreign) = project.candidate(&two, other);
+    let (branch, aside) = (project.hub.dir().join("refs/heads/dev"), project.hub.dir().join("foreign"));
+    let over = AtomicBool::new(false);
+    let said: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for head in [foreign, onto].iter().cycle().take_while(|_| !over.load(Ordering::Relaxed)) {
+                fs::write(&aside, format!("{head}\n")).expect("written");
+                fs::rename(&aside, &branch).expect("renamed");
+            }
+        });
+        let publish = |_| project.hub.publish(&project.hub.lock()?, onto, candidate);
+        let said = (0..RACES).map(publish).collect();
+        over.store(true, Ordering::Relaxed);
+        said
+    });
+    let said: Vec<Published> = said.into_iter().collect::<Result<_, Error>>().expect("works");
+    for landed in said.iter().filter(|said| matches!(said, Published::Landed { .. })) {
+        assert_eq!(*landed, Published::Landed { head: candidate }, "it landed in a head without it");
+    }
+    assert!(said.iter().any(|said| matches!(said, Published::Lost { .. })), "nothing came in between");
 }
 
 /// Two processes merge and swap at once: every merge of both is in the history at the end.

@@ -14,6 +14,7 @@ fn mark(world: &World, name: &str) -> String {
     format!("{}.{name}", world.root().file_name().unwrap().to_string_lossy().replace('.', ""))
 }
 
+/// Ten gigabytes, to their end, are in `runtime`.
 #[test]
 fn a_flood_is_bounded_and_read_to_its_deadline() {
     let evil = |_: &World| task("EVIL", "echo first; yes 'a flood of output'").with("timeout = \"4s\"");

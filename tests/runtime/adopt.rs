@@ -10,11 +10,13 @@ use devstack::runtime::{Runtime, Sandbox, State};
 use devstack_dag::attempt::Outcome;
 use devstack_shim::layout;
 
-use crate::harness::*;
+use crate::{harness::*, process::marked};
 
 const STATE: &str = "DEVSTACK_TEST_STATE";
 const SCRIPT: &str = "DEVSTACK_TEST_SCRIPT";
 const SANDBOX: &str = "DEVSTACK_TEST_SANDBOX";
+/// Milliseconds.
+const TIMEOUT: &str = "DEVSTACK_TEST_TIMEOUT";
 
 /// The node that is killed: this test program once more. Not a test of its own.
 #[tokio::test(flavor = "multi_thread")]
@@ -23,16 +25,26 @@ async fn the_node() {
     let state = std::env::var(STATE).unwrap();
     let sandbox = if std::env::var(SANDBOX).is_ok() { Sandbox::Auto } else { Sandbox::Off };
     let runtime = runtime(state.as_ref(), sandbox, |_| {});
-    runtime.start(&shell(1, &std::env::var(SCRIPT).unwrap())).await.unwrap();
+    let mut job = shell(1, &std::env::var(SCRIPT).unwrap());
+    job.timeout_ms = std::env::var(TIMEOUT).map_or(job.timeout_ms, |ms| ms.parse().unwrap());
+    job.grace_ms = job.timeout_ms.min(job.grace_ms);
+    runtime.start(&job).await.unwrap();
     println!("\nSTARTED");
     std::future::pending::<()>().await;
 }
 
 /// Runs a node on `s` that starts the script, and returns when it has.
 fn node(s: &Scratch, sandbox: Sandbox, script: &str) -> Child {
+    node_with(s, sandbox, script, None)
+}
+
+fn node_with(s: &Scratch, sandbox: Sandbox, script: &str, timeout_ms: Option<u64>) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--ignored", "--exact", "adopt::the_node", "--nocapture"]);
     command.env(STATE, s.dir.path()).env(SCRIPT, script);
+    if let Some(timeout_ms) = timeout_ms {
+        command.env(TIMEOUT, timeout_ms.to_string());
+    }
     if sandbox == Sandbox::Auto {
         command.env(SANDBOX, "1");
     }
@@ -81,6 +93,21 @@ async fn what_ended_while_no_node_was_there_is_told_later() {
         until("it ends by itself", || fs::metadata(&exit).is_ok_and(|file| file.len() > 0)).await;
         assert_eq!(wait(&s.runtime, &attempt(1)).await.outcome, Outcome::Exited(7));
         assert_eq!(log(&s.runtime, &attempt(1)).await, "done\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deadline_holds_while_no_node_is_there() {
+    for (sandbox, s) in subjects() {
+        let deaf = "trap '' TERM HUP; for i in $(seq 2000); do sleep 0.1; done";
+        let node = node_with(&s, sandbox, deaf, Some(500));
+        until("the shim claims it", || s.attempt_dir(&attempt(1)).join(layout::PID).is_symlink()).await;
+        kill(node);
+        // Nobody asks the runtime of this process for anything until it is over.
+        let exit = s.attempt_dir(&attempt(1)).join(layout::EXIT);
+        until("it is ended", || fs::metadata(&exit).is_ok_and(|file| file.len() > 0)).await;
+        until("nothing of it is left", || marked(&s).is_empty()).await;
+        assert_eq!(wait(&s.runtime, &attempt(1)).await.outcome, Outcome::TimedOut);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use devstack::runtime::{Ended, Job, Runtime, Sandbox, TAIL_MAX};
+use devstack::runtime::{Ended, Job, ProcessConfig, Runtime, Sandbox, TAIL_MAX};
 use devstack_dag::{attempt::Outcome, plan::Limits};
 use devstack_shim::procs;
 use nix::{
@@ -28,7 +28,7 @@ async fn run_both(job: Job, check: impl Fn(&Scratch, Ended, String)) {
 }
 
 /// Processes that hold this installation's mark.
-fn marked(scratch: &Scratch) -> Vec<i32> {
+pub(crate) fn marked(scratch: &Scratch) -> Vec<i32> {
     let label = scratch.dir.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
     let needle = format!("DEVSTACK_ATTEMPT_KEY={label}/").into_bytes();
     let has = |pid: &i32| {
@@ -129,14 +129,14 @@ async fn the_shims_files_and_memory_are_closed_to_the_agent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deadline_asks_first_and_then_kills() {
-    let mut polite = shell(1, "trap 'echo asked; exit 0' TERM; echo ready; while :; do sleep 0.05; done");
+    let mut polite = shell(1, "trap 'echo asked; exit 0' TERM; echo ready; for i in $(seq 4000); do sleep 0.05; done");
     polite.timeout_ms = 300;
     run_both(polite, |_, ended, text| {
         assert_eq!(ended.outcome, Outcome::TimedOut);
         assert!(text.contains("asked"), "{text}");
     })
     .await;
-    let mut deaf = shell(2, "trap '' TERM; while :; do sleep 0.05; done");
+    let mut deaf = shell(2, "trap '' TERM; for i in $(seq 4000); do sleep 0.05; done");
     (deaf.timeout_ms, deaf.grace_ms) = (100, 100);
     run_both(deaf, |_, ended, _| assert_eq!(ended.outcome, Outcome::TimedOut)).await;
 }
@@ -177,16 +177,24 @@ async fn secrets_reach_the_agent_and_no_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_is_bounded_and_its_ends_are_kept() {
-    let scratch = Scratch::with(Sandbox::Off, |config| config.log_max = 1 << 20);
-    let job = shell(1, "echo first; head -c 300000000 /dev/zero | tr '\\0' x; echo; echo last");
+async fn ten_gigabytes_of_output_are_bounded_on_disk_and_in_memory() {
+    let scratch = Scratch::new(Sandbox::Off);
+    let log_max = ProcessConfig::new("/".into(), String::new()).log_max;
+    // Its parent is the shim, which holds what it has not written: the most it ever held is its last word but one.
+    let job = shell(
+        1,
+        "echo first; dd if=/dev/zero bs=1M count=10240 status=none; echo; grep VmHWM /proc/$PPID/status; echo last",
+    );
     let ended = run(&scratch.runtime, &job).await;
     assert_eq!(ended.outcome, Outcome::Exited(0));
     let text = log(&scratch.runtime, &job.attempt).await;
-    assert!(text.len() < (1 << 20) + 100, "{}", text.len());
-    assert!(text.starts_with("first\n") && text.ends_with("x\nlast\n"));
+    assert!((text.len() as u64) < log_max + 100, "{}", text.len());
+    assert!(text.starts_with("first\n\0") && text.ends_with("kB\nlast\n"), "{}", &text[text.len() - 100..]);
     assert!(text.contains("bytes left out]"));
     assert!(ended.tail.ends_with("last\n") && ended.tail.len() as u64 <= TAIL_MAX);
+    let (_, held) = text.split_once("VmHWM:").unwrap();
+    let held: u64 = held.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(held << 10 < log_max * 2, "the shim held {held} kB");
     scratch.runtime.remove(&job.attempt).await.unwrap();
 }
 

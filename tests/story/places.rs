@@ -1,6 +1,6 @@
 //! Where commands find their node: none running, several at once, from below, on a path too long for a socket.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use crate::bench::{Plan, World, human, task};
 
@@ -44,6 +44,47 @@ fn the_nearest_directory_upwards_is_meant() {
     assert_eq!(list.json()["tasks"].as_array().unwrap().len(), 1);
     // It is kept out of git.
     assert!(!world.git(&["status", "--porcelain"]).contains(".devstack"));
+}
+
+/// As root's home on a fresh machine: agents, as another user, may not pass through to the project.
+#[test]
+fn a_directory_closed_to_the_agents_user_is_no_obstacle() {
+    let world = World::with_repository().unsandboxed();
+    let close = |mode| fs::set_permissions(world.root(), fs::Permissions::from_mode(mode)).unwrap();
+    close(0o700);
+    let tasks = || vec![task("A", "git log --format=%s; echo a > a"), task("B", "mv a b").after(&["A"])];
+    world.plan(&Plan::new(tasks()));
+    let ran = world.run();
+    // Before anything can fail: what is below /var/lib is no part of the scratch.
+    let elsewhere = fs::read_link(world.path(".devstack/agents"));
+    let left = elsewhere.as_ref().map(|dir| fs::read_dir(dir.join("attempts")).unwrap().count());
+    let _ = elsewhere.as_ref().map(fs::remove_dir_all);
+    ran.expect(0);
+    assert!(world.log("A", 1).contains("Open the shop"));
+    if nix::unistd::geteuid().is_root() {
+        assert_eq!(left.unwrap(), 0, "attempts are removed there, too");
+        // A way that opens later changes nothing, and what was cleaned away is made again.
+        close(0o711);
+        world.plan(&Plan::new(tasks().into_iter().chain([task("C", "cat b > c")])));
+        let ran = world.run();
+        let _ = elsewhere.map(fs::remove_dir_all).unwrap();
+        ran.expect(0);
+    }
+}
+
+#[test]
+fn a_umask_that_hides_everything_is_no_obstacle() {
+    let world = World::with_repository().unsandboxed();
+    world.plan(&Plan::new([task("A", "echo a > a")]));
+    let umask = ["-c", "umask 077; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_devstack")];
+    let run = ["run", "devstack.toml", "--runtime", "process", "--sandbox", "off"];
+    let ran = Command::new("sh").args(umask).args(run).current_dir(world.dir()).output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(!world.path(".devstack/agents").is_symlink());
+    for private in ["store", "projects", "logs"] {
+        let mode = fs::metadata(world.path(&format!(".devstack/{private}"))).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{private}");
+    }
 }
 
 #[test]

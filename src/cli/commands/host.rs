@@ -36,7 +36,10 @@ impl Hosted {
         config.agent_host.sandbox = host.sandbox;
         config.agent_host.slots = host.slots.unwrap_or(config.agent_host.slots);
         let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
-        let failed = |problem| CliError::new(Exit::Failure, problem);
+        let failed = |problem: Problem| {
+            let exit = if problem.code == code::REFUSED_HERE { Exit::Refused } else { Exit::Failure };
+            CliError::new(exit, problem)
+        };
         let node = seams.node.start(config, true).await.map_err(failed)?;
         let server = match Server::bind(&dir.socket()) {
             Ok(server) => server,

@@ -125,8 +125,11 @@ fn example(dir: &Path, output: &Output) -> Result<PathBuf, CliError> {
         let problem = Problem::new(BY_HAND, format!("{} has something else in it", dir.display()));
         return Err(CliError::new(Exit::Refused, problem.hint("choose another directory with --dir")));
     }
-    fs::create_dir_all(dir)?;
-    let dir = dir.canonicalize()?;
+    let cannot = |error| {
+        CliError::failure(format!("cannot make {}: {error}", dir.display())).hint("choose another directory with --dir")
+    };
+    fs::create_dir_all(dir).map_err(cannot)?;
+    let dir = dir.canonicalize().map_err(cannot)?;
     if committed {
         output.note(&format!("continuing in {}", dir.display()));
     } else {

@@ -134,6 +134,24 @@ fn senior_resolves_by_default_when_it_can() {
 }
 
 #[test]
+fn a_null_is_a_key_that_is_not_there_and_never_a_task_or_role_that_is_left_out() {
+    let said = |project: &str, agents: &str, tasks: &str| {
+        let text = format!("{{\"project\": {project}, \"agents\": {agents}, \"task\": {tasks}}}");
+        let Err(problems) = parse("p.json", &text, &Here) else { return vec!["fine".to_owned()] };
+        problems.as_slice().iter().map(|problem| problem.message.clone()).collect()
+    };
+    let (shop, dev, a) =
+        (r#"{"name": "s", "repo": null}"#, r#"{"dev": {"command": ["x"], "image": null}}"#, r#"[{"id": "a"}]"#);
+    assert_eq!(said(shop, dev, a), ["fine"]);
+    assert_eq!(said("null", dev, a), ["the plan has no [project]"]);
+    assert_eq!(said(shop, dev, "null"), ["the plan has no tasks"]);
+    assert_eq!(said(shop, dev, r#"[{"id": null}]"#), ["a task has no `id`"]);
+    assert_eq!(said(shop, dev, r#"[{"id": "a"}, null]"#), ["a [[task]] must be a table, not null"]);
+    let roles = said(shop, r#"{"dev": {"command": ["x"]}, "old": null}"#, r#"[{"id": "a", "role": "dev"}]"#);
+    assert_eq!(roles, ["[agents.old] must be a table, not null"]);
+}
+
+#[test]
 fn mistakes_are_told_with_line_and_words() {
     let table: &[(&str, &str)] = &[
         ("[[task]]\nid = \"a\"\ncolour = 1\n", "DS0102 p.toml:7: unknown key `colour` of task a"),

@@ -267,18 +267,3 @@ pub struct Fact {
     /// In a sentence for people.
     pub message: String,
 }
-
-/// A histogram of `/metrics`, in seconds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Histogram {
-    /// The metric: `devstack_attempt_seconds`.
-    pub name: &'static str,
-    /// What it measures.
-    pub help: &'static str,
-    /// Upper bounds in seconds, ascending, and how many were at most as long.
-    pub buckets: Vec<(f64, u64)>,
-    /// All of them.
-    pub count: u64,
-    /// Their sum in seconds.
-    pub sum: f64,
-}

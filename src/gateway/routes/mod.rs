@@ -67,13 +67,25 @@ pub fn router(backend: Arc<dyn Backend>, limits: Limits) -> Router {
         .route("/v1/tasks/{project}/{id}/resolve", get(tasks::conflict).post(tasks::resolve));
     bounded
         .merge(streaming)
-        .method_not_allowed_fallback(|| async { not_there(405, "this path does not take this method") })
-        .fallback(|| async { not_there(404, "there is no such path") })
+        .method_not_allowed_fallback(|| async {
+            not_there(
+                405,
+                "this path does not take this method",
+                "the header `allow` of this answer names those it takes",
+            )
+        })
+        .fallback(|| async {
+            not_there(
+                404,
+                "there is no such path",
+                "there are plans, projects, tasks, agents, hosts, merges, facts, status and wait, each below /v1/",
+            )
+        })
         .with_state(api)
 }
 
-fn not_there(status: u16, message: &str) -> ApiError {
-    ApiError::new(status, Problem::new(code::NO_ROUTE, message).hint("the API is described in docs/architecture.md"))
+fn not_there(status: u16, message: &str, hint: &str) -> ApiError {
+    ApiError::new(status, Problem::new(code::NO_ROUTE, message).hint(hint))
 }
 
 /// Ends a request that takes too long; its outcome is then unknown.

@@ -24,8 +24,11 @@ pub type ReadText<'a> = &'a dyn Fn(&Text) -> Result<String, ApiError>;
 /// Idle agents of a role that are listed; more would be noise.
 const IDLE_LISTED: u32 = 64;
 
-/// A page of tasks: projects by name, their tasks in the order of submission.
-pub fn tasks(engine: &Engine, query: &TaskQuery) -> Vec<dto::Task> {
+/// A page of tasks: projects by name, their tasks in the order of submission. 404: there is no such project.
+pub fn tasks(engine: &Engine, query: &TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
+    if let Some(project) = query.project.as_ref().filter(|project| engine.project(project).is_none()) {
+        return Err(Rejection::UnknownProject(project.clone()).into());
+    }
     let mut skipping = query.after.as_ref();
     let mut page = Vec::new();
     for project in engine.projects() {
@@ -54,11 +57,11 @@ pub fn tasks(engine: &Engine, query: &TaskQuery) -> Vec<dto::Task> {
             let newest = engine.attempts(&task).last();
             page.extend(engine.task(&task).map(|record| dto::Task::from_record(&record, newest)));
             if page.len() >= query.limit {
-                return page;
+                return Ok(page);
             }
         }
     }
-    page
+    Ok(page)
 }
 
 /// A task and its attempts, to be shown by [`detail`] where texts may be read.

@@ -90,7 +90,7 @@ impl Backend for Core {
     }
 
     async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
-        self.look(move |seen| view::tasks(seen.engine, &query)).await
+        self.look(move |seen| view::tasks(seen.engine, &query)).await?
     }
 
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
@@ -155,10 +155,6 @@ impl Backend for Core {
 
     async fn ready(&self) -> Result<(), ApiError> {
         self.look(|_| ()).await
-    }
-
-    fn histograms(&self) -> Vec<dto::Histogram> {
-        Vec::new()
     }
 }
 

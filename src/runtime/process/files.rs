@@ -239,7 +239,11 @@ pub(in crate::runtime) fn keep(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(dir) = to.parent() {
         fs::create_dir_all(dir)?;
     }
-    fs::rename(from, to)
+    match fs::rename(from, to) {
+        // Attempts can be on another file system than the node's state. The original goes with the attempt.
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => fs::copy(from, to).map(drop),
+        moved => moved,
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(super) mod clock;
 pub(super) mod files;
 pub(super) mod identity;
 mod leftovers;
+mod passage;
 pub(super) mod remove;
 mod sandbox;
 mod spares;
@@ -29,6 +30,7 @@ use devstack_dag::ids::AttemptId;
 use devstack_shim::{layout, spec::User};
 use nix::unistd::geteuid;
 
+pub use self::passage::barrier;
 use self::{cgroup::Cgroups, identity::Identity, spares::Spares};
 use super::{Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State, shim};
 
