@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attempt::Order,
-    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, TaskRef},
+    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, TaskRef, Timestamp},
 };
 
 /// Something the shell must do.
@@ -87,4 +87,11 @@ pub enum Timer {
     Backoff(AttemptId),
     /// A failed shell job may be asked again.
     Retry(crate::command::Job),
+    /// A parked provider may be asked again.
+    Unpark {
+        /// Which.
+        provider: Box<str>,
+        /// Until when it is parked: a later parking has a timer of its own.
+        until: Timestamp,
+    },
 }

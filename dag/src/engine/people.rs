@@ -24,8 +24,12 @@ impl Engine {
             // The person has seen to what was in the way.
             draft.effect(Effect::Deliver(name.clone()));
         }
+        let parked = if paused { Vec::new() } else { self.parked_in(project) };
+        for provider in &parked {
+            draft.fact(FactKind::ProviderResumed { provider: provider.clone() });
+        }
         if project.record.paused == paused {
-            return Ok(Answer::Unchanged);
+            return Ok(if parked.is_empty() { Answer::Unchanged } else { Answer::Done });
         }
         draft.fact(FactKind::ProjectPaused { project: name, paused });
         Ok(Answer::Done)

@@ -2,7 +2,7 @@
 
 use devstack_dag::{
     Answer, Config, Decision, Engine, Rejection,
-    attempt::{Conflict, Outcome, Report, Stage, Start},
+    attempt::{Conflict, Outcome, Report, Stage, Start, Usage},
     command::{Command, HostReport, Job},
     effect::{Effect, Timer},
     ids::{CommitId, MergeId, Text, Timestamp},
@@ -83,6 +83,13 @@ impl Desk {
         let tail = Text::Inline("last words".into());
         let attempt = attempt_id(id, number);
         self.act(Command::FinishAttempt(Report { attempt, outcome, commit: result, tail, usage: None }))
+    }
+
+    /// The newest attempt ends and says what it cost, in dollars.
+    pub fn costs(&mut self, id: &str, outcome: Outcome, dollars: Option<u64>) -> Vec<String> {
+        let attempt = attempt_id(id, self.task(id).attempts);
+        let usage = dollars.map(|dollars| Usage { cost_micros: Some(dollars * 1_000_000), ..Usage::default() });
+        self.act(Command::FinishAttempt(Report { attempt, outcome, commit: None, tail: Text::empty(), usage }))
     }
 
     /// The newest attempt exits 0 with this commit.
@@ -168,6 +175,7 @@ fn words(effect: &Effect) -> String {
         Effect::Deliver(_) => "deliver".into(),
         Effect::ReleaseAttempts { task, upto } => format!("release {task} {upto}"),
         Effect::SetTimer { timer: Timer::Backoff(attempt), after_ms } => format!("backoff {attempt} {after_ms}"),
+        Effect::SetTimer { timer: Timer::Unpark { provider, .. }, after_ms } => format!("unpark {provider} {after_ms}"),
         Effect::SetTimer { timer: Timer::Retry(job), after_ms } => match job {
             Job::Prepare(attempt) => format!("again prepare {attempt} {after_ms}"),
             Job::Publish(_, merge) => format!("again publish {} {after_ms}", merge.0),

@@ -10,3 +10,5 @@ mod hosts;
 mod merges;
 mod people;
 mod plans;
+mod providers;
+mod spending;
