@@ -3,7 +3,7 @@
 
 use std::{cmp::Ordering, collections::BTreeMap, fmt};
 
-use crate::{engine::state::Host, ids::HostName};
+use crate::{engine::state::Host, ids::HostName, profile::Words};
 
 /// The secrets of an attempt.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +11,7 @@ pub(crate) struct Needs<'a> {
     /// Each of these.
     pub(crate) all: &'a [String],
     /// Of each group one; a group with a member of `all` has it.
-    pub(crate) groups: &'a [Box<[Box<str>]>],
+    pub(crate) groups: &'a [Words],
 }
 
 impl Needs<'_> {
@@ -21,8 +21,8 @@ impl Needs<'_> {
 
     /// Groups that no secret of `all` satisfies.
     fn open(&self) -> impl Iterator<Item = &[Box<str>]> {
-        let given = |group: &&Box<[Box<str>]>| group.iter().any(|name| self.all.iter().any(|other| **other == **name));
-        self.groups.iter().filter(move |group| !given(group)).map(|group| &**group)
+        let given = |group: &[Box<str>]| group.iter().any(|name| self.all.iter().any(|other| **other == **name));
+        self.groups.iter().map(|group| &**group).filter(move |group| !given(group))
     }
 
     /// The names an attempt gets on this host: all, and of each group the first that the host knows.
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn of_a_group_the_first_that_the_host_knows_is_given() {
         let all = hosts(&[("a", 1, 0, &["TOKEN", "KEY"]), ("b", 1, 0, &["OTHER"])]);
-        let group: Box<[Box<str>]> = ["KEY".into(), "TOKEN".into()].into();
+        let group: Words = ["KEY".into(), "TOKEN".into()].into();
         let (groups, named) = ([group], ["TOKEN".to_owned()]);
         let needs = Needs { all: &[], groups: &groups };
         assert_eq!(choose(&all, needs).map(HostName::as_str), Some("a"));

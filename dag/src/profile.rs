@@ -4,6 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Words of a command line, names, values.
+pub type Words = Box<[Box<str>]>;
+
+/// A path in a line of JSON and the values it may have there.
+pub type Condition = (Box<str>, Words);
+
 /// A profile, as its file says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
@@ -13,19 +19,19 @@ pub struct Profile {
     pub provider: Box<str>,
     /// The command line. A word that is `{model}`, `{max_turns}` or `{max_cost}` stands for [`Profile::arguments`];
     /// `{prompt}` and others are filled in on the host.
-    pub command: Box<[Box<str>]>,
+    pub command: Words,
     /// What stands for a setting of the role when it is given; a setting without words cannot be given.
-    pub arguments: Box<[(Setting, Box<[Box<str>]>)]>,
+    pub arguments: Box<[(Setting, Words)]>,
     /// How the agent gets its prompt.
     pub prompt: PromptBy,
     /// Variables of its environment; values may name the attempt's directories.
     pub env: Box<[(Box<str>, Box<str>)]>,
     /// Of each group the agent gets one secret: the first that its host knows.
-    pub secrets: Box<[Box<[Box<str>]>]>,
+    pub secrets: Box<[Words]>,
     /// Secrets that are files, not variables.
     pub secret_files: Box<[SecretFile]>,
     /// Names of the machines it talks to, for people and for a filter of the network.
-    pub endpoints: Box<[Box<str>]>,
+    pub endpoints: Words,
     /// What its output means.
     pub reading: Reading,
     /// What tokens cost, where the agent does not say it.
@@ -65,7 +71,7 @@ pub struct SecretFile {
 
 /// A condition on a line of JSON: every path has one of its values. Without a path it never holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct When(pub Box<[(Box<str>, Box<[Box<str>]>)]>);
+pub struct When(pub Box<[Condition]>);
 
 /// What an agent's output means. Paths are names with dots between them: `usage.input_tokens`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tool::Tool;
+
 /// The version this code writes.
 pub const VERSION: u32 = 1;
 
@@ -52,6 +54,9 @@ pub struct Spec {
     pub log_max: u64,
     /// The workspace; `None`: an empty directory, and nothing is harvested.
     pub git: Option<Git>,
+    /// What is special about the agent; `None`: a plain command.
+    #[serde(default)]
+    pub tool: Option<Tool>,
 }
 
 /// A user and group.
