@@ -7,6 +7,7 @@
 
 mod evidence;
 pub mod fake;
+mod fill;
 mod job;
 mod log;
 pub mod process;

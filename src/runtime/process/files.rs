@@ -17,13 +17,18 @@ use devstack_shim::{
 };
 
 use super::{Inner, clock};
-use crate::runtime::{Job, RuntimeError, Workspace, author};
+use crate::runtime::{
+    Job, RuntimeError, Workspace, author,
+    fill::{self, Places},
+};
 
 /// Made by the node when an attempt is over and nothing of it is left; only believed where the agent cannot make it.
 pub(super) const SETTLED: &str = "settled";
 
 /// Where every program of a Debian or Ubuntu machine is.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// A file system in memory on every Linux.
+const MEMORY: &str = "/dev/shm";
 /// UTF-8 without a language; every C library has it.
 const LANG: &str = "C.UTF-8";
 
@@ -42,15 +47,22 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
         open_files: None,
         file_size: None,
     };
+    let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let (home, tmp, out) = (at(layout::HOME), at(layout::TMP), at(layout::OUT));
+    let (workspace, prompt_file) = (at(layout::WORKSPACE), at(layout::PROMPT));
+    let places =
+        Places { home: &home, tmp: &tmp, out: &out, workspace: &workspace, prompt_file: &prompt_file };
+    let mut env = environment(job, &dir, inner.key(&job.attempt));
+    env.extend(fill::env(job, &places));
     let mut spec = Spec {
         version: VERSION,
         key: inner.key(&job.attempt),
         label: format!("{} attempt {}", job.attempt.task, job.attempt.number),
-        env: environment(job, &dir, inner.key(&job.attempt)),
+        env,
         boot_id: inner.boot_id.clone(),
         ordered_at_ms: clock::now_ms(),
         wrapper: Vec::new(),
-        command: job.command.clone(),
+        command: fill::command(job, &places),
         secrets: !job.secrets.is_empty(),
         user: inner.root.then_some(config.user),
         limits,
@@ -59,6 +71,7 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
         grace_ms: job.grace_ms,
         idle_timeout_ms: job.idle_timeout_ms,
         log_max: config.log_max,
+        tool: fill::tool(job, || Some(secret_dir(inner, &job.attempt))),
         git: job.workspace.as_ref().map(|workspace| git(job, workspace, config.bundle_max)).transpose()?,
         dir,
     };
@@ -66,6 +79,13 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
         spec.wrapper = bwrap.command(&spec, &inner.shim, job.network);
     }
     Ok(spec)
+}
+
+/// Where secrets that are files are kept: in memory. Names of ours have no dot, so no two attempts share one. In a
+/// sandbox it is the sandbox's own, and goes with it.
+pub(super) fn secret_dir(inner: &Inner, attempt: &AttemptId) -> PathBuf {
+    let (label, task) = (&inner.config.installation, &attempt.task);
+    Path::new(MEMORY).join(format!("devstack.{label}.{}.{}.{}", task.project, task.id, attempt.number))
 }
 
 fn git(job: &Job, workspace: &Workspace, bundle_max: u64) -> Result<Git, RuntimeError> {
