@@ -123,8 +123,9 @@ pub enum Limit {
         /// Where the time is when it may go on: seconds since 1970.
         reset: Option<Box<str>>,
     },
-    /// A text in the result, or in the last words of an agent that failed without one. Groups `epoch`, `days`, `hours`,
-    /// `minutes` and `seconds` say when it may go on.
+    /// A text in the result, or in the last words of an agent that failed without one. Groups `epoch`, or `days`, `hours`,
+    /// `minutes` and `seconds` from then on, or the time of day `hour`, `minute` and `half` (AM, PM; UTC) with `month`, `day`
+    /// and `year` if need be, say when it may go on.
     Text(Box<str>),
 }
 

@@ -199,10 +199,38 @@ fn named_moment(found: &Captures<'_>, now: Timestamp) -> Option<Timestamp> {
     if let Some(epoch) = found.name("epoch") {
         return moment(epoch.as_str(), now);
     }
+    if found.name("half").is_some() {
+        return time_of_day(found, now);
+    }
     let part = |name: &str, seconds: f64| Some(number(found.name(name)?.as_str().trim_end_matches('.'))? * seconds);
     let parts = [part("days", 86_400.0), part("hours", 3600.0), part("minutes", 60.0), part("seconds", 1.0)];
     let seconds = parts.into_iter().flatten().reduce(|sum, more| sum + more)?;
     Some(Timestamp(now.0.saturating_add((seconds.min(CLAIM_MAX / 1000.0) * 1000.0).ceil() as u64)))
+}
+
+/// A time of day, UTC, of a date or the next there is.
+fn time_of_day(found: &Captures<'_>, now: Timestamp) -> Option<Timestamp> {
+    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    let part = |name: &str| found.name(name)?.as_str().parse::<i16>().ok();
+    let afternoon = found.name("half")?.as_str().eq_ignore_ascii_case("pm");
+    let hour = i8::try_from(part("hour")? % 12 + if afternoon { 12 } else { 0 }).ok()?;
+    let minute = i8::try_from(part("minute")?).ok()?;
+    let now = jiff::Timestamp::from_millisecond(i64::try_from(now.0).ok()?).ok()?;
+    let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let date = match found.name("month") {
+        None => today,
+        Some(month) => {
+            let month = MONTHS.iter().position(|name| month.as_str().eq_ignore_ascii_case(name))?;
+            jiff::civil::Date::new(part("year")?, i8::try_from(month).ok()? + 1, i8::try_from(part("day")?).ok()?).ok()?
+        }
+    };
+    let at = |date: jiff::civil::Date| {
+        let time = jiff::civil::Time::new(hour, minute, 0, 0).ok()?;
+        Some(date.to_datetime(time).to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    };
+    let first = at(date)?;
+    let at = if first < now && found.name("month").is_none() { at(date.tomorrow().ok()?)? } else { first };
+    u64::try_from(at.as_millisecond()).ok().map(Timestamp)
 }
 
 #[cfg(test)]

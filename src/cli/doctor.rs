@@ -6,7 +6,10 @@ use std::{fs, path::Path, process::Command};
 use serde::Serialize;
 
 use super::{CliError, Exit, Workdir, output::Output, output::Paint, table::Table};
-use crate::{config::secrets::Secrets, config::units::format_size, gateway::dto::V1};
+use crate::{
+    config::{profile::Catalog, secrets::Secrets, units::format_size},
+    gateway::dto::V1,
+};
 
 /// Less free space than this is refused, and less than ten times this is warned about: a small repository with its
 /// workspaces takes about 100 MiB.
@@ -46,6 +49,18 @@ struct Report {
     #[serde(rename = "apiVersion")]
     api_version: V1,
     checks: Vec<Check>,
+    profiles: Vec<Known>,
+}
+
+/// A profile that a plan here can name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Known {
+    /// Its name.
+    pub name: String,
+    /// Was the real agent run with it by devstack's own tests?
+    pub tested: bool,
+    /// Its file, or `shipped`.
+    pub origin: String,
 }
 
 pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
@@ -65,7 +80,7 @@ pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
         }
         output.data(&table.render(output));
     } else {
-        let report = Report { api_version: V1, checks };
+        let report = Report { api_version: V1, checks, profiles: known_profiles(&here).0 };
         output.data(&serde_json::to_string(&report).map_err(|e| CliError::failure(e.to_string()))?);
     }
     Ok(exit)
@@ -74,7 +89,7 @@ pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
 /// Looks at everything, from a directory.
 pub fn examine(here: &Path) -> Vec<Check> {
     let state = Workdir::find(here).map_or_else(|| here.to_owned(), |dir| dir.path().to_owned());
-    vec![git(), sandbox(), engine(), disk(&state), writable(&state), secrets(here), clock(), kernel(), cgroup(), user()]
+    vec![git(), sandbox(), engine(), disk(&state), writable(&state), secrets(here), profiles(here), clock(), kernel(), cgroup(), user()]
 }
 
 fn check(name: &'static str, status: Health, message: impl Into<String>, hint: Option<&str>) -> Check {
@@ -172,6 +187,32 @@ fn secrets(dir: &Path) -> Check {
     }
 }
 
+/// The profiles that a plan in this directory finds, and what is wrong with those that it cannot use.
+pub fn known_profiles(dir: &Path) -> (Vec<Known>, Vec<String>) {
+    let catalog = Catalog::beside(dir);
+    let (mut known, mut wrong) = (Vec::new(), Vec::new());
+    for name in catalog.names() {
+        match catalog.find(&name) {
+            Ok(Some(found)) => known.push(Known { name, tested: found.tested, origin: found.origin }),
+            Ok(None) => {}
+            Err(problems) => wrong.extend(problems.as_slice().first().map(ToString::to_string)),
+        }
+    }
+    (known, wrong)
+}
+
+fn profiles(dir: &Path) -> Check {
+    let (known, wrong) = known_profiles(dir);
+    if let Some(wrong) = wrong.into_iter().next() {
+        return check("profiles", Health::Warning, wrong, Some("mend the file, or take it away"));
+    }
+    let shown = |known: &Known| {
+        let from = if known.origin == "shipped" { String::new() } else { format!(", {}", known.origin) };
+        format!("{} ({}{from})", known.name, if known.tested { "tested" } else { "untested" })
+    };
+    check("profiles", Health::Ok, known.iter().map(shown).collect::<Vec<_>>().join(", "), None)
+}
+
 fn clock() -> Check {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     if now >= CLOCK_NEEDED {
@@ -226,6 +267,22 @@ mod tests {
         let found = secrets(dir.path());
         assert_eq!(found.status, Health::Failed);
         assert!(found.message.contains("chmod 600"), "{}", found.message);
+    }
+
+    #[test]
+    fn profiles_are_listed_with_what_was_proven() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join(".devstack/profiles");
+        fs::create_dir_all(&own).unwrap();
+        fs::write(own.join("mine.toml"), "extends = \"claude-code\"\n").unwrap();
+        let found = profiles(dir.path());
+        assert_eq!(found.status, Health::Ok);
+        for wanted in ["claude-code (tested)", "gemini (untested)", "mine (untested, "] {
+            assert!(found.message.contains(wanted), "{}", found.message);
+        }
+        fs::write(own.join("mine.toml"), "comand = []\n").unwrap();
+        let found = profiles(dir.path());
+        assert!(found.status == Health::Warning && found.message.contains("mine.toml:1"), "{}", found.message);
     }
 
     #[test]

@@ -24,7 +24,7 @@ const GRACE_MAX: u64 = 600_000;
 /// The dearest million of tokens, in US dollars.
 const PRICE_MAX: f64 = 100_000.0;
 /// Environment names that attempts have already.
-pub(crate) const RESERVED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
+pub(in crate::config) const RESERVED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
 
 const MEASURES: [(&str, Measure); 6] = [
     ("input", Measure::Input),
@@ -48,7 +48,7 @@ pub(super) fn prompt(by: PromptBy) -> &'static str {
 }
 
 /// Reads a profile; and whether it says that it is tested.
-pub(crate) fn read<'i>(reader: &mut Reader<'i>, mut table: Table<'i>, name: &str) -> Option<(Profile, bool)> {
+pub(in crate::config) fn read<'i>(reader: &mut Reader<'i>, mut table: Table<'i>, name: &str) -> Option<(Profile, bool)> {
     let base = extended(reader, &mut table);
     let base = base.as_ref();
     // For people who read the file.

@@ -15,7 +15,7 @@ use std::{
 
 use devstack_dag::profile::Profile;
 
-pub(crate) use self::{
+pub(super) use self::{
     file::{RESERVED, read},
     render::Rendered,
 };

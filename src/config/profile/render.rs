@@ -9,7 +9,7 @@ use super::file;
 use crate::config::units::format_duration;
 
 /// Serializes to what [`super::read`] reads back to the same profile.
-pub(crate) struct Rendered<'a>(pub(crate) &'a Profile);
+pub(in crate::config) struct Rendered<'a>(pub(in crate::config) &'a Profile);
 
 #[derive(Serialize)]
 struct Shape<'a> {
