@@ -35,9 +35,8 @@ pub(crate) fn split(spec: &Spec, secrets: &[Pair]) -> (Vec<Pair>, Vec<Pair>) {
 /// Everything that must not be seen in the output: the secrets, and the tokens within those that are files.
 pub(crate) fn hidden(spec: &Spec, secrets: &[Pair]) -> Vec<Pair> {
     let (files, _) = split(spec, secrets);
-    let parts = files.iter().flat_map(|(name, value)| {
-        tool::parts_of(value).into_iter().map(move |part| (name.clone(), part))
-    });
+    let parts =
+        files.iter().flat_map(|(name, value)| tool::parts_of(value).into_iter().map(move |part| (name.clone(), part)));
     secrets.iter().cloned().chain(parts).collect()
 }
 
@@ -53,7 +52,8 @@ pub(crate) fn lay(spec: &Spec, secrets: &[Pair]) -> Result<Laid, String> {
     let given = tool.secret_files.iter().filter_map(|file| Some((file, known(&file.secret)?)));
     let mut laid = Laid(None);
     for (number, (file, value)) in given.enumerate() {
-        let place = below(Path::new(&home.1), &file.path).ok_or_else(|| format!("`{}` leads out of HOME", file.path))?;
+        let place =
+            below(Path::new(&home.1), &file.path).ok_or_else(|| format!("`{}` leads out of HOME", file.path))?;
         let parent = place.parent().unwrap_or(Path::new(&home.1));
         DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(cannot(parent))?;
         let Some(dir) = &tool.secret_dir else {

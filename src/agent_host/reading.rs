@@ -221,7 +221,8 @@ fn time_of_day(found: &Captures<'_>, now: Timestamp) -> Option<Timestamp> {
         None => today,
         Some(month) => {
             let month = MONTHS.iter().position(|name| month.as_str().eq_ignore_ascii_case(name))?;
-            jiff::civil::Date::new(part("year")?, i8::try_from(month).ok()? + 1, i8::try_from(part("day")?).ok()?).ok()?
+            jiff::civil::Date::new(part("year")?, i8::try_from(month).ok()? + 1, i8::try_from(part("day")?).ok()?)
+                .ok()?
         }
     };
     let at = |date: jiff::civil::Date| {

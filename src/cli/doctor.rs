@@ -89,7 +89,19 @@ pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
 /// Looks at everything, from a directory.
 pub fn examine(here: &Path) -> Vec<Check> {
     let state = Workdir::find(here).map_or_else(|| here.to_owned(), |dir| dir.path().to_owned());
-    vec![git(), sandbox(), engine(), disk(&state), writable(&state), secrets(here), profiles(here), clock(), kernel(), cgroup(), user()]
+    vec![
+        git(),
+        sandbox(),
+        engine(),
+        disk(&state),
+        writable(&state),
+        secrets(here),
+        profiles(here),
+        clock(),
+        kernel(),
+        cgroup(),
+        user(),
+    ]
 }
 
 fn check(name: &'static str, status: Health, message: impl Into<String>, hint: Option<&str>) -> Check {

@@ -47,7 +47,10 @@ mod tests {
     #[test]
     fn numbers_are_short_and_unknown_is_no_zero() {
         assert_eq!([None, Some(0.0), Some(0.0042), Some(12.345)].map(dollars), ["-", "$0.00", "$0.0042", "$12.35"]);
-        assert_eq!([None, Some(0), Some(9_999), Some(12_345), Some(12_345_678)].map(tokens), ["-", "0", "9999", "12.3k", "12.3M"]);
+        assert_eq!(
+            [None, Some(0), Some(9_999), Some(12_345), Some(12_345_678)].map(tokens),
+            ["-", "0", "9999", "12.3k", "12.3M"]
+        );
         assert_eq!(spent(&dto::Spent::default()), "");
     }
 }

@@ -7,4 +7,5 @@ mod conformance;
 mod git;
 mod harness;
 mod process;
+mod profile;
 mod speed;

@@ -16,5 +16,6 @@ mod interrupt;
 mod looking;
 mod moving;
 mod places;
+mod profiles;
 mod quickstart;
 mod upsert;

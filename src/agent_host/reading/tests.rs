@@ -17,12 +17,7 @@ fn profile(name: &str) -> Arc<Profile> {
 
 macro_rules! recorded {
     ($profile:literal, $which:literal, $model:expr) => {
-        read(
-            &profile($profile),
-            $model,
-            include_bytes!(concat!("outputs/", $profile, ".", $which, ".log")),
-            NOW,
-        )
+        read(&profile($profile), $model, include_bytes!(concat!("outputs/", $profile, ".", $which, ".log")), NOW)
     };
 }
 
@@ -71,7 +66,8 @@ fn codex_names_its_reset_as_a_date_or_not_at_all() {
     assert_eq!((said.failed, said.limited), (true, Some(Some(Timestamp(1_795_400_400_000)))));
     assert_eq!(recorded!("codex", "429", None).limited, Some(None));
     let soon = |text: &str| {
-        let line = format!(r#"{{"type":"turn.failed","error":{{"message":"hit your usage limit, try again at {text}"}}}}"#);
+        let line =
+            format!(r#"{{"type":"turn.failed","error":{{"message":"hit your usage limit, try again at {text}"}}}}"#);
         read(&profile("codex"), None, line.as_bytes(), NOW).limited.unwrap().unwrap().0
     };
     assert_eq!(soon("11:54 PM") - NOW.0, 2 * 3_600_000);
@@ -110,19 +106,24 @@ fn aider_and_mini_swe_agent_write_text() {
 
 #[test]
 fn who_is_done_was_not_sent_back_whatever_it_quotes() {
-    let quoted = b"fixed the handling of litellm.RateLimitError\nTokens: 1k sent. Cost: $1.00 message, $1.00 session.\n";
+    let quoted =
+        b"fixed the handling of litellm.RateLimitError\nTokens: 1k sent. Cost: $1.00 message, $1.00 session.\n";
     let said = read(&profile("aider"), None, quoted, NOW);
     assert_eq!(said.outcome(Outcome::Exited(0)), Outcome::Exited(0));
     // A line of JSON counts only as one line of its own.
-    let quoted = br#"{"type":"user","text":"{\"type\":\"rate_limit_event\",\"rate_limit_info\":{\"status\":\"rejected\"}}"}"#;
+    let quoted =
+        br#"{"type":"user","text":"{\"type\":\"rate_limit_event\",\"rate_limit_info\":{\"status\":\"rejected\"}}"}"#;
     assert_eq!(read(&profile("claude-code"), None, quoted, NOW), Said::default());
 }
 
 #[test]
 fn claims_are_bounded_and_nonsense_is_unknown() {
     let claude = profile("claude-code");
-    for (number, cost) in [("-1", None), ("1e300", None), ("\"x\"", None), ("null", None), ("[1]", None), ("2", Some(2_000_000))] {
-        let line = format!(r#"{{"type":"result","total_cost_usd":{number},"num_turns":{number},"session_id":{number}}}"#);
+    for (number, cost) in
+        [("-1", None), ("1e300", None), ("\"x\"", None), ("null", None), ("[1]", None), ("2", Some(2_000_000))]
+    {
+        let line =
+            format!(r#"{{"type":"result","total_cost_usd":{number},"num_turns":{number},"session_id":{number}}}"#);
         let said = read(&claude, None, line.as_bytes(), NOW);
         assert_eq!(said.usage.and_then(|usage| usage.cost_micros), cost, "{number}");
     }
@@ -151,7 +152,8 @@ fn times_come_in_many_shapes() {
         assert_eq!(moment(text, NOW), Some(Timestamp(at)), "{text}");
     }
     assert_eq!(moment("soon", NOW), None);
-    let own = "provider = \"me\"\ncommand = [\"x\"]\n[[limit]]\ntext = '(?:(?P<hours>\\d+) h )?(?P<minutes>\\d+) min'\n";
+    let own =
+        "provider = \"me\"\ncommand = [\"x\"]\n[[limit]]\ntext = '(?:(?P<hours>\\d+) h )?(?P<minutes>\\d+) min'\n";
     let own = parse("own", "own.toml", own).unwrap().profile;
     assert_eq!(read(&own, None, b"come back in 1 h 5 min", NOW).limited, Some(Some(Timestamp(NOW.0 + 3_900_000))));
 }

@@ -247,9 +247,8 @@ fn page(output: &Output, detail: &dto::TaskDetail) -> String {
         block(&format!("Feedback of {from}"), &feedback.text);
     }
     if !detail.attempt_list.is_empty() {
-        const COLUMNS: [&str; 11] = [
-            "ATTEMPT", "STAGE", "AGENT", "OUTCOME", "EXIT", "COST", "READ", "WRITTEN", "COMMIT", "STARTED", "ENDED",
-        ];
+        const COLUMNS: [&str; 11] =
+            ["ATTEMPT", "STAGE", "AGENT", "OUTCOME", "EXIT", "COST", "READ", "WRITTEN", "COMMIT", "STARTED", "ENDED"];
         let mut table = Table::new(&COLUMNS);
         for attempt in &detail.attempt_list {
             table.row([

@@ -47,7 +47,8 @@ impl Profiles {
         };
         for field in table.into_fields() {
             if !profile::is_name(&field.key) {
-                let message = format!("`{}` is no name of a profile: use 1 to 64 letters, digits, `_` or `-`", field.key);
+                let message =
+                    format!("`{}` is no name of a profile: use 1 to 64 letters, digits, `_` or `-`", field.key);
                 reader.add(field.at, code::BAD_VALUE, message, None);
             }
             let Some(table) = reader.table(field.value, format!("[profiles.{}]", field.key)) else { continue };
@@ -108,7 +109,12 @@ impl Profiles {
         Chosen { command, profile: Some(used), max_cost_micros, named: true }
     }
 
-    fn named(&mut self, reader: &mut Reader<'_>, name: &At<std::borrow::Cow<'_, str>>, of: &str) -> Option<Arc<Profile>> {
+    fn named(
+        &mut self,
+        reader: &mut Reader<'_>,
+        name: &At<std::borrow::Cow<'_, str>>,
+        of: &str,
+    ) -> Option<Arc<Profile>> {
         if let Some(known) = self.own.get(&*name.value).or_else(|| self.used.get(&*name.value)) {
             let known = known.clone();
             self.used.insert(name.value.to_string(), known.clone());
@@ -145,7 +151,11 @@ pub(super) fn dollars<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, key: &
         // In range, so it fits.
         return Some(At { at: found.at, value: micros as u64 });
     }
-    let message = format!("`{key}`{} is {}; it must be US dollars, more than 0 and at most {DOLLARS_MAX}", table.of(), found.value);
+    let message = format!(
+        "`{key}`{} is {}; it must be US dollars, more than 0 and at most {DOLLARS_MAX}",
+        table.of(),
+        found.value
+    );
     reader.add(found.at, code::BAD_VALUE, message, None);
     None
 }

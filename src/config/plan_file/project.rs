@@ -112,7 +112,17 @@ fn role<'i>(
         pids: table.integer(reader, "pids", 1, 1 << 22).map(|pids| pids.value),
     };
     let keys = [
-        "count", "command", "profile", "model", "max_turns", "max_cost", "secrets", "network", "memory", "cpus", "pids",
+        "count",
+        "command",
+        "profile",
+        "model",
+        "max_turns",
+        "max_cost",
+        "secrets",
+        "network",
+        "memory",
+        "cpus",
+        "pids",
     ];
     table.finish(reader, &keys);
     let network = network.map_or(Network::None, |network| network.value);
@@ -274,8 +284,9 @@ pub(super) fn project<'i>(
     };
     let size = size(&project);
     if size > PROJECT_MAX {
-        let message =
-            format!("[project], its checks, roles and profiles have {size} bytes of text; at most {PROJECT_MAX} are kept");
+        let message = format!(
+            "[project], its checks, roles and profiles have {size} bytes of text; at most {PROJECT_MAX} are kept"
+        );
         // The whole description is too large, not one line of it: told at the top.
         reader.add(0, code::BAD_VALUE, message, Some("put long commands into files of the repository".to_owned()));
     }

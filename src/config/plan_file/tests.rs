@@ -125,7 +125,10 @@ fn every_key_is_read() {
     assert_eq!(project.budget_micros, Some(12_500_000));
     let modelled = project.roles.iter().find(|role| role.name.as_str() == "modelled").unwrap();
     let line = modelled.command.join(" ");
-    assert!(line.starts_with("claude -p ") && line.ends_with("--model opus --max-turns 30 --max-budget-usd 2.5"), "{line}");
+    assert!(
+        line.starts_with("claude -p ") && line.ends_with("--model opus --max-turns 30 --max-budget-usd 2.5"),
+        "{line}"
+    );
     assert_eq!(modelled.max_cost_micros, Some(2_500_000));
     let own = project.roles.iter().find(|role| role.name.as_str() == "own").unwrap();
     assert_eq!(own.command, ["mine", "{prompt}"]);
@@ -244,10 +247,7 @@ fn mistakes_are_told_with_line_and_words() {
             "profile = \"claude-code\"\n[[task]]\nid = \"a\"\n",
             "DS0104 p.toml:5: `profile` and `command` of [agents.dev] exclude each other",
         ),
-        (
-            "model = \"x\"\n[[task]]\nid = \"a\"\n",
-            "DS0104 p.toml:5: `model` of [agents.dev] needs a `profile`",
-        ),
+        ("model = \"x\"\n[[task]]\nid = \"a\"\n", "DS0104 p.toml:5: `model` of [agents.dev] needs a `profile`"),
         (
             "max_cost = 0\n[[task]]\nid = \"a\"\n",
             "DS0104 p.toml:5: `max_cost` of [agents.dev] is 0; it must be US dollars, more than 0 and at most 1000000",

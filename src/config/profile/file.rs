@@ -48,7 +48,11 @@ pub(super) fn prompt(by: PromptBy) -> &'static str {
 }
 
 /// Reads a profile; and whether it says that it is tested.
-pub(in crate::config) fn read<'i>(reader: &mut Reader<'i>, mut table: Table<'i>, name: &str) -> Option<(Profile, bool)> {
+pub(in crate::config) fn read<'i>(
+    reader: &mut Reader<'i>,
+    mut table: Table<'i>,
+    name: &str,
+) -> Option<(Profile, bool)> {
     let base = extended(reader, &mut table);
     let base = base.as_ref();
     // For people who read the file.
@@ -106,7 +110,12 @@ pub(in crate::config) fn read<'i>(reader: &mut Reader<'i>, mut table: Table<'i>,
     ] {
         let (what, example) = example.split_once('|').unwrap_or_default();
         if missing && reader.is_clean() {
-            reader.add(at, code::MISSING, format!("profile `{name}` has no {what}"), Some(format!("for example {example}")));
+            reader.add(
+                at,
+                code::MISSING,
+                format!("profile `{name}` has no {what}"),
+                Some(format!("for example {example}")),
+            );
         }
     }
     let mut wrong = |why: String, hint: &str| {
@@ -135,7 +144,12 @@ pub(in crate::config) fn read<'i>(reader: &mut Reader<'i>, mut table: Table<'i>,
     let bytes = profile.bytes();
     if bytes > PROFILE_MAX {
         let hint = "leave prices and patterns out that are not needed".to_owned();
-        reader.add(at, code::BAD_VALUE, format!("profile `{name}` has {bytes} bytes; at most {PROFILE_MAX}"), Some(hint));
+        reader.add(
+            at,
+            code::BAD_VALUE,
+            format!("profile `{name}` has {bytes} bytes; at most {PROFILE_MAX}"),
+            Some(hint),
+        );
     }
     Some((profile, tested))
 }
@@ -244,7 +258,8 @@ fn secret_files<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<Bo
     let mut files = Vec::new();
     for item in list.value {
         let Some(mut table) = reader.table(item, "a [[secret_file]]") else { continue };
-        let (at, secret) = (table.at, table.text(reader, "secret").and_then(|name| secret(reader, name.at, &name.value)));
+        let (at, secret) =
+            (table.at, table.text(reader, "secret").and_then(|name| secret(reader, name.at, &name.value)));
         let path = table.text(reader, "path").filter(|path| {
             let plain = Path::new(&*path.value).components().all(|part| matches!(part, Component::Normal(_)));
             if !plain || path.value.is_empty() {
@@ -312,7 +327,8 @@ fn when<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, key: &str) -> Option
         match values.into_iter().collect::<Option<Vec<Box<str>>>>() {
             Some(values) if !values.is_empty() => list.push((field.key.as_ref().into(), values.into())),
             _ => {
-                let message = format!("`{}` of `{key}` must be a text, a number, true or false, or a list of them", field.key);
+                let message =
+                    format!("`{}` of `{key}` must be a text, a number, true or false, or a list of them", field.key);
                 reader.add(field.at, code::WRONG_TYPE, message, None);
             }
         }
@@ -343,6 +359,8 @@ fn limits<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<Box<[Lim
         match (line, text) {
             (Some(when), None) => limits.push(Limit::Line { when, reset }),
             (None, Some(text)) if reset.is_none() => limits.push(Limit::Text(text)),
+            // A pattern that is wrong is told already.
+            _ if !reader.is_clean() => {}
             _ => {
                 let hint = "a text says the time by groups named epoch, days, hours, minutes, seconds".to_owned();
                 let message = "a [[limit]] has either `line` (and `reset`) or `text`";
@@ -378,7 +396,8 @@ fn prices<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<Box<[Pri
                 // In range, so it fits.
                 return Some((found.value * 1e6).round() as u64);
             }
-            let message = format!("`{key}` is {}; it must be dollars for a million tokens, 0 to {PRICE_MAX}", found.value);
+            let message =
+                format!("`{key}` is {}; it must be dollars for a million tokens, 0 to {PRICE_MAX}", found.value);
             reader.add(found.at, code::BAD_VALUE, message, None);
             None
         };

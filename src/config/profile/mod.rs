@@ -143,9 +143,10 @@ pub fn parse(name: &str, origin: &str, text: &str) -> Result<Described, Problems
     let mut reader = Reader::new(origin, text);
     let found = reader.document().and_then(|table| read(&mut reader, table, name));
     reader.finish()?;
-    let (profile, tested) = found.ok_or_else(|| {
-        Problems::from(Problem::new(code::SYNTAX, "the profile is empty").at(origin, None))
-    })?;
+    let (profile, tested) =
+        found.ok_or_else(|| Problems::from(Problem::new(code::SYNTAX, "the profile is empty").at(origin, None)))?;
     Ok(Described { profile: Arc::new(profile), tested, origin: origin.to_owned() })
 }
 
+#[cfg(test)]
+mod tests;

@@ -50,8 +50,7 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
     let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let (home, tmp, out) = (at(layout::HOME), at(layout::TMP), at(layout::OUT));
     let (workspace, prompt_file) = (at(layout::WORKSPACE), at(layout::PROMPT));
-    let places =
-        Places { home: &home, tmp: &tmp, out: &out, workspace: &workspace, prompt_file: &prompt_file };
+    let places = Places { home: &home, tmp: &tmp, out: &out, workspace: &workspace, prompt_file: &prompt_file };
     let mut env = environment(job, &dir, inner.key(&job.attempt));
     env.extend(fill::env(job, &places));
     let mut spec = Spec {
