@@ -97,6 +97,7 @@ pub fn parts_of(secret: &str) -> Vec<String> {
     if let Ok(value) = serde_json::from_str(secret) {
         collect(value, &mut parts);
     }
+    parts.sort_unstable();
     parts
 }
 

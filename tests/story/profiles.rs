@@ -79,6 +79,7 @@ fn a_parked_provider_is_told_survives_a_restart_and_a_person_ends_it() {
     world.plan(&plan);
     let running = world.start();
     let status = || world.devstack(&["status", "-o", "json"]).expect(0).json();
+    until("the plan is submitted", || world.devstack(&["task", "show", "A"]).code == 0);
     until("the provider is parked", || status()["providers"][0]["parked_until"].is_string());
     running.signal(nix::sys::signal::Signal::SIGKILL);
     running.wait();
