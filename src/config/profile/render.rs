@@ -69,6 +69,13 @@ impl Serialize for Conditions<'_> {
     }
 }
 
+fn limit(limit: &Limit) -> LimitShape<'_> {
+    match limit {
+        Limit::Line { when, reset } => LimitShape { line: conditions(when), reset: reset.as_deref(), text: None },
+        Limit::Text(text) => LimitShape { line: None, reset: None, text: Some(text) },
+    }
+}
+
 fn conditions(when: &When) -> Option<Conditions<'_>> {
     (!when.0.is_empty()).then_some(Conditions(&when.0))
 }
@@ -77,12 +84,6 @@ impl Serialize for Rendered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(profile) = self;
         let reading = &profile.reading;
-        let limit = |limit| match limit {
-            &Limit::Line { ref when, ref reset } => {
-                LimitShape { line: conditions(when), reset: reset.as_deref(), text: None }
-            }
-            Limit::Text(text) => LimitShape { line: None, reset: None, text: Some(text) },
-        };
         let dollars = |micros: u64| micros as f64 / 1e6;
         let shape = Shape {
             provider: &profile.provider,
