@@ -51,6 +51,8 @@ fn plan(tasks: usize, dependencies: impl Fn(usize) -> Vec<usize>) -> PlanSpec {
         secrets: Vec::new(),
         network: Network::None,
         limits: Limits::default(),
+        profile: None,
+        max_cost_micros: None,
     };
     let project = ProjectSpec {
         name: ProjectName::new("p").unwrap(),
@@ -61,6 +63,8 @@ fn plan(tasks: usize, dependencies: impl Fn(usize) -> Vec<usize>) -> PlanSpec {
         review: Review::None,
         resolver: None,
         roles: vec![spec],
+        profiles: Vec::new(),
+        budget_micros: None,
     };
     PlanSpec { project, tasks: (0..tasks).map(task).collect() }
 }

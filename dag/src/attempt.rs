@@ -1,11 +1,14 @@
 //! One try of one stage of a task: what a host is ordered to run and what it reports.
 //! Deliberately absent: how it is run (the runtime) and where it is stored (the store).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ids::{AgentName, AttemptId, CommitId, RoleName, Text},
+    ids::{AgentName, AttemptId, CommitId, RoleName, Text, Timestamp},
     plan::{Limits, Network},
+    profile::Profile,
 };
 
 /// What an attempt is for.
@@ -76,6 +79,10 @@ pub struct Order {
     pub grace_ms: u64,
     /// No output and no processor time for this long ends it, in milliseconds.
     pub idle_timeout_ms: u64,
+    /// What the agent is: how it is run and what its output means. `None`: a plain command.
+    pub profile: Option<Arc<Profile>>,
+    /// The model it was told to use, for prices.
+    pub model: Option<Box<str>>,
 }
 
 /// Something an agent is told about the past of its task.
@@ -125,6 +132,11 @@ pub enum Outcome {
     OutOfDisk,
     /// It failed after it had been refused more processes and threads than allowed.
     OutOfProcesses,
+    /// The provider of its models wants no more for now.
+    RateLimited {
+        /// When it may go on, as the provider says; an agent's claim.
+        reset: Option<Timestamp>,
+    },
 }
 
 /// What a host reports when an attempt is over and its result (if any) is pinned in the hub.
@@ -142,13 +154,21 @@ pub struct Report {
     pub usage: Option<Usage>,
 }
 
-/// Model usage of one attempt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Model usage of one attempt, as far as the agent says. Unknown is never 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens read.
-    pub input_tokens: u64,
+    /// Tokens read, without those from or to a cache.
+    pub input_tokens: Option<u64>,
     /// Tokens written.
-    pub output_tokens: u64,
+    pub output_tokens: Option<u64>,
+    /// Tokens read from the cache.
+    pub cache_read_tokens: Option<u64>,
+    /// Tokens read and written to the cache.
+    pub cache_write_tokens: Option<u64>,
     /// Millionths of a US dollar.
-    pub cost_micros: u64,
+    pub cost_micros: Option<u64>,
+    /// Turns.
+    pub turns: Option<u32>,
+    /// The agent's own name for the conversation, at most 128 bytes.
+    pub session: Option<Box<str>>,
 }

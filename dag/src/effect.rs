@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attempt::Order,
-    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName},
+    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, Timestamp},
 };
 
 /// Something the shell must do.
@@ -80,4 +80,11 @@ pub enum Timer {
     Backoff(AttemptId),
     /// A failed shell job may be asked again.
     Retry(crate::command::Job),
+    /// A parked provider may be asked again.
+    Unpark {
+        /// Which.
+        provider: Box<str>,
+        /// Until when it is parked: a later parking has a timer of its own.
+        until: Timestamp,
+    },
 }

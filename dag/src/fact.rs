@@ -41,6 +41,8 @@ pub struct Place {
     pub charged: u32,
     /// Uncharged returns in a row.
     pub uncharged: u32,
+    /// Returns for a provider's limit in a row.
+    pub limited: u32,
 }
 
 /// What happened.
@@ -294,5 +296,28 @@ pub enum FactKind {
         host: HostName,
         /// Which and why; `None`: it is over.
         quarantine: Option<Quarantine>,
+    },
+    /// A provider wants no more for now: no attempt of any role that it serves is started before.
+    ProviderParked {
+        /// Which.
+        provider: Box<str>,
+        /// Until when.
+        until: Timestamp,
+        /// Milliseconds from now.
+        after_ms: u64,
+        /// How often in a row.
+        times: u32,
+        /// What it said, for people.
+        reason: Box<str>,
+    },
+    /// A parked provider may be asked again.
+    ProviderResumed {
+        /// Which.
+        provider: Box<str>,
+    },
+    /// A provider that had been parked served an attempt.
+    ProviderServed {
+        /// Which.
+        provider: Box<str>,
     },
 }

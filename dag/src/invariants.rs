@@ -160,6 +160,13 @@ fn check_slots(engine: &Engine) -> Result<(), Violation> {
     ensure!(free == engine.free, "{} slots are free, not {}", free, engine.free);
     for class in &engine.classes {
         let running = in_role.get(&(class.project, class.spec.name.clone())).copied().unwrap_or(0);
+        let working = |ix: &TaskIx| {
+            let task = engine.at(*ix);
+            let run = task.running().filter(|run| run.stage == Stage::Work && run.role == class.spec.name);
+            task.project == class.project && run.is_some()
+        };
+        let working = (0..engine.tasks.len() as TaskIx).filter(working).count();
+        ensure!(working == class.working as usize, "role {} is believed to do other work", class.spec.name);
         ensure!(running == class.busy.len() as u32, "role {} is believed to fill other slots", class.spec.name);
         ensure!(running <= class.allowed, "role {} fills more slots than its count", class.spec.name);
     }

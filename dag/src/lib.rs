@@ -8,6 +8,7 @@
 
 mod answer;
 pub mod attempt;
+pub mod budget;
 pub mod command;
 pub mod effect;
 mod engine;
@@ -18,6 +19,7 @@ pub mod invariants;
 mod merge_queue;
 mod placement;
 pub mod plan;
+pub mod profile;
 mod ready;
 mod reconcile;
 pub mod record;

@@ -2,9 +2,14 @@
 //! name was resolved: the engine sees no TOML and no default.
 //! Deliberately absent: reading files (the CLI and the gateway do) and secret values (only names).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ProjectName, RoleName, TaskId, Text};
+use crate::{
+    ids::{ProjectName, RoleName, TaskId, Text},
+    profile::Profile,
+};
 
 /// A project with its roles, as one submission describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +30,10 @@ pub struct ProjectSpec {
     pub resolver: Option<RoleName>,
     /// The roles, by name, sorted.
     pub roles: Vec<RoleSpec>,
+    /// The profiles that roles name, by name, sorted.
+    pub profiles: Vec<Arc<Profile>>,
+    /// What all attempts together may cost, in millionths of a US dollar.
+    pub budget_micros: Option<u64>,
 }
 
 /// Who decides in REVIEW.
@@ -43,7 +52,7 @@ pub struct RoleSpec {
     pub name: RoleName,
     /// How many slots it fills at once, at most; agents are `<name>1 ..= <name><count>`.
     pub count: u32,
-    /// What to run when the task names no command of its own.
+    /// What to run when the task names no command of its own; with a profile, its command line with this role's settings.
     pub command: Vec<String>,
     /// The container image, where the runtime has images.
     pub image: Option<String>,
@@ -53,6 +62,29 @@ pub struct RoleSpec {
     pub network: Network,
     /// What an attempt may use.
     pub limits: Limits,
+    /// What its agents are.
+    pub profile: Option<ProfileUse>,
+    /// What the attempts of this role in the project may cost together, in millionths of a US dollar.
+    pub max_cost_micros: Option<u64>,
+}
+
+/// A profile, as a role uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileUse {
+    /// One of [`ProjectSpec::profiles`].
+    pub name: Box<str>,
+    /// The model; `None`: the agent's own default.
+    pub model: Option<Box<str>>,
+    /// The most turns of an attempt.
+    pub max_turns: Option<u32>,
+}
+
+impl ProjectSpec {
+    /// The profile of a role.
+    pub fn profile_of(&self, role: &RoleSpec) -> Option<&Arc<Profile>> {
+        let name = &role.profile.as_ref()?.name;
+        self.profiles.iter().find(|profile| profile.name == *name)
+    }
 }
 
 /// What an attempt can reach.

@@ -46,6 +46,24 @@ impl Ready {
         self.0.first().copied()
     }
 
+    /// The first check: whatever keeps work from starting, checks go on.
+    pub(crate) fn first_check(&self) -> Option<Key> {
+        let urgencies = (0..4u64).map(|priority| priority * 2);
+        urgencies
+            .filter_map(|urgency| self.0.range(Key(urgency << 56)..Key((urgency + 1) << 56)).next())
+            .next()
+            .copied()
+    }
+
+    /// The first that is work.
+    pub(crate) fn first_work(&self) -> Option<Key> {
+        let urgencies = (0..4u64).map(|priority| priority * 2 + 1);
+        urgencies
+            .filter_map(|urgency| self.0.range(Key(urgency << 56)..Key((urgency + 1) << 56)).next())
+            .next()
+            .copied()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -73,5 +91,11 @@ mod tests {
         assert!(ordered.is_sorted(), "{ordered:?}");
         assert_eq!((ordered[1].task(), ordered[1].stage()), (8, Stage::Check));
         assert_eq!((ordered[5].task(), ordered[2].stage()), (0, Stage::Work));
+        let mut ready = Ready::default();
+        assert_eq!(ready.first_check(), None);
+        ordered.iter().for_each(|&key| ready.insert(key));
+        assert_eq!(ready.first_check(), Some(ordered[1]));
+        ready.remove(ordered[1]);
+        assert_eq!(ready.first_check(), Some(ordered[5]));
     }
 }

@@ -114,6 +114,8 @@ pub struct TaskRecord {
     pub charged: u32,
     /// Uncharged returns in a row.
     pub uncharged: u32,
+    /// Returns for a provider's limit in a row.
+    pub limited: u32,
     /// It waits this long before the next attempt, in milliseconds.
     pub backoff_ms: Option<u64>,
     /// The newest work attempt with a harvested commit, and that commit.
@@ -220,6 +222,31 @@ pub struct ProjectRecord {
     pub plans: u32,
     /// Merges intended so far.
     pub merges: u64,
+    /// What its roles used so far, by role; those that never said and have no limit are left out.
+    pub spent: Vec<Spent>,
+}
+
+/// What the finished work attempts of a role used, summed. Numbers are what agents claim; unknown is not 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// The role.
+    pub role: RoleName,
+    /// Attempts that ended, but for those that a provider sent back.
+    pub attempts: u32,
+    /// Those of them that did not say what they cost.
+    pub unknown: u32,
+    /// Tokens read.
+    pub input_tokens: Option<u64>,
+    /// Tokens written.
+    pub output_tokens: Option<u64>,
+    /// Tokens read from the cache.
+    pub cache_read_tokens: Option<u64>,
+    /// Tokens read and written to the cache.
+    pub cache_write_tokens: Option<u64>,
+    /// Known costs, in millionths of a US dollar.
+    pub cost_micros: Option<u64>,
+    /// The dearest attempt.
+    pub dearest_micros: Option<u64>,
 }
 
 /// One submission.
@@ -255,6 +282,22 @@ pub struct HostRecord {
     pub quarantine: Option<Quarantine>,
 }
 
+/// A provider of models that wanted no more. Until when it is parked is a time of day and not a duration, because the
+/// provider names it; a restart waits for what is left of it, and never longer than it was to wait at first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderRecord {
+    /// Its name, as profiles give it.
+    pub provider: Box<str>,
+    /// Parked until then; `None`: it may be asked, and did not serve yet.
+    pub until: Option<Timestamp>,
+    /// How long it was to wait when it was parked, in milliseconds.
+    pub after_ms: u64,
+    /// How often in a row it was parked.
+    pub times: u32,
+    /// What it said.
+    pub reason: Box<str>,
+}
+
 /// A record of any kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
@@ -270,6 +313,8 @@ pub enum Record {
     Merge(Box<MergeRecord>),
     /// A host.
     Host(HostRecord),
+    /// A provider of models.
+    Provider(ProviderRecord),
 }
 
 /// Which record.
@@ -287,6 +332,8 @@ pub enum RecordKey {
     Merge(ProjectName, MergeId),
     /// A host.
     Host(HostName),
+    /// A provider of models.
+    Provider(Box<str>),
 }
 
 impl Record {
@@ -299,6 +346,7 @@ impl Record {
             Self::Attempt(r) => RecordKey::Attempt(r.attempt.clone()),
             Self::Merge(r) => RecordKey::Merge(r.project.clone(), r.id),
             Self::Host(r) => RecordKey::Host(r.host.clone()),
+            Self::Provider(r) => RecordKey::Provider(r.provider.clone()),
         }
     }
 }

@@ -7,3 +7,4 @@ pub mod layout;
 pub mod procs;
 pub mod redact;
 pub mod spec;
+pub mod tool;

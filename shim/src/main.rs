@@ -19,7 +19,9 @@ mod confine;
 mod disk;
 mod ending;
 mod harvest;
+mod last_line;
 mod output;
+mod secret_files;
 mod secrets;
 mod spawn;
 mod watch;
@@ -92,7 +94,7 @@ fn run(spec: &Spec) -> io::Result<()> {
     let bundle = harvest::output(spec)?;
     confine::drop_rights(spec)?;
 
-    let mut output = output::Output::new(log, spec.log_max, &secrets);
+    let mut output = output::Output::new(log, spec.log_max, &secret_files::hidden(spec, &secrets));
     let started = clock::now_ms();
     let ending = match attempt(spec, &secrets, &mut output) {
         Ok(ending) => ending,
@@ -124,7 +126,9 @@ fn attempt(spec: &Spec, secrets: &[(String, String)], output: &mut output::Outpu
         workspace::prepare(spec, git).map_err(|error| format!("the workspace cannot be made: {error}"))?;
     }
     confine::limit(&spec.limits).map_err(|error| format!("a limit cannot be set: {error}"))?;
-    let agent = spawn::spawn(spec, secrets)?;
+    let (files, variables) = secret_files::split(spec, secrets);
+    let _laid = secret_files::lay(spec, &files)?;
+    let agent = spawn::spawn(spec, &variables)?;
     watch::watch(spec, agent, signals, output).map_err(|error| format!("the agent cannot be watched: {error}"))
 }
 

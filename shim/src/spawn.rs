@@ -1,5 +1,5 @@
 //! Starts the agent: its own process group, the clean environment of the spec plus its secrets, the prompt as its
-//! standard input, one pipe for both outputs (so their order is kept).
+//! standard input (or none, where a profile hands it over otherwise), one pipe for both outputs (so their order is kept).
 //!
 //! posix_spawn and not fork: it costs the same however large the shim is, and it says when a program cannot be run.
 
@@ -48,7 +48,10 @@ pub(crate) fn spawn(spec: &Spec, secrets: &[(String, String)]) -> Result<Agent, 
         .map_err(|_| "an argument of the command holds a NUL byte")?;
 
     let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|error| format!("no pipe for the output: {error}"))?;
-    let prompt = spec.dir.join(layout::PROMPT);
+    let prompt = match &spec.tool {
+        Some(tool) if !tool.prompt_on_stdin => PathBuf::from("/dev/null"),
+        _ => spec.dir.join(layout::PROMPT),
+    };
     let input = File::open(&prompt).map_err(|error| format!("{} cannot be read: {error}", prompt.display()))?;
     let pid = start(&path, &args, &env, &input, &write).map_err(|error| match error {
         Errno::ENOENT => format!("`{program}` cannot be run: its interpreter is missing"),

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::tool::Tool;
+
 /// The version this code writes.
 pub const VERSION: u32 = 1;
 
@@ -57,6 +59,9 @@ pub struct Spec {
     pub disk_max: Option<u64>,
     /// The workspace; `None`: an empty directory, and nothing is harvested.
     pub git: Option<Git>,
+    /// What is special about the agent; `None`: a plain command.
+    #[serde(default)]
+    pub tool: Option<Tool>,
 }
 
 /// How the shim gets the values of secrets.

@@ -26,6 +26,7 @@ use crate::{
     clock,
     disk::Disk,
     ending::{self, Reaped},
+    last_line::LastLine,
     output::Output,
     spawn::Agent,
 };
@@ -59,6 +60,7 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
     let deadline = started.saturating_add(spec.timeout_ms);
     let mut idle = Idle::new(spec.idle_timeout_ms, started);
     let mut disk = Disk::new(spec, started);
+    let mut last = LastLine::new(spec);
     let mut verdict: Option<Verdict> = None;
     let mut asked = spec.dir.join(layout::STOP).exists();
 
@@ -66,12 +68,12 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
         let now = clock::now_ms();
         let wake = match &verdict {
             Some(verdict) => verdict.kill_at,
-            None => deadline.min(idle.next_look).min(disk.next_look),
+            None => deadline.min(idle.next_look).min(disk.next_look).min(last.due()),
         };
         let patience = if asked { 0 } else { wake.saturating_sub(now) };
         let stop = wait(&signals, open.then_some(&pipe), patience)? || std::mem::take(&mut asked);
         if open {
-            let read = drain(&mut pipe, output, CHUNKS)?;
+            let read = drain(&mut pipe, output, &mut last, CHUNKS)?;
             open = read.open;
             if read.bytes > 0 {
                 idle.active(clock::now_ms());
@@ -85,6 +87,8 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
             None => {
                 let ending = if stop {
                     Ending::Stopped
+                } else if let Some(status) = last.over(now, deadline) {
+                    Ending::Exited(status)
                 } else if now >= deadline {
                     Ending::TimedOut
                 } else if idle.is_over(now) {
@@ -107,7 +111,7 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
     // Whoever else holds the pipe is ended before its last words are read: they end with the agent.
     ending::end_all(ending::PATIENCE);
     if open {
-        drain(&mut pipe, output, usize::MAX)?;
+        drain(&mut pipe, output, &mut last, usize::MAX)?;
     }
     Ok(match (verdict, status) {
         (Some(verdict), _) => verdict.ending,
@@ -152,7 +156,7 @@ struct Drained {
     open: bool,
 }
 
-fn drain(pipe: &mut std::fs::File, output: &mut Output, chunks: usize) -> io::Result<Drained> {
+fn drain(pipe: &mut std::fs::File, output: &mut Output, last: &mut LastLine<'_>, chunks: usize) -> io::Result<Drained> {
     let mut drained = Drained { bytes: 0, open: true };
     for _ in 0..chunks {
         match pipe.read(output.buffer()) {
@@ -161,6 +165,7 @@ fn drain(pipe: &mut std::fs::File, output: &mut Output, chunks: usize) -> io::Re
                 break;
             }
             Ok(count) => {
+                last.see(output.buffer().get(..count).unwrap_or_default(), clock::now_ms());
                 output.took(count);
                 drained.bytes += count as u64;
             }

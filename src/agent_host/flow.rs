@@ -1,17 +1,21 @@
 //! The job of an attempt, from material to exit. Every step may be repeated: what runs already is waited for,
 //! what ended already is reported. Deliberately absent: retries; the engine decides on them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use devstack_dag::{
     attempt::{Order, Outcome, Report, Usage},
-    ids::{AttemptId, Text},
+    ids::{AttemptId, Text, Timestamp},
 };
 use devstack_shim::redact::Redactor;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::{attempt::infrastructure, host::Host};
+use super::{
+    attempt::infrastructure,
+    host::Host,
+    reading::{self, Said},
+};
 use crate::{
     actor::{Fence, Fenced},
     config::secrets::Secret,
@@ -64,7 +68,8 @@ pub(super) async fn run(
                     Err(error) => ended.harvest.error = Some(error.to_string()),
                 }
             }
-            exit(&order, &host, ended)
+            let said = read_output(&order, &host).await;
+            exit(&order, &host, ended, said)
         }
         Err(error) => infrastructure(&order, format!("the runtime lost it: {error}")),
     })
@@ -91,10 +96,31 @@ async fn asked(stop: &mut watch::Receiver<bool>) {
     }
 }
 
-fn exit(order: &Order, host: &Host, ended: Ended) -> Exit {
+/// What the end of its output says, by the rules of its profile. What cannot be read says nothing.
+async fn read_output(order: &Arc<Order>, host: &Host) -> Said {
+    if order.profile.is_none() {
+        return Said::default();
+    }
+    let Ok(mut log) = host.runtime.log(&order.attempt, 0, false).await else { return Said::default() };
+    let order = order.clone();
+    let read = move || {
+        let end = log.end(reading::END_MAX).unwrap_or_default();
+        let profile = order.profile.as_ref()?;
+        Some(reading::read(profile, order.model.as_deref(), &end, now()))
+    };
+    tokio::task::spawn_blocking(read).await.ok().flatten().unwrap_or_default()
+}
+
+/// The time of day: resets are named in it.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> Exit {
     let result = ended.result_json.as_deref().map(AgentResult::read).unwrap_or_default();
     let (commit, bundle) = ended.harvest.commits.map(|commits| (commits.tip, commits.bundle)).unzip();
-    let secrets = host.secret_values(&order.secrets);
+    let secrets = host.secret_values(order);
     // The log was redacted as it was written; the agent's own words were not. Before they are cut: half a secret is one.
     let redactor = Redactor::new(secrets.iter().map(Secret::expose));
     let redacted = |text: &str| String::from_utf8_lossy(&redactor.redact(text.as_bytes(), 0)).into_owned();
@@ -112,10 +138,11 @@ fn exit(order: &Order, host: &Host, ended: Ended) -> Exit {
     Exit {
         report: Report {
             attempt: order.attempt.clone(),
-            outcome: ended.outcome,
+            outcome: said.outcome(ended.outcome),
             commit,
             tail: Text::Inline(tail.into()),
-            usage: result.usage.map(UsageFile::into_usage),
+            // What the agent program counts, before what the model says of itself.
+            usage: said.usage.or_else(|| result.usage.map(UsageFile::into_usage)),
         },
         bundle,
         start: order.start.clone(),
@@ -132,12 +159,9 @@ struct AgentResult {
 
 #[derive(Debug, Deserialize)]
 struct UsageFile {
-    #[serde(default)]
-    input_tokens: u64,
-    #[serde(default)]
-    output_tokens: u64,
-    #[serde(default)]
-    cost_usd: f64,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cost_usd: Option<f64>,
 }
 
 impl AgentResult {
@@ -148,9 +172,10 @@ impl AgentResult {
 
 impl UsageFile {
     fn into_usage(self) -> Usage {
-        // `as` saturates: a nonsensical claim becomes 0 or the maximum.
-        let cost_micros = (self.cost_usd * 1e6) as u64;
-        Usage { input_tokens: self.input_tokens, output_tokens: self.output_tokens, cost_micros }
+        // `as` saturates: a nonsensical claim becomes the maximum, or is none.
+        let cost_micros = self.cost_usd.filter(|cost| *cost >= 0.0).map(|cost| (cost * 1e6).round() as u64);
+        let Self { input_tokens, output_tokens, .. } = self;
+        Usage { input_tokens, output_tokens, cost_micros, ..Usage::default() }
     }
 }
 
@@ -170,7 +195,7 @@ mod tests {
     fn what_an_agent_claims_cannot_break_anything() {
         for bytes in [&b""[..], b"{", b"[]", b"{\"usage\":{\"cost_usd\":-1e300}}", b"{\"summary\":3}"] {
             let usage = AgentResult::read(bytes).usage.map(UsageFile::into_usage);
-            assert!(usage.is_none_or(|usage| usage.cost_micros == 0));
+            assert!(usage.is_none_or(|usage| usage.cost_micros.is_none()));
         }
     }
 

@@ -11,6 +11,8 @@ use devstack_dag::{
     ids::{AttemptId, HostName},
 };
 
+use devstack_shim::tool::parts_of;
+
 use super::{Seeds, Shelf, task_file};
 use crate::{
     actor::{Address, Generations},
@@ -53,10 +55,17 @@ impl Host {
         self.secrets.names()
     }
 
-    /// Values, for the search in results. A name that is gone meanwhile has no value to search for.
-    pub(super) fn secret_values(&self, names: &[String]) -> Vec<Secret> {
-        let known = names.iter().filter_map(|name| self.secrets.lookup(std::slice::from_ref(name)).ok());
-        known.flatten().map(|(_, value)| value).collect()
+    /// Values, for the search in results, with the tokens within those that are files. A name that is gone meanwhile has
+    /// no value to search for.
+    pub(super) fn secret_values(&self, order: &Order) -> Vec<Secret> {
+        let known = order.secrets.iter().filter_map(|name| self.secrets.lookup(std::slice::from_ref(name)).ok());
+        let files: Vec<&str> =
+            order.profile.iter().flat_map(|profile| &profile.secret_files).map(|file| &*file.secret).collect();
+        let with_parts = |(name, value): (String, Secret)| {
+            let parts = if files.contains(&name.as_str()) { parts_of(value.expose()) } else { Vec::new() };
+            std::iter::once(value).chain(parts.into_iter().map(Secret::new))
+        };
+        known.flatten().flat_map(with_parts).collect()
     }
 
     /// Everything the runtime needs for this order. The error is for people.
@@ -100,6 +109,7 @@ impl Host {
             timeout_ms: order.timeout_ms,
             grace_ms: order.grace_ms,
             idle_timeout_ms: order.idle_timeout_ms,
+            profile: order.profile.clone().filter(|_| work),
         })
     }
 

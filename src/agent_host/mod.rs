@@ -5,6 +5,7 @@ mod attempt;
 mod flow;
 mod host;
 pub mod message;
+mod reading;
 mod seeds;
 mod shelf;
 mod task_file;

@@ -7,7 +7,10 @@ use nix::unistd::{AccessFlags, access, geteuid};
 use serde::Serialize;
 
 use super::{CliError, Exit, Workdir, output::Output, output::Paint, table::Table};
-use crate::{config::secrets::Secrets, config::units::format_size, gateway::dto::V1};
+use crate::{
+    config::{profile::Catalog, secrets::Secrets, units::format_size},
+    gateway::dto::V1,
+};
 
 /// Less free space than this is refused, and less than ten times this is warned about: a small repository with its
 /// workspaces takes about 100 MiB.
@@ -47,6 +50,18 @@ struct Report {
     #[serde(rename = "apiVersion")]
     api_version: V1,
     checks: Vec<Check>,
+    profiles: Vec<Known>,
+}
+
+/// A profile that a plan here can name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Known {
+    /// Its name.
+    pub name: String,
+    /// Was the real agent run with it by devstack's own tests?
+    pub tested: bool,
+    /// Its file, or `shipped`.
+    pub origin: String,
 }
 
 pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
@@ -66,7 +81,7 @@ pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
         }
         output.data(&table.render(output));
     } else {
-        let report = Report { api_version: V1, checks };
+        let report = Report { api_version: V1, checks, profiles: known_profiles(&here).0 };
         output.data(&serde_json::to_string(&report).map_err(|e| CliError::failure(e.to_string()))?);
     }
     Ok(exit)
@@ -76,7 +91,19 @@ pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
 pub fn examine(here: &Path) -> Vec<Check> {
     let state = Workdir::find(here).map_or_else(|| here.to_owned(), |dir| dir.path().to_owned());
     let limits = cgroup(Path::new("/sys/fs/cgroup"), geteuid().is_root());
-    vec![git(), sandbox(), engine(), disk(&state), writable(&state), secrets(here), clock(), kernel(), limits, user()]
+    vec![
+        git(),
+        sandbox(),
+        engine(),
+        disk(&state),
+        writable(&state),
+        secrets(here),
+        profiles(here),
+        clock(),
+        kernel(),
+        limits,
+        user(),
+    ]
 }
 
 fn check(name: &'static str, status: Health, message: impl Into<String>, hint: Option<&str>) -> Check {
@@ -172,6 +199,32 @@ fn secrets(dir: &Path) -> Check {
         // The message says what to do.
         Err(e) => check("secrets", Health::Failed, e.to_string(), None),
     }
+}
+
+/// The profiles that a plan in this directory finds, and what is wrong with those that it cannot use.
+pub fn known_profiles(dir: &Path) -> (Vec<Known>, Vec<String>) {
+    let catalog = Catalog::beside(dir);
+    let (mut known, mut wrong) = (Vec::new(), Vec::new());
+    for name in catalog.names() {
+        match catalog.find(&name) {
+            Ok(Some(found)) => known.push(Known { name, tested: found.tested, origin: found.origin }),
+            Ok(None) => {}
+            Err(problems) => wrong.extend(problems.as_slice().first().map(ToString::to_string)),
+        }
+    }
+    (known, wrong)
+}
+
+fn profiles(dir: &Path) -> Check {
+    let (known, wrong) = known_profiles(dir);
+    if let Some(wrong) = wrong.into_iter().next() {
+        return check("profiles", Health::Warning, wrong, Some("mend the file, or take it away"));
+    }
+    let shown = |known: &Known| {
+        let from = if known.origin == "shipped" { String::new() } else { format!(", {}", known.origin) };
+        format!("{} ({}{from})", known.name, if known.tested { "tested" } else { "untested" })
+    };
+    check("profiles", Health::Ok, known.iter().map(shown).collect::<Vec<_>>().join(", "), None)
 }
 
 fn clock() -> Check {
@@ -271,6 +324,22 @@ mod tests {
         assert_eq!(said(true).message, "version 2 holds memory, cpu and pids");
         // Cgroups are only used where the node is root.
         assert!(said(false).status == Health::Warning && said(false).message.starts_with("not root"));
+    }
+
+    #[test]
+    fn profiles_are_listed_with_what_was_proven() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join(".devstack/profiles");
+        fs::create_dir_all(&own).unwrap();
+        fs::write(own.join("mine.toml"), "extends = \"claude-code\"\n").unwrap();
+        let found = profiles(dir.path());
+        assert_eq!(found.status, Health::Ok);
+        for wanted in ["claude-code (tested)", "gemini (untested)", "mine (untested, "] {
+            assert!(found.message.contains(wanted), "{}", found.message);
+        }
+        fs::write(own.join("mine.toml"), "comand = []\n").unwrap();
+        let found = profiles(dir.path());
+        assert!(found.status == Health::Warning && found.message.contains("mine.toml:1"), "{}", found.message);
     }
 
     #[test]

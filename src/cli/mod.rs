@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod session;
 mod table;
+mod usage;
 mod workdir;
 
 use std::process::ExitCode;

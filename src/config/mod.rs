@@ -1,10 +1,11 @@
-//! What people write for devstack to read: plan files ([`plan_file`]), the node's configuration ([`node`]) and
-//! secrets ([`secrets`]). All of it is parsed here, checked whole, and refused with place and mend.
+//! What people write for devstack to read: plan files ([`plan_file`]), profiles of agents ([`profile`]), the node's
+//! configuration ([`node`]) and secrets ([`secrets`]). All of it is parsed here, checked whole, and refused with place and mend.
 //! Deliberately absent: acting on any of it.
 
 pub mod node;
 pub mod plan_file;
 pub mod problem;
+pub mod profile;
 pub mod secrets;
 mod section;
 mod suggest;

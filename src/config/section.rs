@@ -83,6 +83,14 @@ impl<'i> Reader<'i> {
         self.found.push((at, problem));
     }
 
+    /// Takes over what is wrong with another file that is named at an offset of this one.
+    pub(super) fn adopt(&mut self, at: usize, problems: Problems) {
+        let kept = Problems::KEPT.saturating_sub(self.found.len());
+        let problems = problems.into_vec();
+        self.dropped += problems.len().saturating_sub(kept);
+        self.found.extend(problems.into_iter().take(kept).map(|problem| (at, problem)));
+    }
+
     /// Is anything wrong so far?
     pub(super) fn is_clean(&self) -> bool {
         self.found.is_empty()
@@ -96,6 +104,9 @@ impl<'i> Reader<'i> {
             false => self.text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect(),
         };
         let place = |(at, problem): (usize, Problem)| {
+            if problem.file.is_some() {
+                return problem;
+            }
             let line = starts.partition_point(|newline| *newline < at) + 1;
             problem.at(self.file, u32::try_from(line).ok())
         };

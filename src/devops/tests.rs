@@ -35,6 +35,8 @@ impl Fixture {
             checks: Vec::new(),
             review: Review::None,
             resolver: None,
+            profiles: Vec::new(),
+            budget_micros: None,
             roles: Vec::new(),
         };
         let hubs = Arc::new(Hubs::new(dir.path().join("projects"), Git::probe().unwrap()));

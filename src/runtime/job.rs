@@ -1,11 +1,12 @@
 //! What a host asks a runtime to run: an order of the engine with everything resolved that only a host can resolve.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use devstack_dag::{
     attempt::Start,
     ids::{AgentName, AttemptId, RoleName},
     plan::{Limits, Network},
+    profile::Profile,
 };
 
 use crate::config::secrets::Secret;
@@ -41,6 +42,8 @@ pub struct Job {
     pub grace_ms: u64,
     /// No output and no processor time for this long ends it, in milliseconds.
     pub idle_timeout_ms: u64,
+    /// What the agent is: how it gets its prompt and its secrets, and when it is done. `None`: a plain command.
+    pub profile: Option<Arc<Profile>>,
 }
 
 /// A clone to make for an attempt.

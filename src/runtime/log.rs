@@ -57,6 +57,20 @@ impl LogReader {
         }
     }
 
+    /// The last bytes there are now, at most so many; the rest is skipped. Blocks.
+    pub fn end(&mut self, max: u64) -> io::Result<Vec<u8>> {
+        let mut file = match evidence::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let length = file.metadata()?.len();
+        self.offset = length;
+        file.seek(SeekFrom::Start(length.saturating_sub(max)))?;
+        let mut bytes = Vec::new();
+        file.take(max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Where the next bytes are.
     pub fn offset(&self) -> u64 {
         self.offset

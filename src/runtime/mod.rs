@@ -9,6 +9,7 @@ mod busybox;
 pub mod docker;
 mod evidence;
 pub mod fake;
+mod fill;
 mod job;
 mod log;
 pub mod process;

@@ -171,7 +171,7 @@ impl Backend for Fake {
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
         self.look(|engine| {
             let (record, attempts) = view::task(engine, &task)?;
-            view::detail(&record, &attempts, &inline)
+            view::detail(&record, &attempts, None, &inline)
         })
     }
     async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {

@@ -169,7 +169,10 @@ fn completions_version_and_doctor_need_no_node() {
     let doctor = place.run(&["doctor", "-o", "json"]);
     let names: Vec<Value> =
         doctor.json()["checks"].as_array().unwrap().iter().map(|check| check["name"].clone()).collect();
-    assert_eq!(names, ["git", "sandbox", "engine", "disk", "state", "secrets", "clock", "kernel", "cgroup", "user"]);
+    assert_eq!(
+        names,
+        ["git", "sandbox", "engine", "disk", "state", "secrets", "profiles", "clock", "kernel", "cgroup", "user"]
+    );
     place.write(".env", "KEY=sk-secret\n");
     let exposed = place.run(&["doctor"]);
     assert_eq!(exposed.code, Some(1), "{exposed:?}");

@@ -37,7 +37,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tar", &["runtime"]),
     ("crc32fast", &["store"]),
     ("git2", &["repository"]),
-    ("regex", &["repository"]),
+    ("regex", &["repository", "config", "agent_host"]),
     ("ractor", &["actor", "taskmaster", "agent_host", "devops", "node"]),
     ("axum", &["gateway", "cli", "node"]),
     ("tower", &["gateway", "cli"]),

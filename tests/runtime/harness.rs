@@ -81,6 +81,7 @@ pub(crate) fn job(number: u32, command: &[&str]) -> Job {
         timeout_ms: 600_000,
         grace_ms: 60_000,
         idle_timeout_ms: 600_000,
+        profile: None,
     }
 }
 

@@ -10,4 +10,5 @@ mod containers;
 mod git;
 mod harness;
 mod process;
+mod profile;
 mod speed;

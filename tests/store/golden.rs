@@ -10,8 +10,9 @@ use devstack_dag::{
     attempt::{Outcome, Stage, Start, Usage},
     fact::{Fact, FactKind},
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, RoleName, TaskRef, Text, Timestamp},
-    plan::{Limits, Network, ProjectSpec, Review, RoleSpec, TaskSpec},
-    record::{AttemptRecord, MergeRecord, MergeState, PlanRecord, ProjectRecord, Record},
+    plan::{Limits, Network, ProfileUse, ProjectSpec, Review, RoleSpec, TaskSpec},
+    profile::{Limit, Measure, Price, Profile, PromptBy, Reading, SecretFile, Setting, When},
+    record::{AttemptRecord, MergeRecord, MergeState, PlanRecord, ProjectRecord, ProviderRecord, Record, Spent},
 };
 
 use crate::sample::*;
@@ -37,7 +38,39 @@ fn project() -> ProjectSpec {
             secrets: vec!["KEY".into()],
             network: Network::Bridge,
             limits: Limits { memory: Some(4 << 30), cpu_millis: Some(2_000), pids: Some(1_024) },
+            profile: Some(ProfileUse { name: "cli".into(), model: Some("m".into()), max_turns: Some(300) }),
+            max_cost_micros: Some(2_500_000),
         }],
+        profiles: vec![Arc::new(profile())],
+        budget_micros: Some(10_000_000),
+    }
+}
+
+/// Every field in use, every kind of rule.
+fn profile() -> Profile {
+    let when = |path: &str| When([(path.into(), ["a".into(), "true".into()].into())].into());
+    Profile {
+        name: "cli".into(),
+        provider: "acme".into(),
+        command: ["agent".into(), "{model}".into()].into(),
+        arguments: [(Setting::MaxCost, ["-l".into(), "{max_cost}".into()].into())].into(),
+        prompt: PromptBy::Argument,
+        env: [("X".into(), "{home}/x".into())].into(),
+        secrets: [["A".into(), "B".into()].into()].into(),
+        secret_files: [SecretFile { secret: "B".into(), path: ".b".into() }].into(),
+        endpoints: ["acme.example".into()].into(),
+        reading: Reading {
+            result: when("type"),
+            error: when("is_error"),
+            add: true,
+            fields: [(Measure::Turns, "n".into())].into(),
+            input_includes_cached: true,
+            session: Some((when("type"), "id".into())),
+            text: Some("x".into()),
+            limits: [Limit::Line { when: when("type"), reset: Some("at".into()) }, Limit::Text("429".into())].into(),
+            grace_ms: Some(10_000),
+        },
+        prices: [Price { model: "m".into(), input: 1, cache_read: 2, cache_write: 3, output: 4 }].into(),
     }
 }
 
@@ -54,6 +87,24 @@ fn records() -> Vec<Record> {
             delivery_blocked: Some("dev is checked out".into()),
             plans: 3,
             merges: 70_000,
+            spent: vec![Spent {
+                role: RoleName::new("dev").unwrap(),
+                attempts: 9,
+                unknown: 1,
+                input_tokens: Some(70_000),
+                output_tokens: None,
+                cache_read_tokens: Some(0),
+                cache_write_tokens: None,
+                cost_micros: Some(1),
+                dearest_micros: Some(1),
+            }],
+        }),
+        Record::Provider(ProviderRecord {
+            provider: "acme".into(),
+            until: Some(Timestamp(1_700_000_000_003)),
+            after_ms: 60_000,
+            times: 2,
+            reason: "come back later".into(),
         }),
         Record::Plan(PlanRecord {
             project: shop(),
@@ -77,7 +128,15 @@ fn records() -> Vec<Record> {
             charged: true,
             stopping: true,
             commit: Some(commit(5)),
-            usage: Some(Usage { input_tokens: 1, output_tokens: 1_000, cost_micros: 1_000_000 }),
+            usage: Some(Usage {
+                input_tokens: Some(1),
+                output_tokens: Some(1_000),
+                cache_read_tokens: Some(0),
+                cache_write_tokens: None,
+                cost_micros: Some(1_000_000),
+                turns: Some(7),
+                session: Some("s-1".into()),
+            }),
             started_at: Timestamp(1_700_000_000_001),
             ended_at: Some(Timestamp(1_700_000_000_002)),
         })),

@@ -400,6 +400,12 @@ impl Plan {
         self
     }
 
+    /// No repository, with what was added to `[project]` kept.
+    pub(crate) fn without_repo_line(mut self) -> Self {
+        self.project = self.project.replace("repo = \".\"\n", "");
+        self
+    }
+
     /// More lines for `[project]`.
     pub(crate) fn project(mut self, lines: &str) -> Self {
         writeln!(self.project, "{lines}").unwrap();
@@ -458,6 +464,12 @@ pub(crate) fn human(id: &str) -> Task {
 impl Task {
     pub(crate) fn after(mut self, dependencies: &[&str]) -> Self {
         self.dependencies.extend(dependencies.iter().map(|id| (*id).to_owned()));
+        self
+    }
+
+    /// Other lines than it had.
+    pub(crate) fn replaced(mut self, lines: &str) -> Self {
+        self.rest = lines.to_owned();
         self
     }
 

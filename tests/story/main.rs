@@ -16,6 +16,7 @@ mod interrupt;
 mod looking;
 mod moving;
 mod places;
+mod profiles;
 mod quickstart;
 mod retention;
 mod source;

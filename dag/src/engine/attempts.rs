@@ -10,7 +10,7 @@ use crate::{
     attempt::{Outcome, Report, Stage},
     effect::{Effect, Timer},
     fact::{FactKind, Place},
-    ids::{AttemptId, CommitId, TaskId, Text},
+    ids::{AttemptId, CommitId, TaskId, Text, Timestamp},
     plan::{Executor, Review},
     record::{BlockedReason, Status},
 };
@@ -21,6 +21,7 @@ enum Verdict {
     Passed,
     Charged,
     Uncharged,
+    Limited(Option<Timestamp>),
     Policy,
 }
 
@@ -39,7 +40,7 @@ impl Engine {
             return Answer::Fenced;
         }
         let Report { attempt, outcome, commit, tail, usage } = report;
-        let (stage, number) = (known.stage, attempt.number);
+        let (stage, number, role) = (known.stage, attempt.number, known.role.clone());
         let commit = commit.filter(|_| stage == Stage::Work && self.project_of(task).has_repository());
         let verdict = self.judge(task, &outcome, commit);
         let outcome = bounded(outcome, self.config.reason_bytes);
@@ -51,7 +52,10 @@ impl Engine {
             usage,
         });
         match (verdict, stage) {
-            (Verdict::Passed, Stage::Work) => self.after_work(draft, ix, commit, self.place(task, task.status)),
+            (Verdict::Passed, Stage::Work) => {
+                self.served(draft, task, &role);
+                self.after_work(draft, ix, commit, self.place(task, task.status));
+            }
             (Verdict::Passed, Stage::Check) => self.after_checks(draft, ix, self.place(task, task.status)),
             (Verdict::Charged, _) => {
                 let said = describe(number, stage, &outcome, task);
@@ -60,6 +64,10 @@ impl Engine {
             (Verdict::Uncharged, _) => {
                 let back = if stage == Stage::Work { Status::Todo } else { Status::Testing };
                 self.uncharge(draft, ix, back, &describe(number, stage, &outcome, task));
+            }
+            (Verdict::Limited(reset), _) => {
+                let said = describe(number, stage, &outcome, task);
+                self.limit(draft, ix, &role, reset, &said);
             }
             (Verdict::Policy, _) => {
                 let said = describe(number, stage, &outcome, task);
@@ -80,14 +88,16 @@ impl Engine {
             Outcome::Policy(_) => Verdict::Policy,
             Outcome::Exited(EXIT_LATER) | Outcome::Infrastructure(_) | Outcome::Stopped => Verdict::Uncharged,
             _ if stopping => Verdict::Uncharged,
+            Outcome::RateLimited { reset } if work => Verdict::Limited(*reset),
+            Outcome::RateLimited { .. } => Verdict::Uncharged,
             _ => Verdict::Charged,
         }
     }
 
     /// Where a task is, to be changed.
     pub(super) fn place(&self, task: &Task, status: Status) -> Place {
-        let (charged, uncharged) = (task.charged, task.uncharged);
-        Place { status, blocked: None, rejected: None, backoff_ms: None, charged, uncharged }
+        let (charged, uncharged, limited) = (task.charged, task.uncharged, task.limited);
+        Place { status, blocked: None, rejected: None, backoff_ms: None, charged, uncharged, limited }
     }
 
     pub(super) fn go(&self, draft: &mut Draft, ix: TaskIx, place: Place) {
@@ -100,7 +110,7 @@ impl Engine {
             self.complete(draft, ix, None, None);
         } else if self.project_of(self.at(ix)).has_checks() {
             // The merge is prepared as a follow-up.
-            self.go(draft, ix, Place { status: Status::Testing, uncharged: 0, ..place });
+            self.go(draft, ix, Place { status: Status::Testing, uncharged: 0, limited: 0, ..place });
         } else {
             self.after_checks(draft, ix, place);
         }
@@ -111,7 +121,7 @@ impl Engine {
         let task = self.at(ix);
         let review = self.project_of(task).record.spec.review == Review::Human && task.approved_at().is_none();
         let status = if review { Status::Review } else { Status::Approved };
-        self.go(draft, ix, Place { status, uncharged: 0, ..place });
+        self.go(draft, ix, Place { status, uncharged: 0, limited: 0, ..place });
     }
 
     /// Proven done.
@@ -126,7 +136,7 @@ impl Engine {
         let name = self.task_ref(task);
         draft.fact(FactKind::FeedbackGiven { task: name.clone(), feedback: feedback(number, said, output) });
         let charged = task.charged + 1;
-        let place = Place { charged, uncharged: 0, ..self.place(task, Status::Todo) };
+        let place = Place { charged, uncharged: 0, limited: 0, ..self.place(task, Status::Todo) };
         if charged < task.spec.attempts {
             // A person needs no backoff.
             let backoff_ms = (!task.is_human()).then(|| self.config.charged_backoff.after(charged));
@@ -186,6 +196,7 @@ impl Engine {
                 Answer::Done
             }
             Timer::Retry(job) => self.job_due(draft, job),
+            Timer::Unpark { provider, until } => self.unpark_due(draft, &provider, until),
         }
     }
 }

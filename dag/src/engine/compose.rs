@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::state::{Task, TaskIx};
 use crate::{
     attempt::{Conflict, Feedback, Outcome, Stage},
-    ids::{AgentName, HostName, MAX_NAME, RoleName, TaskId, Text},
+    ids::{AgentName, HostName, MAX_NAME, RoleName, TaskId, Text, Timestamp},
     plan::{Executor, Priority, ProjectSpec, RetryFrom, TaskSpec},
 };
 
@@ -83,6 +83,7 @@ pub(super) fn describe(number: u32, stage: Stage, outcome: &Outcome, task: &Task
         Outcome::Stopped => "was stopped".to_owned(),
         Outcome::Infrastructure(why) => format!("failed outside the task: {why}"),
         Outcome::Policy(finding) => format!("was refused: {finding}"),
+        Outcome::RateLimited { .. } => "was sent back by the provider of its models: its limit is reached".to_owned(),
     };
     format!("Attempt {number} ({what}) {how}")
 }
@@ -94,6 +95,22 @@ pub(super) fn bounded(outcome: Outcome, max: usize) -> Outcome {
         Outcome::Policy(finding) => Outcome::Policy(head(&finding, max).to_owned()),
         other => other,
     }
+}
+
+/// A time as RFC 3339, UTC, to the second.
+pub(super) fn utc(at: Timestamp) -> String {
+    let (days, seconds) = ((at.0 / 86_400_000) as i64, at.0 / 1000 % 86_400);
+    // Days to a date of the Gregorian calendar, by eras of 400 years that begin with March.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// Keeps the newest entries within the limits; the newest always stays.
@@ -225,7 +242,10 @@ pub(super) fn project_bytes(spec: &ProjectSpec) -> usize {
             + strings(&role.command)
             + role.image.as_ref().map_or(0, String::len)
             + strings(&role.secrets)
-            + 10 * NUMBER
+            // Its settings, and what it will have spent.
+            + role.profile.as_ref().map_or(0, |it| it.name.len() + it.model.as_ref().map_or(0, |model| model.len()))
+            + role.name.as_str().len()
+            + 22 * NUMBER
     };
     let option = |text: &Option<String>| text.as_ref().map_or(0, String::len) + NUMBER;
     spec.name.as_str().len()
@@ -235,5 +255,23 @@ pub(super) fn project_bytes(spec: &ProjectSpec) -> usize {
         + strings(&spec.checks)
         + spec.resolver.as_ref().map_or(0, |r| r.as_str().len())
         + spec.roles.iter().map(role).sum::<usize>()
+        + spec.profiles.iter().map(|profile| profile.bytes()).sum::<usize>()
         + 10 * NUMBER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_760_000_400, "2025-10-09T09:00:00Z"),
+            (4_102_444_799, "2099-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(utc(Timestamp(seconds * 1000)), text);
+        }
+    }
 }

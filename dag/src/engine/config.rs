@@ -32,6 +32,14 @@ pub struct Config {
     pub job_backoff: Backoff,
     /// Uncharged returns in a row before a person is asked: bounds spending (guarantee 11).
     pub uncharged_cap: u32,
+    /// Returns of a task for a provider's limit in a row before a person is asked: each parks the provider for its whole
+    /// wait, so that this many take days where limits are real, and bound the spending of an agent that only says so.
+    pub limited_cap: u32,
+    /// How long a provider is parked that did not say when it may be asked again. 30 s to 1 h: limits are by the minute
+    /// mostly, and by the hour at times.
+    pub park_backoff: Backoff,
+    /// A provider is never parked longer, in milliseconds, whatever it says: weekly limits are the longest known.
+    pub park_longest_ms: u64,
     /// Entries of feedback kept for the next prompt: older ones are about work that no longer exists.
     pub feedback_kept: usize,
     /// Bytes of inline feedback kept, newest first, so that a task's record stays within 16 KiB.
@@ -60,6 +68,9 @@ impl Default for Config {
             uncharged_backoff: Backoff { first_ms: 1_000, longest_ms: 300_000 },
             job_backoff: Backoff { first_ms: 1_000, longest_ms: 60_000 },
             uncharged_cap: 5,
+            limited_cap: 20,
+            park_backoff: Backoff { first_ms: 30_000, longest_ms: 3_600_000 },
+            park_longest_ms: 8 * 86_400_000,
             feedback_kept: 5,
             feedback_bytes: 5 * 1024,
             attempts_kept: 20,

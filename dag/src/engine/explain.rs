@@ -75,16 +75,18 @@ impl Engine {
 
     /// It could start: what is missing is room.
     fn explain_slot(&self, project: &Project, task: &Task) -> String {
-        let Some(class) = self.class_of(task).map(|ix| &self.classes[ix as usize]) else {
-            return "its role is not defined".to_owned();
-        };
+        let Some(ix) = self.class_of(task) else { return "its role is not defined".to_owned() };
+        let class = &self.classes[ix as usize];
+        let held = self.held(task);
         let role = &class.spec.name;
         if project.record.paused {
             "it is ready, but the project starts nothing".to_owned()
         } else if self.hosts.is_empty() {
             "it is ready, but no host is known".to_owned()
         } else if self.unplaceable(task) {
-            format!("no host offers slots and knows all secrets of `{role}`: {}", class.spec.secrets.join(", "))
+            format!("no host offers slots and knows all secrets of `{role}`: {}", class.needs())
+        } else if let Some(why) = held {
+            why
         } else if class.busy.len() as u32 >= class.spec.count {
             format!("it is ready; all {} agents of `{role}` are at work", class.spec.count)
         } else {

@@ -188,6 +188,6 @@ impl Engine {
 
     /// TODO with a new budget and no backoff.
     pub(super) fn unblocked(&self, task: &Task) -> Place {
-        Place { charged: 0, uncharged: 0, ..self.place(task, Status::Todo) }
+        Place { charged: 0, uncharged: 0, limited: 0, ..self.place(task, Status::Todo) }
     }
 }

@@ -16,12 +16,14 @@ mod hosts;
 mod keep;
 mod merges;
 mod people;
+mod providers;
 mod queries;
 mod records;
 mod refresh;
 mod rejections;
 mod resume;
 mod schedule;
+mod spending;
 pub(crate) mod state;
 mod submit;
 mod touched;
@@ -40,7 +42,7 @@ use crate::{
     effect::Effect,
     fact::{Fact, FactKind},
     ids::{HostName, ProjectName, TaskRef, Timestamp},
-    record::RecordKey,
+    record::{ProviderRecord, RecordKey},
     rejection::Rejection,
 };
 use state::{Class, ClassIx, Host, Project, ProjectIx, Task, TaskIx};
@@ -65,6 +67,8 @@ pub struct Engine {
     pub(crate) free: u32,
     /// Projects in which a task was rejected or dependencies changed; looked at once in the same step.
     pub(crate) recheck: BTreeSet<ProjectIx>,
+    /// Providers that wanted no more, and did not serve since.
+    pub(crate) providers: BTreeMap<Box<str>, ProviderRecord>,
     /// Jobs that failed and wait to be asked again. In memory only.
     troubles: HashMap<Job, Trouble>,
 }
@@ -143,6 +147,7 @@ impl Engine {
             queues: BTreeSet::new(),
             free: 0,
             recheck: BTreeSet::new(),
+            providers: BTreeMap::new(),
             troubles: HashMap::new(),
         }
     }

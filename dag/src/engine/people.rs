@@ -23,6 +23,10 @@ impl Engine {
         if !paused {
             self.deliver_again(draft, project);
         }
+        let parked = if paused { Vec::new() } else { self.parked_in(project) };
+        for provider in &parked {
+            draft.fact(FactKind::ProviderResumed { provider: provider.clone() });
+        }
         if project.record.paused != paused {
             draft.fact(FactKind::ProjectPaused { project: name, paused });
         }

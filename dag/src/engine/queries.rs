@@ -3,13 +3,14 @@
 use super::{
     Engine,
     delivery::clash,
+    spending::RAISE,
     state::{Project, Task, TaskIx},
 };
 use crate::{
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, TaskId, TaskRef},
     record::{
-        AttemptRecord, BlockedReason, HostRecord, Kind, MergeRecord, MergeState, PlanRecord, ProjectRecord, Status,
-        TaskRecord,
+        AttemptRecord, BlockedReason, HostRecord, Kind, MergeRecord, MergeState, PlanRecord, ProjectRecord,
+        ProviderRecord, Status, TaskRecord,
     },
 };
 
@@ -181,6 +182,16 @@ impl Engine {
         self.hosts.values().map(|h| h.slots).sum()
     }
 
+    /// Providers that wanted no more and did not serve since, by name.
+    pub fn providers(&self) -> impl Iterator<Item = &ProviderRecord> + '_ {
+        self.providers.values()
+    }
+
+    /// Why a ready task does not start although there may be room: a parked provider, or money.
+    pub fn held_back(&self, task: &TaskRef) -> Option<String> {
+        self.held(self.at(self.ix(task)?))
+    }
+
     /// Tasks that wait for nothing but a slot.
     pub fn ready(&self) -> usize {
         self.classes.iter().map(|c| c.ready.len()).sum()
@@ -227,6 +238,9 @@ impl Engine {
         if let Some(reason) = project.record.delivery_blocked.as_ref().filter(|_| project.sync.is_none()) {
             push(format!("the source cannot be brought up to date: {reason}"), command);
         }
+        for why in self.limits_reached(project) {
+            push(why, RAISE.to_owned());
+        }
     }
 
     fn task_waiting(&self, project: &Project, ix: TaskIx) -> Option<Waiting> {
@@ -240,7 +254,7 @@ impl Engine {
                 _ => "waits for a person to do it".into(),
             },
             _ => {
-                let secrets = self.class_of(task).map(|ix| self.classes[ix as usize].spec.secrets.join(", "));
+                let secrets = self.class_of(task).map(|ix| self.classes[ix as usize].needs().to_string());
                 format!("no host knows all secrets of its role: {}", secrets.unwrap_or_default())
             }
         };
@@ -283,7 +297,7 @@ impl Engine {
     /// It could start, but no known host can ever run it. Without any host one is still expected.
     pub(super) fn unplaceable(&self, task: &Task) -> bool {
         let Some((class, _)) = task.ready else { return false };
-        let secrets = &self.classes[class as usize].spec.secrets;
-        !self.hosts.is_empty() && !crate::placement::possible(&self.hosts, secrets)
+        let needs = self.classes[class as usize].needs();
+        !self.hosts.is_empty() && !crate::placement::possible(&self.hosts, needs)
     }
 }

@@ -84,6 +84,9 @@ impl Engine {
                 Record::Task(record) => tasks.push(record),
                 Record::Attempt(record) => attempts.push(record),
                 Record::Merge(record) => merges.push(record),
+                Record::Provider(record) => {
+                    engine.providers.insert(record.provider.clone(), record);
+                }
                 Record::Host(record) => {
                     let mut host = Host::new(record.host.clone(), record.slots, record.secrets);
                     host.quarantine = record.quarantine;
@@ -275,10 +278,11 @@ impl Engine {
                 Some(Record::Merge(Box::new(find_merge(&project(name)?.merges, *id)?.clone())))
             }
             RecordKey::Host(name) => Some(Record::Host(self.hosts.get(name)?.record())),
+            RecordKey::Provider(name) => Some(Record::Provider(self.providers.get(name)?.clone())),
         }
     }
 
-    /// Every record: projects, their plans and merges; tasks with their attempts; hosts.
+    /// Every record: projects, their plans and merges; tasks with their attempts; hosts; providers.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
         let projects = self.projects.iter().flat_map(|p| {
             let plans = p.plans.iter().cloned().map(Record::Plan);
@@ -289,7 +293,8 @@ impl Engine {
             let attempts = self.at(ix).history.iter().map(|a| Record::Attempt(Box::new(a.clone())));
             std::iter::once(Record::Task(Box::new(self.task_record(ix)))).chain(attempts)
         });
-        projects.chain(tasks).chain(self.hosts.values().map(|h| Record::Host(h.record())))
+        let hosts = self.hosts.values().map(|h| Record::Host(h.record()));
+        projects.chain(tasks).chain(hosts).chain(self.providers.values().cloned().map(Record::Provider))
     }
 
     pub(super) fn task_record(&self, ix: TaskIx) -> TaskRecord {
@@ -307,6 +312,7 @@ impl Engine {
             attempts: task.attempts,
             charged: task.charged,
             uncharged: task.uncharged,
+            limited: task.limited,
             backoff_ms: task.backoff_ms,
             harvested: git.harvested,
             agent: git.agent,
@@ -346,7 +352,7 @@ fn restore_task(record: TaskRecord, project: ProjectIx) -> Task {
     task.blocked = record.blocked.map(Box::new);
     task.rejected = record.rejected;
     (task.attempts, task.charged, task.uncharged) = (record.attempts, record.charged, record.uncharged);
-    task.backoff_ms = record.backoff_ms;
+    (task.limited, task.backoff_ms) = (record.limited, record.backoff_ms);
     task.git = (git != Git::default()).then(|| Box::new(git));
     task.feedback = record.feedback;
     task.updated_at = record.updated_at;

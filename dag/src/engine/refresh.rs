@@ -5,7 +5,7 @@ use super::{
     Engine,
     state::{ClassIx, ProjectIx, Task, TaskIx},
 };
-use crate::{merge_queue, plan::Priority, ready::Key, record::Status};
+use crate::{attempt::Stage, merge_queue, plan::Priority, ready::Key, record::Status};
 
 impl Engine {
     /// The class in whose slots a task runs.
@@ -31,7 +31,17 @@ impl Engine {
     pub(crate) fn is_open(&self, ix: ClassIx) -> bool {
         let class = &self.classes[ix as usize];
         let paused = self.projects[class.project as usize].record.paused;
-        !paused && class.ready.len() > 0 && (class.busy.len() as u32) < class.spec.count
+        !paused && (class.busy.len() as u32) < class.spec.count && self.next_of(ix).is_some()
+    }
+
+    /// The next of a class, had it a slot: while its work is held, only checks.
+    pub(crate) fn next_of(&self, ix: ClassIx) -> Option<Key> {
+        let ready = &self.classes[ix as usize].ready;
+        let first = ready.first()?;
+        match first.stage() {
+            Stage::Work if self.hold_of(ix).is_some() => ready.first_check(),
+            _ => Some(first),
+        }
     }
 
     pub(super) fn refresh(&mut self, ix: TaskIx) {

@@ -40,6 +40,7 @@ impl Engine {
                 self.resume_job(d, Job::Deliver(project.name().clone()));
             }
         }
+        self.resume_providers(d);
         draft.effects
     }
 

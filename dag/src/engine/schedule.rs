@@ -3,7 +3,7 @@
 
 use super::{
     Draft, Engine,
-    state::{ClassIx, Git, Project, Task, TaskIx},
+    state::{Class, ClassIx, Git, Task, TaskIx},
 };
 use crate::{
     attempt::{Order, Stage, Start},
@@ -12,7 +12,7 @@ use crate::{
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, Timestamp},
     merge_queue::{self, Next},
     placement,
-    plan::{RetryFrom, RoleSpec},
+    plan::RetryFrom,
     ready::Key,
 };
 
@@ -83,9 +83,9 @@ impl Engine {
         let mut best: Option<(ClassIx, Key, &HostName)> = None;
         for &ix in &self.open {
             let class = &self.classes[ix as usize];
-            let Some(key) = class.ready.first() else { continue };
+            let Some(key) = self.next_of(ix) else { continue };
             if best.is_none_or(|(_, other, _)| key < other)
-                && let Some(host) = placement::choose(&self.hosts, &class.spec.secrets)
+                && let Some(host) = placement::choose(&self.hosts, class.needs())
             {
                 best = Some((ix, key, host));
             }
@@ -100,11 +100,12 @@ impl Engine {
             // The checks were removed while it waited for a slot.
             return self.after_checks(draft, ix, self.place(task, task.status));
         }
-        let role = &self.classes[class as usize].spec;
+        let class_state = &self.classes[class as usize];
+        let role = &class_state.spec;
         let agent = self.free_agent(class);
         let attempt = AttemptId { task: self.task_ref(task), number: task.attempts + 1 };
         let start = self.start_of(task, stage);
-        let order = self.order(task, attempt.clone(), stage, agent.clone(), role, start.clone());
+        let order = self.order(task, attempt.clone(), (stage, &host), agent.clone(), class_state, start.clone());
         let fact = (attempt, host.clone(), agent, role.name.clone());
         let (attempt, at, agent, role) = fact;
         draft.fact(FactKind::AttemptStarted { attempt, stage, host: at, agent, role, start });
@@ -147,12 +148,14 @@ impl Engine {
         &self,
         task: &Task,
         attempt: AttemptId,
-        stage: Stage,
+        (stage, host): (Stage, &HostName),
         agent: AgentName,
-        role: &RoleSpec,
+        class: &Class,
         start: Start,
     ) -> Order {
-        let spec = &task.spec;
+        let (spec, role) = (&task.spec, &class.spec);
+        // A task's own command is not the agent that the profile is about.
+        let profile = class.profile.as_ref().filter(|_| stage == Stage::Work && spec.command.is_none()).cloned();
         let command = match (stage, &spec.command) {
             (Stage::Check, _) => self.project_of(task).record.spec.checks.clone(),
             (Stage::Work, Some(command)) => command.iter().map(|c| c.to_string()).collect(),
@@ -169,13 +172,15 @@ impl Engine {
             feedback: task.feedback.clone(),
             conflict: task.conflict().cloned(),
             start,
-            secrets: role.secrets.clone(),
+            secrets: class.needs().on(self.hosts.get(host)),
             image: role.image.clone(),
             network: role.network,
             limits: role.limits,
             timeout_ms: spec.timeout_ms,
             grace_ms: spec.grace_ms,
             idle_timeout_ms: spec.idle_timeout_ms,
+            profile,
+            model: role.profile.as_ref().and_then(|profile| profile.model.clone()),
         }
     }
 
@@ -183,14 +188,11 @@ impl Engine {
     pub(super) fn running_order(&self, ix: TaskIx) -> Option<(HostName, Order)> {
         let task = self.at(ix);
         let run = task.running()?;
-        let role = role_spec(self.project_of(task), run)?;
-        let order = self.order(task, run.attempt.clone(), run.stage, run.agent.clone(), role, run.start.clone());
+        let class = &self.classes[*self.project_of(task).classes.get(&run.role)? as usize];
+        let at = (run.stage, &run.host);
+        let order = self.order(task, run.attempt.clone(), at, run.agent.clone(), class, run.start.clone());
         Some((run.host.clone(), order))
     }
-}
-
-fn role_spec<'a>(project: &'a Project, run: &crate::record::AttemptRecord) -> Option<&'a RoleSpec> {
-    project.role(&run.role)
 }
 
 /// Where the last harvested commit continues: on the base that it was made from.

@@ -10,7 +10,9 @@ use crate::{
     attempt::{Conflict, Feedback, Stage},
     command::Quarantine,
     ids::{AgentName, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
+    placement::Needs,
     plan::{Executor, Priority, RoleSpec, TaskSpec},
+    profile::Profile,
     ready::{Key, Ready},
     record::{AttemptRecord, BlockedReason, HostRecord, Kind, MergeRecord, PlanRecord, ProjectRecord, Status},
 };
@@ -35,6 +37,7 @@ pub(crate) struct Task {
     pub(crate) attempts: u32,
     pub(crate) charged: u32,
     pub(crate) uncharged: u32,
+    pub(crate) limited: u32,
     pub(crate) backoff_ms: Option<u64>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -85,6 +88,7 @@ impl Task {
             attempts: 0,
             charged: 0,
             uncharged: 0,
+            limited: 0,
             backoff_ms: None,
             created_at: at,
             updated_at: at,
@@ -240,10 +244,6 @@ impl Project {
         TaskRef { project: self.name().clone(), id: id.clone() }
     }
 
-    pub(crate) fn role(&self, name: &RoleName) -> Option<&RoleSpec> {
-        self.record.spec.roles.iter().find(|r| r.name == *name)
-    }
-
     /// The role in whose image and limits a task runs. A person's task has none of its own: its checks run in the
     /// resolver's, else in the first.
     pub(crate) fn role_of<'a>(&'a self, executor: &'a Executor) -> Option<&'a RoleName> {
@@ -262,11 +262,25 @@ impl Project {
 pub(crate) struct Class {
     pub(crate) project: ProjectIx,
     pub(crate) spec: RoleSpec,
+    /// What its agents are.
+    pub(crate) profile: Option<Arc<Profile>>,
+    /// Derived: its attempts that work, and do not check.
+    pub(crate) working: u32,
     /// Indices of agents at work: `dev2` is 2.
     pub(crate) busy: BTreeSet<u32>,
     /// The most that may run: the count, or what ran when it was lowered.
     pub(crate) allowed: u32,
     pub(crate) ready: Ready,
+}
+
+impl Class {
+    pub(crate) fn provider(&self) -> Option<&str> {
+        self.profile.as_ref().map(|profile| &*profile.provider)
+    }
+
+    pub(crate) fn needs(&self) -> Needs<'_> {
+        Needs { all: &self.spec.secrets, groups: self.profile.as_ref().map_or(&[], |profile| &profile.secrets) }
+    }
 }
 
 /// A host.

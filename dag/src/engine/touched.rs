@@ -17,6 +17,7 @@ enum Touch {
     Attempt(TaskIx, u32),
     Merge(ProjectIx, MergeId),
     Host(HostName),
+    Provider(Box<str>),
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +48,10 @@ impl Touched {
         self.0.push(Touch::Host(host));
     }
 
+    pub(crate) fn provider(&mut self, provider: Box<str>) {
+        self.0.push(Touch::Provider(provider));
+    }
+
     pub(crate) fn keys(mut self, engine: &Engine) -> Vec<RecordKey> {
         self.0.sort_unstable();
         self.0.dedup();
@@ -59,6 +64,7 @@ impl Touched {
             Touch::Attempt(ix, number) => RecordKey::Attempt(AttemptId { task: task(ix), number }),
             Touch::Merge(ix, merge) => RecordKey::Merge(project(ix), merge),
             Touch::Host(host) => RecordKey::Host(host),
+            Touch::Provider(provider) => RecordKey::Provider(provider),
         };
         self.0.into_iter().map(key).collect()
     }

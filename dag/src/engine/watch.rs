@@ -83,7 +83,9 @@ impl Engine {
         let paused = self.project_of(task).record.paused;
         match task.status {
             Status::Todo | Status::Testing if task.backoff_ms.is_some() => !paused,
-            Status::Todo | Status::Testing if task.ready.is_some() => !paused && !self.unplaceable(task),
+            Status::Todo | Status::Testing if task.ready.is_some() => {
+                !paused && !self.unplaceable(task) && !self.out_of_money(task)
+            }
             Status::Testing => true,
             Status::Approved => !paused || !self.queue_waits(task),
             _ => false,

@@ -1,9 +1,14 @@
 //! Builders shared by the tests: names, plans, roles.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use devstack_dag::{
     ids::{AttemptId, CommitId, HostName, ProjectName, RoleName, TaskId, TaskRef, Text},
-    plan::{Executor, Limits, Network, PlanSpec, Priority, ProjectSpec, RetryFrom, Review, RoleSpec, TaskSpec},
+    plan::{
+        Executor, Limits, Network, PlanSpec, Priority, ProfileUse, ProjectSpec, RetryFrom, Review, RoleSpec, TaskSpec,
+    },
+    profile::{Profile, PromptBy, Reading, Setting},
 };
 
 pub fn project_name(name: &str) -> ProjectName {
@@ -39,7 +44,34 @@ pub fn role(name: &str, count: u32) -> RoleSpec {
         secrets: Vec::new(),
         network: Network::None,
         limits: Limits::default(),
+        profile: None,
+        max_cost_micros: None,
     }
+}
+
+/// A profile of this provider.
+pub fn profile(name: &str, provider: &str) -> Arc<Profile> {
+    Arc::new(Profile {
+        name: name.into(),
+        provider: provider.into(),
+        command: ["agent".into(), "{model}".into()].into(),
+        arguments: [(Setting::Model, ["--model".into(), "{model}".into()].into())].into(),
+        prompt: PromptBy::Stdin,
+        env: [].into(),
+        secrets: [].into(),
+        secret_files: [].into(),
+        endpoints: [].into(),
+        reading: Reading::default(),
+        prices: [].into(),
+    })
+}
+
+/// Lets the roles of a plan use a profile.
+pub fn uses(plan: &mut PlanSpec, profile: Arc<Profile>, roles: &[&str]) {
+    for role in plan.project.roles.iter_mut().filter(|role| roles.contains(&role.name.as_str())) {
+        role.profile = Some(ProfileUse { name: profile.name.clone(), model: None, max_turns: None });
+    }
+    plan.project.profiles.push(profile);
 }
 
 pub fn task(id: &str, dependencies: &[&str]) -> TaskSpec {
@@ -71,6 +103,8 @@ pub fn plan(tasks: Vec<TaskSpec>) -> PlanSpec {
         review: Review::None,
         resolver: None,
         roles: vec![role("dev", 2)],
+        profiles: Vec::new(),
+        budget_micros: None,
     };
     PlanSpec { project, tasks }
 }

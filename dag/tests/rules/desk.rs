@@ -2,7 +2,7 @@
 
 use devstack_dag::{
     Answer, Config, Decision, Engine, Rejection,
-    attempt::{Conflict, Outcome, Report, Stage, Start},
+    attempt::{Conflict, Outcome, Report, Stage, Start, Usage},
     command::{Command, HostReport, Job},
     effect::{Effect, Timer},
     ids::{CommitId, MergeId, Text, Timestamp},
@@ -91,6 +91,13 @@ impl Desk {
         self.act(Command::FinishAttempt(Report { attempt, outcome, commit: result, tail, usage: None }))
     }
 
+    /// The newest attempt ends and says what it cost, in dollars.
+    pub fn costs(&mut self, id: &str, outcome: Outcome, dollars: Option<u64>) -> Vec<String> {
+        let attempt = attempt_id(id, self.task(id).attempts);
+        let usage = dollars.map(|dollars| Usage { cost_micros: Some(dollars * 1_000_000), ..Usage::default() });
+        self.act(Command::FinishAttempt(Report { attempt, outcome, commit: None, tail: Text::empty(), usage }))
+    }
+
     /// The newest attempt exits 0 with this commit.
     pub fn done(&mut self, id: &str, result: u64) -> Vec<String> {
         self.ends(id, Outcome::Exited(0), Some(commit(result)))
@@ -173,6 +180,7 @@ fn words(effect: &Effect) -> String {
         }
         Effect::Deliver(_) => "deliver".into(),
         Effect::SetTimer { timer: Timer::Backoff(attempt), after_ms } => format!("backoff {attempt} {after_ms}"),
+        Effect::SetTimer { timer: Timer::Unpark { provider, .. }, after_ms } => format!("unpark {provider} {after_ms}"),
         Effect::SetTimer { timer: Timer::Retry(job), after_ms } => match job {
             Job::Prepare(attempt) => format!("again prepare {attempt} {after_ms}"),
             Job::Publish(_, merge) => format!("again publish {} {after_ms}", merge.0),

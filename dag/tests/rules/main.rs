@@ -11,4 +11,6 @@ mod keep;
 mod merges;
 mod people;
 mod plans;
+mod providers;
 mod source;
+mod spending;

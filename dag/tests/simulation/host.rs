@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 
 use devstack_dag::{
-    attempt::{Order, Outcome, Report, Stage, Start},
+    attempt::{Order, Outcome, Report, Stage, Start, Usage},
     command::{Command, HostReport, Quarantine},
     effect::Effect,
-    ids::{AttemptId, CommitId, HostName, Text},
+    ids::{AttemptId, CommitId, HostName, Text, Timestamp},
 };
 
 use super::{git::Git, random::Random};
+
+/// In millionths.
+pub const DOLLAR: u64 = 1_000_000;
 
 pub struct Host {
     pub name: HostName,
@@ -55,7 +58,7 @@ impl Host {
                 None
             }
             Effect::StopAttempt { attempt, .. } => match self.attempts.get(&attempt)? {
-                Held::Running(_) => Some(self.end(attempt, Outcome::Stopped, None)),
+                Held::Running(_) => Some(self.end(attempt, Outcome::Stopped, None, None)),
                 Held::Finished(_) => None,
             },
             Effect::ForgetAttempt { attempt, .. } => {
@@ -66,9 +69,10 @@ impl Host {
         }
     }
 
-    fn end(&mut self, attempt: AttemptId, outcome: Outcome, commit: Option<CommitId>) -> Command {
+    fn end(&mut self, attempt: AttemptId, outcome: Outcome, commit: Option<CommitId>, cost: Option<u64>) -> Command {
         let tail = Text::Inline("last words".into());
-        let report = Report { attempt: attempt.clone(), outcome, commit, tail, usage: None };
+        let usage = cost.map(|cost| Usage { cost_micros: Some(cost), ..Usage::default() });
+        let report = Report { attempt: attempt.clone(), outcome, commit, tail, usage };
         self.attempts.insert(attempt, Held::Finished(report.clone()));
         Command::FinishAttempt(report)
     }
@@ -83,6 +87,10 @@ impl Host {
         let order = random.pick(&running)?;
         let outcome = match random.percent(bad) {
             false => Outcome::Exited(0),
+            true if order.profile.is_some() && random.percent(30) => {
+                let reset = random.percent(50).then(|| Timestamp(random.below(5_000) as u64));
+                Outcome::RateLimited { reset }
+            }
             true => match random.below(8) {
                 0 => Outcome::Exited(75),
                 1 => Outcome::Signalled(11),
@@ -102,7 +110,8 @@ impl Host {
             Start::Merging { base, .. } if random.percent(bad / 2) => Some(git.commit(&[*base])),
             Start::Merging { base, theirs } => Some(git.commit(&[*base, *theirs])),
         };
-        Some(self.end(order.attempt.clone(), outcome, result))
+        let cost = random.percent(80).then(|| random.below(3) as u64 * DOLLAR / 2);
+        Some(self.end(order.attempt.clone(), outcome, result, cost))
     }
 
     /// The machine went down: running attempts are gone, unless the shims outlived the node.

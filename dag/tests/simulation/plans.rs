@@ -5,7 +5,7 @@ use devstack_dag::{
     plan::{Executor, PlanSpec, Priority, RetryFrom, Review, TaskSpec},
 };
 
-use super::random::Random;
+use super::{host::DOLLAR, random::Random};
 use crate::common;
 
 pub fn random(r: &mut Random, name: &str) -> PlanSpec {
@@ -30,7 +30,24 @@ pub fn random(r: &mut Random, name: &str) -> PlanSpec {
     for _ in 0..1 + r.below(14) {
         add_task(r, &mut plan);
     }
+    if r.percent(50) {
+        let roles: &[&str] = if r.percent(50) { &["dev"] } else { &["dev", "senior"] };
+        common::uses(&mut plan, common::profile("cli", "acme"), roles);
+    }
+    if r.percent(30) {
+        plan.project.budget_micros = Some((1 + r.below(9)) as u64 * DOLLAR);
+    }
+    if r.percent(20) {
+        plan.project.roles[0].max_cost_micros = Some((1 + r.below(5)) as u64 * DOLLAR);
+    }
     plan
+}
+
+/// Ten dollars more for everything that has a limit.
+pub fn raise(plan: &mut PlanSpec) {
+    let raised = |limit: &mut Option<u64>| *limit = limit.map(|limit| limit + 10 * DOLLAR);
+    raised(&mut plan.project.budget_micros);
+    plan.project.roles.iter_mut().for_each(|role| raised(&mut role.max_cost_micros));
 }
 
 fn add_task(r: &mut Random, plan: &mut PlanSpec) {

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use devstack_dag::{
     Answer, Config, Decision, Engine, Rejection,
-    attempt::Start,
+    attempt::{Stage, Start},
     command::{Command, HostReport, Quarantine},
     effect::{Effect, Timer},
     fact::{Fact, FactKind},
-    ids::{CommitId, HostName, ProjectName, TaskRef, Text, Timestamp},
+    ids::{CommitId, HostName, ProjectName, RoleName, TaskRef, Text, Timestamp},
     invariants,
-    plan::PlanSpec,
-    record::{MergeState, Record, RecordKey, Status},
+    plan::{PlanSpec, RoleSpec},
+    record::{AttemptRecord, MergeState, Record, RecordKey, Status},
 };
 
 use super::{
@@ -37,6 +37,10 @@ pub struct World {
     jobs: VecDeque<Effect>,
     from_devops: VecDeque<Command>,
     timers: Vec<Timer>,
+    /// By project and role: the sum of known costs, and the largest.
+    costs: HashMap<(ProjectName, RoleName), (u64, u64)>,
+    /// How often a limit had to be raised.
+    pub raised: u32,
     /// Things go wrong: messages, hosts, disks, agents.
     pub faults: bool,
 }
@@ -75,6 +79,8 @@ impl World {
             jobs: VecDeque::new(),
             from_devops: VecDeque::new(),
             timers: Vec::new(),
+            costs: HashMap::new(),
+            raised: 0,
             faults: true,
         }
     }
@@ -93,6 +99,7 @@ impl World {
         invariants::check(&self.engine).unwrap();
         invariants::check_quiet(&self.engine).unwrap();
         facts.iter().for_each(|fact| self.check_fact(fact));
+        facts.iter().for_each(|fact| self.check_spending(fact));
         // A crash between the commit and the effects: they come from `resume`.
         if self.faults && self.random.percent(1) {
             self.crash();
@@ -145,6 +152,40 @@ impl World {
                 let newest = self.engine.attempts(&attempt.task).iter().rev().find(|a| a.commit.is_some()).unwrap();
                 assert_eq!(newest.attempt, *attempt, "an older result of {} is merged", task.spec.id);
                 assert_eq!(newest.commit, Some(*commit));
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing starts at a parked provider, and nothing that could pass a budget: known costs, and for all that runs as
+    /// much as the dearest of its role.
+    fn check_spending(&mut self, fact: &Fact) {
+        match &fact.kind {
+            FactKind::AttemptEnded { attempt, usage: Some(usage), .. } => {
+                let Some(cost) = usage.cost_micros else { return };
+                let known = self.engine.attempts(&attempt.task).iter().rev().find(|a| a.attempt == *attempt);
+                let Some(run) = known.filter(|run| run.stage == Stage::Work) else { return };
+                let costs = self.costs.entry((attempt.task.project.clone(), run.role.clone())).or_default();
+                *costs = (costs.0 + cost, costs.1.max(cost));
+            }
+            FactKind::AttemptStarted { attempt, stage: Stage::Work, role, .. } => {
+                let project = &self.engine.project(&attempt.task.project).unwrap().spec;
+                let spec = project.roles.iter().find(|spec| spec.name == *role).unwrap();
+                if let Some(profile) = project.profile_of(spec) {
+                    let parked = self.engine.providers().find(|known| known.provider == profile.provider);
+                    assert!(parked.is_none_or(|known| known.until.is_none()), "{attempt} starts at a parked provider");
+                }
+                let Some(budget) = project.budget_micros else { return };
+                let committed = |role: &RoleSpec| {
+                    let key = (project.name.clone(), role.name.clone());
+                    let (sum, dearest) = self.costs.get(&key).copied().unwrap_or_default();
+                    let mine = |a: &&AttemptRecord| a.role == role.name && a.attempt.task.project == project.name;
+                    let running = self.hosts.keys().flat_map(|host| self.engine.on_host(host));
+                    let running = running.filter(mine).filter(|a| a.stage == Stage::Work).count();
+                    sum + dearest * running as u64
+                };
+                let committed: u64 = project.roles.iter().map(committed).sum();
+                assert!(committed <= budget, "{attempt} starts with {committed} of {budget} committed");
             }
             _ => {}
         }
@@ -329,6 +370,14 @@ impl World {
             }
         };
         _ = self.send(command);
+    }
+
+    /// A person raises the limits of a project.
+    pub fn raise(&mut self, project: &ProjectName) {
+        let n = self.plans.iter().position(|plan| plan.project.name == *project).unwrap();
+        plans::raise(&mut self.plans[n]);
+        self.raised += 1;
+        self.submit(n);
     }
 
     pub fn submit(&mut self, n: usize) {

@@ -6,8 +6,9 @@ use crate::{
         CliError, Exit,
         args::{MergeCommand, ProjectCommand},
         client::{escape, parse},
-        output::{Output, Paint},
+        output::{Output, Paint, clean},
         table::Table,
+        usage,
     },
     gateway::dto,
 };
@@ -70,6 +71,17 @@ fn project_page(project: &dto::Project) -> String {
     line("waits", project.delivery_blocked.as_deref().unwrap_or_default());
     line("state", if project.paused { "paused" } else { "running" });
     line("plans", &project.plans.to_string());
+    line("budget", &project.budget_usd.map(|budget| usage::dollars(Some(budget))).unwrap_or_default());
+    line("used", &usage::spent(&project.usage));
+    for role in &project.roles {
+        let max = role.max_cost_usd.map(|max| format!(" of at most {}", usage::dollars(Some(max))));
+        let profile = role.profile.as_ref().map(|profile| format!(" ({profile})")).unwrap_or_default();
+        let used = match usage::spent(&role.usage) {
+            used if used.is_empty() => "nothing yet".to_owned(),
+            used => used,
+        };
+        line(&role.role, &format!("{used}{}{profile}", max.unwrap_or_default()));
+    }
     for (status, count) in project.tasks.iter().filter(|(_, count)| **count > 0) {
         line(&status.to_lowercase(), &count.to_string());
     }
@@ -145,6 +157,15 @@ pub(super) async fn status(context: &Context<'_>) -> Result<Exit, CliError> {
         }
         text.push_str(&format!("\n{} of {} slots used\n\n", overview.running, overview.slots));
         text.push_str(&host_table(&overview.hosts).render(context.output));
+        let used = usage::spent(&overview.usage);
+        if !used.is_empty() {
+            text.push_str(&format!("\nUsed: {used}\n"));
+        }
+        for provider in overview.providers.iter().filter(|provider| provider.parked_until.is_some()) {
+            let until = provider.parked_until.map(|at| at.to_string()).unwrap_or_default();
+            let (name, reason) = (clean(&provider.provider), clean(&provider.reason));
+            text.push_str(&format!("\nThe provider {name} is parked until {until}: {reason}\n"));
+        }
         if !overview.waiting.is_empty() {
             text.push_str("\nWaiting for a person:\n");
             text.push_str(&super::wait::table(&overview.waiting).render(context.output));

@@ -14,6 +14,7 @@ use crate::{
         exit::code,
         output::{Output, Paint, clean},
         table::Table,
+        usage,
     },
     config::problem::Problem,
     gateway::{ByteStream, dto},
@@ -220,6 +221,7 @@ fn page(output: &Output, detail: &dto::TaskDetail) -> String {
     let reason = task.blocked_reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
     line("status", format!("{}{reason}", output.paint(Output::status(&task.status), &task.status)));
     line("why", clean(detail.reason.as_deref().unwrap_or_default()));
+    line("waits", clean(detail.held_back.as_deref().unwrap_or_default()));
     line("executor", task.role.clone().unwrap_or_else(|| "a person".to_owned()));
     line("agent", task.agent.clone().unwrap_or_default());
     line("host", task.host.clone().unwrap_or_default());
@@ -245,7 +247,9 @@ fn page(output: &Output, detail: &dto::TaskDetail) -> String {
         block(&format!("Feedback of {from}"), &feedback.text);
     }
     if !detail.attempt_list.is_empty() {
-        let mut table = Table::new(&["ATTEMPT", "STAGE", "AGENT", "OUTCOME", "EXIT", "COMMIT", "STARTED", "ENDED"]);
+        const COLUMNS: [&str; 11] =
+            ["ATTEMPT", "STAGE", "AGENT", "OUTCOME", "EXIT", "COST", "READ", "WRITTEN", "COMMIT", "STARTED", "ENDED"];
+        let mut table = Table::new(&COLUMNS);
         for attempt in &detail.attempt_list {
             table.row([
                 attempt.number.to_string(),
@@ -253,6 +257,9 @@ fn page(output: &Output, detail: &dto::TaskDetail) -> String {
                 attempt.agent.clone(),
                 attempt.outcome.clone().unwrap_or_else(|| "running".to_owned()),
                 attempt.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+                usage::dollars(attempt.usage.as_ref().and_then(|usage| usage.cost_usd)),
+                usage::tokens(attempt.usage.as_ref().and_then(|usage| usage.input_tokens)),
+                usage::tokens(attempt.usage.as_ref().and_then(|usage| usage.output_tokens)),
                 short(attempt.commit.as_deref()),
                 attempt.started_at.to_string(),
                 attempt.ended_at.map(|at| at.to_string()).unwrap_or_default(),

@@ -6,6 +6,7 @@
 //! Prompts are [`Text::Inline`](devstack_dag::ids::Text) here whatever their length; the node moves long ones into blobs.
 
 mod graph;
+mod profiles;
 mod project;
 mod render;
 mod tasks;
@@ -16,8 +17,10 @@ use std::{io, path::Path};
 
 use devstack_dag::plan::PlanSpec;
 
+use self::profiles::Profiles;
 use super::{
     problem::{Problem, Problems},
+    profile::Catalog,
     section::{Reader, code},
 };
 pub(crate) use render::priority;
@@ -34,6 +37,7 @@ mod plan_code {
     pub(super) const DUPLICATE_TASK: &str = "DS0107";
     pub(super) const MISSING_DEPENDENCY: &str = "DS0108";
     pub(super) const CYCLE: &str = "DS0109";
+    pub(super) const UNKNOWN_PROFILE: &str = "DS0112";
 }
 
 /// Where relative names of a plan lead.
@@ -48,6 +52,10 @@ pub trait Surroundings {
     /// # Errors
     /// Why it cannot be had.
     fn repo(&self, name: &str) -> Result<String, String>;
+    /// Where profiles are that the plan does not have itself.
+    fn profiles(&self) -> Catalog {
+        Catalog::system()
+    }
 }
 
 /// A plan that came over the API: it must be self-contained.
@@ -84,6 +92,9 @@ impl Surroundings for Beside<'_> {
         // A repository that is not there is refused by the node, with the same words for every way in.
         let path = path.canonicalize().unwrap_or(path);
         path.into_os_string().into_string().map_err(|_| "its path is not valid UTF-8".to_owned())
+    }
+    fn profiles(&self) -> Catalog {
+        Catalog::beside(self.0)
     }
 }
 
@@ -135,11 +146,12 @@ fn read<'i>(reader: &mut Reader<'i>, around: &dyn Surroundings) -> Option<PlanSp
             None
         }
     };
-    let roles = project::roles(reader, &mut top);
+    let mut profiles = Profiles::read(reader, &mut top, around);
+    let roles = project::roles(reader, &mut top, &mut profiles);
     let defaults = tasks::defaults(reader, &mut top, &roles);
     let tasks = tasks::tasks(reader, &mut top, &roles, &defaults, around);
-    let project = project.and_then(|table| project::project(reader, table, roles, around));
-    top.finish(reader, &["project", "agents", "defaults", "task"]);
+    let project = project.and_then(|table| project::project(reader, table, roles, profiles, around));
+    top.finish(reader, &["project", "agents", "profiles", "defaults", "task"]);
     if let Some(tasks) = &tasks {
         graph::check(reader, tasks);
     }

@@ -6,8 +6,12 @@ use devstack_dag::{
     plan::{Limits, Network, ProjectSpec, Review, RoleSpec},
 };
 
-use super::{Surroundings, plan_code};
+use super::{
+    Surroundings, plan_code,
+    profiles::{self, Chosen, Profiles},
+};
 use crate::config::{
+    profile::RESERVED,
     section::{At, Reader, Table, code},
     suggest::nearest,
 };
@@ -24,8 +28,6 @@ const IMAGE_MAX: usize = 255;
 const MEMORY_MIN: u64 = 4 << 20;
 /// The most processors, thousandths of one are counted.
 const CPUS_MAX: f64 = 1024.0;
-/// Environment names that attempts have already.
-const RESERVED: [&str; 4] = ["PATH", "HOME", "LANG", "TMPDIR"];
 
 /// The roles with the places of their names, sorted by name.
 pub(super) struct Roles {
@@ -68,7 +70,7 @@ impl Roles {
 }
 
 /// Reads `[agents.*]`.
-pub(super) fn roles<'i>(reader: &mut Reader<'i>, top: &mut Table<'i>) -> Roles {
+pub(super) fn roles<'i>(reader: &mut Reader<'i>, top: &mut Table<'i>, profiles: &mut Profiles) -> Roles {
     let mut roles = Roles { list: Vec::new(), names: Vec::new() };
     let Some(field) = top.take(reader, "agents") else { return roles };
     let Some(table) = reader.table(field.value, "[agents]") else { return roles };
@@ -81,26 +83,29 @@ pub(super) fn roles<'i>(reader: &mut Reader<'i>, top: &mut Table<'i>) -> Roles {
         roles.names.push(field.key.to_string());
         let name = RoleName::new(&field.key).map_err(|e| reader.add(field.at, code::BAD_VALUE, e.to_string(), None));
         let Some(table) = reader.table(field.value, what) else { continue };
-        let role = role(reader, table, name.ok());
+        let role = role(reader, table, name.ok(), profiles);
         roles.list.extend(role.map(|value| At { at: field.at, value }));
     }
     roles.list.sort_by(|a, b| a.value.name.cmp(&b.value.name));
     roles
 }
 
-fn role<'i>(reader: &mut Reader<'i>, mut table: Table<'i>, name: Option<RoleName>) -> Option<RoleSpec> {
+fn role<'i>(
+    reader: &mut Reader<'i>,
+    mut table: Table<'i>,
+    name: Option<RoleName>,
+    profiles: &mut Profiles,
+) -> Option<RoleSpec> {
     table.not_built(
         reader,
-        &[
-            ("profile", "write the agent's command line: command = [\"claude\", \"-p\", …]"),
-            (
-                "egress",
-                "filtered networks come later; leave it out: network = \"bridge\" reaches everything, \"none\" nothing",
-            ),
-        ],
+        &[(
+            "egress",
+            "filtered networks come later; leave it out: network = \"bridge\" reaches everything, \"none\" nothing",
+        )],
     );
     let count = table.integer(reader, "count", 1, COUNT_MAX).map_or(1, |count| count.value);
-    let command = command(reader, &mut table).unwrap_or_default();
+    let own = command(reader, &mut table);
+    let chosen = profiles.of_role(reader, &mut table, own.is_some());
     let image = image(reader, &mut table);
     let secrets = secrets(reader, &mut table);
     let network = table.word(reader, "network", &[("none", Network::None), ("bridge", Network::Bridge)]);
@@ -109,9 +114,26 @@ fn role<'i>(reader: &mut Reader<'i>, mut table: Table<'i>, name: Option<RoleName
         cpu_millis: cpus(reader, &mut table),
         pids: table.integer(reader, "pids", 1, 1 << 22).map(|pids| pids.value),
     };
-    table.finish(reader, &["count", "command", "image", "secrets", "network", "memory", "cpus", "pids"]);
+    let keys = [
+        "count",
+        "command",
+        "profile",
+        "model",
+        "max_turns",
+        "max_cost",
+        "image",
+        "secrets",
+        "network",
+        "memory",
+        "cpus",
+        "pids",
+    ];
+    table.finish(reader, &keys);
     let network = network.map_or(Network::None, |network| network.value);
-    Some(RoleSpec { name: name?, count, command, image, secrets, network, limits })
+    let Chosen { command, profile, max_cost_micros, named } = chosen;
+    // A profile that is wrong is told; its role must not be called idle too.
+    let command = own.unwrap_or(if named && command.is_empty() { vec!["false".into()] } else { command });
+    Some(RoleSpec { name: name?, count, command, image, secrets, network, limits, profile, max_cost_micros })
 }
 
 /// A name that an engine takes for an image: `devstack/agent`, `agent:1`, `agent@sha256:…`.
@@ -197,6 +219,7 @@ pub(super) fn project<'i>(
     reader: &mut Reader<'i>,
     mut table: Table<'i>,
     roles: Roles,
+    profiles: Profiles,
     around: &dyn Surroundings,
 ) -> Option<ProjectSpec> {
     let has_name = table.has("name");
@@ -228,6 +251,7 @@ pub(super) fn project<'i>(
     let checks = table.texts(reader, "checks");
     let resolver = table.text(reader, "resolver");
     let review = review(reader, &mut table);
+    let budget = profiles::dollars(reader, &mut table, "budget");
     if repo.is_none() {
         let given = [
             ("base", base.as_ref().map(|v| v.at)),
@@ -262,7 +286,7 @@ pub(super) fn project<'i>(
         }
         None => roles.get("senior").filter(|role| !role.command.is_empty()).map(|role| role.name.clone()),
     };
-    table.finish(reader, &["name", "repo", "base", "integration", "checks", "review", "resolver"]);
+    table.finish(reader, &["name", "repo", "base", "integration", "checks", "review", "resolver", "budget"]);
     let project = ProjectSpec {
         name: name?,
         source,
@@ -274,11 +298,14 @@ pub(super) fn project<'i>(
         review,
         resolver,
         roles: roles.list.into_iter().map(|role| role.value).collect(),
+        profiles: profiles.used(),
+        budget_micros: budget.map(|budget| budget.value),
     };
     let size = size(&project);
     if size > PROJECT_MAX {
-        let message =
-            format!("[project], its checks and its roles have {size} bytes of text; at most {PROJECT_MAX} are kept");
+        let message = format!(
+            "[project], its checks, roles and profiles have {size} bytes of text; at most {PROJECT_MAX} are kept"
+        );
         // The whole description is too large, not one line of it: told at the top.
         reader.add(0, code::BAD_VALUE, message, Some("put long commands into files of the repository".to_owned()));
     }
@@ -328,6 +355,7 @@ fn branch<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, key: &str) -> Opti
 /// Bytes of text in a project's description.
 fn size(project: &ProjectSpec) -> usize {
     let words = |words: &[String]| words.iter().map(|word| word.len() + 8).sum::<usize>();
-    let roles: usize = project.roles.iter().map(|role| 96 + words(&role.command) + words(&role.secrets)).sum();
-    project.source.as_deref().map_or(0, str::len) + words(&project.checks) + roles
+    let roles: usize = project.roles.iter().map(|role| 320 + words(&role.command) + words(&role.secrets)).sum();
+    let profiles: usize = project.profiles.iter().map(|profile| profile.bytes()).sum();
+    project.source.as_deref().map_or(0, str::len) + words(&project.checks) + roles + profiles
 }

@@ -8,12 +8,17 @@ use devstack_dag::{
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-use crate::config::units::{format_duration, format_size};
+use crate::config::{
+    profile::Rendered,
+    units::{format_duration, format_size},
+};
 
 #[derive(Serialize)]
 struct Plan<'a> {
     project: Project<'a>,
     agents: BTreeMap<&'a str, Role<'a>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    profiles: BTreeMap<&'a str, Rendered<'a>>,
     task: Tasks<'a>,
 }
 
@@ -31,6 +36,8 @@ struct Project<'a> {
     review: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     resolver: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -38,6 +45,14 @@ struct Role<'a> {
     count: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_turns: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_cost: Option<f64>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     secrets: &'a [String],
     network: &'static str,
@@ -103,8 +118,10 @@ pub fn to_json(plan: &PlanSpec) -> Result<Vec<u8>, PromptIsBlob> {
                 Review::Human => "human",
             },
             resolver: project.resolver.as_ref().filter(|_| with_repo).map(|role| role.as_str()),
+            budget: project.budget_micros.map(dollars),
         },
         agents: project.roles.iter().map(|it| (it.name.as_str(), role(it))).collect(),
+        profiles: project.profiles.iter().map(|it| (&*it.name, Rendered(it))).collect(),
         task: Tasks(&plan.tasks),
     };
     // Maps have text keys and every number is finite, so that it cannot fail.
@@ -116,10 +133,19 @@ pub fn to_json(plan: &PlanSpec) -> Result<Vec<u8>, PromptIsBlob> {
 #[error("a prompt of the plan is not inline; put its text back first")]
 pub struct PromptIsBlob;
 
+fn dollars(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
 fn role(role: &RoleSpec) -> Role<'_> {
     Role {
         count: role.count,
-        command: (!role.command.is_empty()).then_some(role.command.as_slice()),
+        // A profile says what the command is.
+        command: Some(role.command.as_slice()).filter(|words| !words.is_empty() && role.profile.is_none()),
+        profile: role.profile.as_ref().map(|profile| &*profile.name),
+        model: role.profile.as_ref().and_then(|profile| profile.model.as_deref()),
+        max_turns: role.profile.as_ref().and_then(|profile| profile.max_turns),
+        max_cost: role.max_cost_micros.map(dollars),
         secrets: &role.secrets,
         network: match role.network {
             Network::None => "none",

@@ -279,6 +279,12 @@ fn executor<'i>(
             }
         },
     };
+    if let Some(profile) = role.profile.as_ref().filter(|_| has_command) {
+        let message =
+            format!("`command`{of} and the profile `{}` of its role `{}` exclude each other", profile.name, role.name);
+        let hint = "leave `command` out, or give the task a role without a profile".to_owned();
+        reader.add(at, code::BAD_VALUE, message, Some(hint));
+    }
     if role.command.is_empty() && !has_command {
         let message =
             format!("nothing to run for {}: neither it nor its role `{}` has a `command`", table.what, role.name);

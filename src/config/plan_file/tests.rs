@@ -43,6 +43,7 @@ integration = "next"
 checks = ["make test"]
 review = "human"
 resolver = "senior"
+budget = 12.5
 
 [agents.dev]
 count = 2
@@ -81,6 +82,25 @@ command = ["sh", "-c", "more"]
 allow_empty = true
 retry_from = "last"
 
+[agents.modelled]
+profile = "claude-code"
+model = "opus"
+max_turns = 30
+max_cost = 2.5
+
+[agents.own]
+profile = "mine"
+
+[profiles.mine]
+provider = "me"
+command = ["mine", "{prompt}"]
+prompt = "argument"
+secrets = ["A_KEY", "B_KEY"]
+env = { X = "{home}/x" }
+
+[[profiles.mine.limit]]
+text = "slow down"
+
 [[task]]
 id = "T-002"
 executor = "human"
@@ -102,6 +122,19 @@ fn every_key_is_read() {
     assert_eq!((dev.name.as_str(), dev.count, dev.network), ("dev", 2, Network::Bridge));
     assert_eq!((dev.limits.memory, dev.limits.cpu_millis, dev.limits.pids), (Some(4 << 30), Some(2000), Some(1024)));
     assert_eq!(dev.secrets, ["ANTHROPIC_API_KEY"]);
+    assert_eq!(project.budget_micros, Some(12_500_000));
+    let modelled = project.roles.iter().find(|role| role.name.as_str() == "modelled").unwrap();
+    let line = modelled.command.join(" ");
+    assert!(
+        line.starts_with("claude -p ") && line.ends_with("--model opus --max-turns 30 --max-budget-usd 2.5"),
+        "{line}"
+    );
+    assert_eq!(modelled.max_cost_micros, Some(2_500_000));
+    let own = project.roles.iter().find(|role| role.name.as_str() == "own").unwrap();
+    assert_eq!(own.command, ["mine", "{prompt}"]);
+    let names: Vec<&str> = project.profiles.iter().map(|profile| &*profile.name).collect();
+    assert_eq!(names, ["claude-code", "mine"]);
+    assert_eq!(project.profiles[1].secrets.len(), 1);
     let [base, login, human] = plan.tasks.as_slice() else { panic!("three tasks") };
     assert_eq!((base.timeout_ms, base.grace_ms, base.idle_timeout_ms, base.attempts), (1_200_000, 5_000, 600_000, 2));
     assert_eq!((base.retry_from, base.priority, base.allow_empty), (RetryFrom::Fresh, Priority::Medium, false));
@@ -230,7 +263,28 @@ fn mistakes_are_told_with_line_and_words() {
         ("cpus = 0\n[[task]]\nid = \"a\"\n", "DS0104 p.toml:5: `cpus` of [agents.dev] is 0; it must be 0.01 to 1024"),
         (
             "profile = \"claude-code\"\n[[task]]\nid = \"a\"\n",
-            "DS0105 p.toml:5: `profile` of [agents.dev] is not built yet",
+            "DS0104 p.toml:5: `profile` and `command` of [agents.dev] exclude each other",
+        ),
+        ("model = \"x\"\n[[task]]\nid = \"a\"\n", "DS0104 p.toml:5: `model` of [agents.dev] needs a `profile`"),
+        (
+            "max_cost = 0\n[[task]]\nid = \"a\"\n",
+            "DS0104 p.toml:5: `max_cost` of [agents.dev] is 0; it must be US dollars, more than 0 and at most 1000000",
+        ),
+        (
+            "[agents.x]\nprofile = \"claude-cod\"\n[[task]]\nid = \"a\"\nrole = \"x\"\n",
+            "DS0112 p.toml:6: unknown profile `claude-cod` of [agents.x]",
+        ),
+        (
+            "[agents.x]\nprofile = \"codex\"\nmax_turns = 3\n[[task]]\nid = \"a\"\nrole = \"x\"\n",
+            "DS0104 p.toml:7: `max_turns` of [agents.x]: the profile `codex` has no argument for it",
+        ),
+        (
+            "[agents.x]\nprofile = \"codex\"\n[[task]]\nid = \"a\"\nrole = \"x\"\ncommand = [\"y\"]\n",
+            "DS0104 p.toml:9: `command` of task a and the profile `codex` of its role `x` exclude each other",
+        ),
+        (
+            "[agents.x]\nprofile = \"y\"\n[profiles.y]\ncommand = [\"y\"]\n[[task]]\nid = \"a\"\nrole = \"x\"\n",
+            "DS0110 p.toml:7: profile `y` has no `provider`",
         ),
         ("image = \"x\"\n[[task]]\nid = \"a\"\n", "DS0105 p.toml:5: `image` of [agents.dev] is not built yet"),
         ("egress = []\n[[task]]\nid = \"a\"\n", "DS0105 p.toml:5: `egress` of [agents.dev] is not built yet"),

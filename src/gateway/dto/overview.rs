@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use devstack_dag::record::{HostRecord, MergeRecord, PlanRecord};
+use devstack_dag::record::{HostRecord, MergeRecord, PlanRecord, ProviderRecord};
 use serde::{Deserialize, Serialize};
 
-use super::{Time, V1};
+use super::{Time, V1, dollars};
 
 /// The answer to `POST /v1/plans`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ impl From<&PlanRecord> for Plan {
 }
 
 /// A project.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Project {
     /// Its name.
     pub name: String,
@@ -94,10 +94,93 @@ pub struct Project {
     pub plans: u32,
     /// How many tasks are in each status; every status is there.
     pub tasks: BTreeMap<String, u64>,
+    /// What its attempts may cost together, in US dollars.
+    pub budget_usd: Option<f64>,
+    /// What its attempts used so far.
+    pub usage: Spent,
+    /// The same by role, of those that used something or have a limit.
+    pub roles: Vec<RoleSpent>,
+}
+
+/// What finished attempts used, summed: what their agents say. Unknown is `null`, never 0.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Attempts that ended, of roles that say what they use or have a limit.
+    pub attempts: u32,
+    /// Those of them that did not say what they cost.
+    pub unknown_cost: u32,
+    /// Tokens read, without those from or to a cache.
+    pub input_tokens: Option<u64>,
+    /// Tokens written.
+    pub output_tokens: Option<u64>,
+    /// Tokens read from the cache.
+    pub cache_read_tokens: Option<u64>,
+    /// Tokens read and written to the cache.
+    pub cache_write_tokens: Option<u64>,
+    /// US dollars.
+    pub cost_usd: Option<f64>,
+}
+
+/// What a role of a project used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoleSpent {
+    /// The role.
+    pub role: String,
+    /// Its profile.
+    pub profile: Option<String>,
+    /// What it may cost, in US dollars.
+    pub max_cost_usd: Option<f64>,
+    /// What it used.
+    pub usage: Spent,
+}
+
+impl Spent {
+    /// With these added.
+    pub fn and(self, more: &devstack_dag::record::Spent) -> Self {
+        fn sum<T: std::ops::Add<Output = T>>(a: Option<T>, b: Option<T>) -> Option<T> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            attempts: self.attempts + more.attempts,
+            unknown_cost: self.unknown_cost + more.unknown,
+            input_tokens: sum(self.input_tokens, more.input_tokens),
+            output_tokens: sum(self.output_tokens, more.output_tokens),
+            cache_read_tokens: sum(self.cache_read_tokens, more.cache_read_tokens),
+            cache_write_tokens: sum(self.cache_write_tokens, more.cache_write_tokens),
+            cost_usd: sum(self.cost_usd, more.cost_micros.map(dollars)),
+        }
+    }
+}
+
+/// A provider of models that wanted no more, and did not serve since.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provider {
+    /// Its name, as profiles give it.
+    pub provider: String,
+    /// Nothing is started at it before; `null`: it may be asked again.
+    pub parked_until: Option<Time>,
+    /// How often in a row it was parked.
+    pub times: u32,
+    /// What it said.
+    pub reason: String,
+}
+
+impl From<&ProviderRecord> for Provider {
+    fn from(record: &ProviderRecord) -> Self {
+        Self {
+            provider: record.provider.to_string(),
+            parked_until: record.until.map(Time::from),
+            times: record.times,
+            reason: record.reason.to_string(),
+        }
+    }
 }
 
 /// `GET /v1/projects/{project}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProjectPage {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -205,7 +288,7 @@ pub struct Waiting {
 }
 
 /// `GET /v1/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Overview {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -222,6 +305,10 @@ pub struct Overview {
     pub waiting: Vec<Waiting>,
     /// Sources that are not brought up to date, and why.
     pub deliveries: Vec<DeliveryWaits>,
+    /// Providers of models that wanted no more.
+    pub providers: Vec<Provider>,
+    /// What the attempts of all projects used so far.
+    pub usage: Spent,
 }
 
 /// A source that is not brought up to date.

@@ -117,7 +117,7 @@ pub struct TaskPage {
 }
 
 /// Everything about a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskDetail {
     /// As in the list.
     #[serde(flatten)]
@@ -126,6 +126,8 @@ pub struct TaskDetail {
     pub prompt: String,
     /// Why it is BLOCKED or REJECTED, in a sentence.
     pub reason: Option<String>,
+    /// Why it is ready and does not start although there may be room: a parked provider, or money.
+    pub held_back: Option<String>,
     /// What earlier attempts and people said, oldest first.
     pub feedback: Vec<Feedback>,
     /// Every attempt kept, oldest first.
@@ -142,7 +144,7 @@ pub struct Feedback {
 }
 
 /// An attempt.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// Counts from 1 in the task.
     pub number: u32,
@@ -155,7 +157,7 @@ pub struct Attempt {
     /// Where.
     pub host: String,
     /// `done`, `failed`, `timed-out`, `stalled`, `out-of-memory`, `stopped`, `try-again-later`, `infrastructure`,
-    /// `policy`; `null`: it runs.
+    /// `policy`, `rate-limited`; `null`: it runs.
     pub outcome: Option<String>,
     /// The command's exit code.
     pub exit_code: Option<i32>,
@@ -193,27 +195,43 @@ impl Attempt {
             commit: record.commit.as_ref().map(ToString::to_string),
             started_at: record.started_at.into(),
             ended_at: record.ended_at.map(Time::from),
-            usage: record.usage.map(|usage| Usage {
-                input_tokens: usage.input_tokens,
-                output_tokens: usage.output_tokens,
-                cost_usd: usage.cost_micros as f64 / 1e6,
-            }),
+            usage: record.usage.as_ref().map(Usage::from),
         }
     }
 }
 
-/// Model usage of one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Model usage of one attempt, as its agent says. Unknown is `null`, never 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens read.
-    pub input_tokens: u64,
+    /// Tokens read, without those from or to a cache.
+    pub input_tokens: Option<u64>,
     /// Tokens written.
-    pub output_tokens: u64,
+    pub output_tokens: Option<u64>,
+    /// Tokens read from the cache.
+    pub cache_read_tokens: Option<u64>,
+    /// Tokens read and written to the cache.
+    pub cache_write_tokens: Option<u64>,
     /// US dollars.
-    pub cost_usd: f64,
+    pub cost_usd: Option<f64>,
+    /// Turns.
+    pub turns: Option<u32>,
+    /// The agent's own name for the conversation.
+    pub session: Option<String>,
 }
 
-impl Eq for Usage {}
+impl From<&devstack_dag::attempt::Usage> for Usage {
+    fn from(usage: &devstack_dag::attempt::Usage) -> Self {
+        Self {
+            input_tokens: usage.input_tokens,
+            output_tokens: usage.output_tokens,
+            cache_read_tokens: usage.cache_read_tokens,
+            cache_write_tokens: usage.cache_write_tokens,
+            cost_usd: usage.cost_micros.map(words::dollars),
+            turns: usage.turns,
+            session: usage.session.as_ref().map(ToString::to_string),
+        }
+    }
+}
 
 /// `GET /v1/tasks/{project}/{id}/explain`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -46,7 +46,16 @@ pub fn outcome(outcome: &Outcome) -> (&'static str, Option<i32>, Option<String>)
         Outcome::Stopped => ("stopped", None, None),
         Outcome::Infrastructure(why) => ("infrastructure", None, Some(why.clone())),
         Outcome::Policy(why) => ("policy", None, Some(why.clone())),
+        Outcome::RateLimited { reset } => {
+            let why = reset.map(|at| format!("the provider names {}", super::Time::from(at)));
+            ("rate-limited", None, why)
+        }
     }
+}
+
+/// Millionths of a US dollar as dollars.
+pub fn dollars(micros: u64) -> f64 {
+    micros as f64 / 1e6
 }
 
 #[cfg(test)]

@@ -177,6 +177,18 @@ fn describe(kind: &FactKind, to: &mut dto::Fact) {
             let in_ = crate::config::units::format_duration(*after_ms);
             to.message = format!("{} failed and is tried again in {in_}: {reason}", named(job));
         }
+        FactKind::ProviderParked { provider, until, reason, .. } => {
+            to.kind = "provider-parked".to_owned();
+            to.message = format!("the provider {provider} is parked until {}: {reason}", dto::Time::from(*until));
+        }
+        FactKind::ProviderResumed { provider } => {
+            to.kind = "provider-resumed".to_owned();
+            to.message = format!("the provider {provider} may be asked again");
+        }
+        FactKind::ProviderServed { provider } => {
+            to.kind = "provider-served".to_owned();
+            to.message = format!("the provider {provider} serves again");
+        }
         FactKind::JobRepeated { job } => {
             to.kind = "job-repeated".to_owned();
             to.message = format!("{} is tried again", named(job));

@@ -5,13 +5,13 @@
 mod answer;
 mod fact;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use devstack_dag::{
     Counts, Engine, Rejection, Waiting,
-    ids::{HostName, ProjectName, TaskRef, Text},
+    ids::{HostName, ProjectName, RoleName, TaskRef, Text},
     plan::PlanSpec,
-    record::{AttemptRecord, HostRecord, MergeState, Status, TaskRecord},
+    record::{AttemptRecord, HostRecord, MergeState, ProjectRecord, Status, TaskRecord},
 };
 
 use super::{ApiError, TaskQuery, WaitQuery, dto};
@@ -73,13 +73,14 @@ pub fn task(engine: &Engine, task: &TaskRef) -> Result<(TaskRecord, Vec<AttemptR
     Ok((record, engine.attempts(task).to_vec()))
 }
 
-/// Everything about one task.
+/// Everything about one task. `held_back`: see [`Engine::held_back`].
 ///
 /// # Errors
 /// A text cannot be read.
 pub fn detail(
     record: &TaskRecord,
     attempts: &[AttemptRecord],
+    held_back: Option<String>,
     text: ReadText<'_>,
 ) -> Result<dto::TaskDetail, ApiError> {
     let feedback = |feedback: &devstack_dag::attempt::Feedback| {
@@ -90,6 +91,7 @@ pub fn detail(
         task: dto::Task::from_record(record, attempts.last()),
         prompt: text(&record.spec.prompt)?,
         reason: reason.map(ToString::to_string),
+        held_back,
         feedback: record.feedback.iter().map(feedback).collect::<Result<_, _>>()?,
         attempt_list: attempts.iter().map(dto::Attempt::from_record).collect(),
     })
@@ -153,7 +155,7 @@ fn chosen(engine: &Engine, project: Option<&ProjectName>) -> Result<Vec<ProjectN
 
 /// Projects by name.
 pub fn projects(engine: &Engine) -> Vec<dto::Project> {
-    let shown = |project: &devstack_dag::record::ProjectRecord| dto::Project {
+    let shown = |project: &ProjectRecord| dto::Project {
         name: project.spec.name.to_string(),
         source: project.spec.source.clone(),
         integration: project.spec.source.as_ref().map(|_| project.spec.integration.clone()),
@@ -163,8 +165,30 @@ pub fn projects(engine: &Engine) -> Vec<dto::Project> {
         paused: project.paused,
         plans: project.plans,
         tasks: counted(engine.counts(Some(&project.spec.name))),
+        budget_usd: project.spec.budget_micros.map(dto::dollars),
+        usage: project.spent.iter().fold(dto::Spent::default(), dto::Spent::and),
+        roles: roles(project),
     };
     engine.projects().map(shown).collect()
+}
+
+/// What roles used, and what they may.
+fn roles(project: &ProjectRecord) -> Vec<dto::RoleSpent> {
+    let specs = &project.spec.roles;
+    let limited = specs.iter().filter(|role| role.max_cost_micros.is_some() || role.profile.is_some());
+    let names: BTreeSet<&RoleName> =
+        project.spent.iter().map(|spent| &spent.role).chain(limited.map(|role| &role.name)).collect();
+    let shown = |name: &RoleName| {
+        let spec = specs.iter().find(|role| role.name == *name);
+        let spent = project.spent.iter().filter(|spent| spent.role == *name);
+        dto::RoleSpent {
+            role: name.to_string(),
+            profile: spec.and_then(|role| role.profile.as_ref()).map(|profile| profile.name.to_string()),
+            max_cost_usd: spec.and_then(|role| role.max_cost_micros).map(dto::dollars),
+            usage: spent.fold(dto::Spent::default(), dto::Spent::and),
+        }
+    };
+    names.into_iter().map(shown).collect()
 }
 
 /// Agents: those at work, then of every role those that could be.
@@ -229,6 +253,8 @@ pub fn overview(engine: &Engine, hosts: Vec<dto::Host>) -> dto::Overview {
         running: engine.running_attempts(),
         waiting: engine.waiting(None).iter().map(waiting).collect(),
         deliveries: engine.projects().filter_map(|project| delivery(engine, &project.spec.name)).collect(),
+        providers: engine.providers().map(dto::Provider::from).collect(),
+        usage: engine.projects().flat_map(|project| &project.spent).fold(dto::Spent::default(), dto::Spent::and),
     }
 }
 

@@ -18,7 +18,8 @@ use devstack_dag::{
     Answer, Engine, Watch,
     command::Command,
     ids::{HostName, ProjectName, TaskRef, Text, Timestamp},
-    plan::PlanSpec,
+    plan::{Network, PlanSpec, RoleSpec},
+    profile::Profile,
 };
 use tokio::sync::oneshot;
 
@@ -59,7 +60,8 @@ pub(super) struct Core {
 #[async_trait]
 impl Backend for Core {
     async fn submit(&self, plan: PlanSpec, request: Option<RequestId>) -> Result<dto::PlanAnswer, ApiError> {
-        let warnings = self.warnings(&plan).await;
+        let mut warnings = self.warnings(&plan).await;
+        warnings.extend(Self::unreachable_models(&plan));
         let plan = self.with_images(plan).await?;
         let plan = self.stored_plan(plan).await?;
         let request = request.map(stored_request).transpose()?;
@@ -94,8 +96,12 @@ impl Backend for Core {
     }
 
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
-        let (record, attempts) = self.look(move |seen| view::task(seen.engine, &task)).await??;
-        self.with_texts(move |text| view::detail(&record, &attempts, text)).await
+        let look = move |seen: &View<'_>| {
+            let held_back = seen.engine.held_back(&task);
+            view::task(seen.engine, &task).map(|(record, attempts)| (record, attempts, held_back))
+        };
+        let (record, attempts, held_back) = self.look(look).await??;
+        self.with_texts(move |text| view::detail(&record, &attempts, held_back, text)).await
     }
 
     async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {
@@ -260,6 +266,22 @@ impl Core {
             // An unusable source is refused by the submission itself.
             _ => Vec::new(),
         }
+    }
+
+    /// Roles whose agents cannot reach the models that they ask.
+    fn unreachable_models(plan: &PlanSpec) -> Vec<String> {
+        let roles = plan.project.roles.iter().filter(|role| role.network == Network::None);
+        let warned = roles.filter_map(|role| Some((role, plan.project.profile_of(role)?)));
+        let warning = |(role, profile): (&RoleSpec, &Arc<Profile>)| {
+            format!(
+                "role `{}` has the profile `{}` and network = \"none\", so that it may not reach {}; \
+                 give it network = \"bridge\" if it must",
+                role.name,
+                profile.name,
+                profile.endpoints.join(", ")
+            )
+        };
+        warned.map(warning).collect()
     }
 
     async fn fact_stream(&self, after: Option<u64>) -> Result<FactStream, ApiError> {

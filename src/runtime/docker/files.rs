@@ -10,21 +10,16 @@ use devstack_shim::{
 use super::{Inner, container};
 use crate::runtime::{
     Job, RuntimeError,
-    process::{
-        clock,
-        files::{self, View},
-    },
+    fill::{self, Places},
+    process::{clock, files},
 };
 
 /// The order for the shim inside. `image_env`: the variables of the image, which the contract's own go over.
 pub(super) fn spec(inner: &Inner, job: &Job, image_env: &[String]) -> Result<Spec, RuntimeError> {
-    let view = View {
-        dir: container::DIR.into(),
-        workspace: container::WORKSPACE.into(),
-        home: container::HOME.into(),
-        tmp: container::TMP.into(),
-    };
-    let key = format!("{}/{}", inner.config.installation, job.attempt);
+    let dir = Path::new(container::DIR);
+    let places = Places::new(dir, container::WORKSPACE.into(), container::HOME.into(), container::TMP.into());
+    let mut env = files::environment(job, &places, key(inner, job));
+    env.extend(fill::env(job, &places));
     let mut git =
         job.workspace.as_ref().map(|workspace| files::git(job, workspace, inner.config.bundle_max)).transpose()?;
     if let Some(git) = &mut git {
@@ -33,13 +28,13 @@ pub(super) fn spec(inner: &Inner, job: &Job, image_env: &[String]) -> Result<Spe
     Ok(Spec {
         version: VERSION,
         label: files::label(job),
-        env: merged(image_env, files::environment(job, &view, key.clone())),
-        key,
-        workspace: view.workspace,
+        env: merged(image_env, env),
+        key: key(inner, job),
+        workspace: places.workspace.clone().into(),
         boot_id: inner.boot_id.clone(),
         ordered_at_ms: clock::now_ms(),
         wrapper: Vec::new(),
-        command: job.command.clone(),
+        command: fill::command(job, &places),
         secrets: (!job.secrets.is_empty()).then(|| Secrets::Directory(container::SECRETS.into())),
         // The engine starts the shim as the agent's user, within the engine's limits.
         user: None,
@@ -50,9 +45,16 @@ pub(super) fn spec(inner: &Inner, job: &Job, image_env: &[String]) -> Result<Spe
         idle_timeout_ms: job.idle_timeout_ms,
         log_max: inner.config.log_max,
         disk_max: Some(inner.config.disk_max),
+        // HOME is in memory: secret files are laid down right there.
+        tool: fill::tool(job, || None),
         git,
-        dir: view.dir,
+        dir: dir.to_owned(),
     })
+}
+
+/// The mark of every process of an attempt.
+fn key(inner: &Inner, job: &Job) -> String {
+    format!("{}/{}", inner.config.installation, job.attempt)
 }
 
 /// The image's variables with ours over them; its PATH stays, since it knows where its programs are.

@@ -19,13 +19,18 @@ use devstack_shim::{
 use nix::libc;
 
 use super::{Inner, clock};
-use crate::runtime::{Job, RuntimeError, Workspace, author};
+use crate::runtime::{
+    Job, RuntimeError, Workspace, author,
+    fill::{self, Places},
+};
 
 /// Made by the node when an attempt is over and nothing of it is left; only believed where the agent cannot make it.
 pub(in crate::runtime) const SETTLED: &str = "settled";
 
 /// Where every program of a Debian or Ubuntu machine is.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// A file system in memory on every Linux.
+const MEMORY: &str = "/dev/shm";
 /// UTF-8 without a language; every C library has it.
 const LANG: &str = "C.UTF-8";
 
@@ -48,15 +53,6 @@ pub(in crate::runtime) fn make_passable(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o711).create(dir)
 }
 
-/// Where the shim and the agent see the files of their attempt.
-pub(in crate::runtime) struct View {
-    /// The attempt's directory.
-    pub(in crate::runtime) dir: PathBuf,
-    pub(in crate::runtime) workspace: PathBuf,
-    pub(in crate::runtime) home: PathBuf,
-    pub(in crate::runtime) tmp: PathBuf,
-}
-
 /// How commits and log lines call an attempt.
 pub(in crate::runtime) fn label(job: &Job) -> String {
     format!("{} attempt {}", job.attempt.task, job.attempt.number)
@@ -72,17 +68,19 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
         open_files: None,
         file_size: None,
     };
-    let view =
-        View { workspace: dir.join(layout::WORKSPACE), home: dir.join(layout::HOME), tmp: dir.join(layout::TMP), dir };
+    let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let places = Places::new(&dir, at(layout::WORKSPACE), at(layout::HOME), at(layout::TMP));
+    let mut env = environment(job, &places, inner.key(&job.attempt));
+    env.extend(fill::env(job, &places));
     let mut spec = Spec {
         version: VERSION,
         key: inner.key(&job.attempt),
         label: label(job),
-        env: environment(job, &view, inner.key(&job.attempt)),
+        env,
         boot_id: inner.boot_id.clone(),
         ordered_at_ms: clock::now_ms(),
         wrapper: Vec::new(),
-        command: job.command.clone(),
+        command: fill::command(job, &places),
         secrets: (!job.secrets.is_empty()).then_some(Secrets::Stdin),
         user: inner.root.then_some(config.user),
         limits,
@@ -92,14 +90,22 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
         idle_timeout_ms: job.idle_timeout_ms,
         log_max: config.log_max,
         disk_max: None,
+        tool: fill::tool(job, || Some(secret_dir(inner, &job.attempt))),
         git: job.workspace.as_ref().map(|workspace| git(job, workspace, config.bundle_max)).transpose()?,
-        workspace: view.workspace,
-        dir: view.dir,
+        workspace: places.workspace.into(),
+        dir,
     };
     if let Ok(bwrap) = &inner.sandbox {
         spec.wrapper = bwrap.command(&spec, &inner.shim, job.network);
     }
     Ok(spec)
+}
+
+/// Where secrets that are files are kept: in memory. Names of ours have no dot, so no two attempts share one. In a
+/// sandbox it is the sandbox's own, and goes with it.
+pub(super) fn secret_dir(inner: &Inner, attempt: &AttemptId) -> PathBuf {
+    let (label, task) = (&inner.config.installation, &attempt.task);
+    Path::new(MEMORY).join(format!("devstack.{label}.{}.{}.{}", task.project, task.id, attempt.number))
 }
 
 /// What the shim is to clone and harvest.
@@ -128,23 +134,21 @@ fn bundle_name(number: usize) -> String {
 }
 
 /// What the contract promises an agent, and the mark by which its processes are known.
-pub(in crate::runtime) fn environment(job: &Job, view: &View, key: String) -> Vec<(String, String)> {
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let at = |name: &str| text(&view.dir.join(name));
+pub(in crate::runtime) fn environment(job: &Job, places: &Places, key: String) -> Vec<(String, String)> {
     [
         ("PATH", PATH.to_owned()),
         ("LANG", LANG.to_owned()),
-        ("HOME", text(&view.home)),
-        ("TMPDIR", text(&view.tmp)),
-        ("DEVSTACK_WORKSPACE", text(&view.workspace)),
+        ("HOME", places.home.clone()),
+        ("TMPDIR", places.tmp.clone()),
+        ("DEVSTACK_WORKSPACE", places.workspace.clone()),
         ("DEVSTACK_PROJECT", job.attempt.task.project.to_string()),
         ("DEVSTACK_TASK_ID", job.attempt.task.id.to_string()),
         ("DEVSTACK_ATTEMPT", job.attempt.number.to_string()),
         ("DEVSTACK_AGENT", job.agent.to_string()),
         ("DEVSTACK_ROLE", job.role.to_string()),
-        ("DEVSTACK_PROMPT_FILE", at(layout::PROMPT)),
-        ("DEVSTACK_TASK_FILE", at(layout::TASK)),
-        ("DEVSTACK_OUT", at(layout::OUT)),
+        ("DEVSTACK_PROMPT_FILE", places.prompt_file.clone()),
+        ("DEVSTACK_TASK_FILE", places.task_file.clone()),
+        ("DEVSTACK_OUT", places.out.clone()),
         (layout::KEY_VARIABLE, key),
     ]
     .map(|(name, value)| (name.to_owned(), value))

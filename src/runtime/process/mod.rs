@@ -330,6 +330,8 @@ impl Inner {
         if let Some(cgroups) = &self.cgroups {
             cgroups.remove(attempt);
         }
+        // Only a shim that was killed leaves it.
+        let _ = fs::remove_dir_all(files::secret_dir(self, attempt));
         if let Some(Some(mut child)) = self.children().remove(attempt) {
             let _ = child.try_wait();
         }

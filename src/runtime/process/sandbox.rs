@@ -132,7 +132,8 @@ impl Bwrap {
         if network == Network::Bridge {
             add(&["--ro-bind-try", "/etc/resolv.conf", "/etc/resolv.conf"]);
         }
-        add(&["--proc", "/proc", "--dev", "/dev", "--chdir", "/"]);
+        // The shared memory of bwrap's own /dev is for the user that started it only.
+        add(&["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm", "--chdir", "/"]);
         args
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 type Started<'a> = (Stage, &'a HostName, &'a AgentName, &'a RoleName, &'a Start);
-type Ended<'a> = (&'a Outcome, bool, Option<CommitId>, Option<Usage>);
+type Ended<'a> = (&'a Outcome, bool, Option<CommitId>, Option<&'a Usage>);
 
 impl Engine {
     pub(super) fn attempt_started(
@@ -67,8 +67,8 @@ impl Engine {
 
     /// Takes the slot and the agent of a task's running attempt.
     pub(in crate::engine) fn occupy(&mut self, ix: TaskIx) {
-        let Some((host, agent, role)) =
-            self.at(ix).running().map(|a| (a.host.clone(), a.agent.clone(), a.role.clone()))
+        let Some((host, agent, (role, stage))) =
+            self.at(ix).running().map(|a| (a.host.clone(), a.agent.clone(), (a.role.clone(), a.stage)))
         else {
             return;
         };
@@ -81,13 +81,15 @@ impl Engine {
         project.running += 1;
         let class = project.classes.get(&role).copied();
         if let (Some(class), Some(index)) = (class, agent_index(&role, &agent)) {
-            self.classes[class as usize].busy.insert(index);
-            self.refresh_class(class);
+            let class_state = &mut self.classes[class as usize];
+            class_state.busy.insert(index);
+            class_state.working += u32::from(stage == Stage::Work);
+            self.refresh_spending(class);
         }
         self.projects[self.tasks[ix as usize].project as usize].agents.insert(agent, ix);
     }
 
-    fn vacate(&mut self, ix: TaskIx, host: &HostName, agent: &AgentName, role: &RoleName) {
+    fn vacate(&mut self, ix: TaskIx, stage: Stage, (host, agent, role): (&HostName, &AgentName, &RoleName)) {
         if let Some(host) = self.hosts.get_mut(host) {
             self.free -= host.free();
             host.running.remove(&ix);
@@ -98,8 +100,10 @@ impl Engine {
         project.agents.remove(agent);
         let class = project.classes.get(role).copied();
         if let (Some(class), Some(index)) = (class, agent_index(role, agent)) {
-            self.classes[class as usize].busy.remove(&index);
-            self.refresh_class(class);
+            let class_state = &mut self.classes[class as usize];
+            class_state.busy.remove(&index);
+            class_state.working -= u32::from(stage == Stage::Work);
+            self.refresh_spending(class);
         }
     }
 
@@ -126,7 +130,8 @@ impl Engine {
         if record.outcome.is_some() {
             return;
         }
-        (record.outcome, record.charged, record.commit, record.usage) = (Some(outcome.clone()), charged, commit, usage);
+        (record.outcome, record.charged, record.commit) = (Some(outcome.clone()), charged, commit);
+        record.usage = usage.cloned();
         record.ended_at = Some(at);
         let (stage, host, agent, role) = (record.stage, record.host.clone(), record.agent.clone(), record.role.clone());
         task.updated_at = at;
@@ -134,7 +139,10 @@ impl Engine {
             let git = task.git_mut();
             (git.harvested, git.agent, git.candidate) = (Some((attempt.number, commit)), Some(agent.clone()), None);
         }
-        self.vacate(ix, &host, &agent, &role);
+        if stage == Stage::Work {
+            self.account(ix, &role, outcome, usage, touched);
+        }
+        self.vacate(ix, stage, (&host, &agent, &role));
         self.refresh(ix);
         touched.attempt(ix, attempt.number);
         touched.task(ix);

@@ -29,7 +29,7 @@ impl Engine {
             }
             F::AttemptStopping { attempt } => self.attempt_stopping(at, attempt, touched),
             F::AttemptEnded { attempt, outcome, charged, commit, usage } => {
-                self.attempt_ended(at, attempt, (outcome, *charged, *commit, *usage), touched);
+                self.attempt_ended(at, attempt, (outcome, *charged, *commit, usage.as_ref()), touched);
             }
             F::ResultGiven { attempt, start, commit } => self.result_given(at, attempt, start, *commit, touched),
             F::TaskMoved { task, place } => self.task_moved(at, task, place, touched),
@@ -59,6 +59,11 @@ impl Engine {
             F::DeliveryBlocked { project, reason } => self.delivery_was_blocked(project, reason, touched),
             F::JobDelayed { job, reason, after_ms } => self.job_delayed(job, reason, *after_ms),
             F::JobRepeated { job } => self.job_repeated(job, touched),
+            F::ProviderParked { provider, until, after_ms, times, reason } => {
+                self.provider_parked(provider, *until, (*after_ms, *times, reason), touched);
+            }
+            F::ProviderResumed { provider } => self.provider_resumed(provider, touched),
+            F::ProviderServed { provider } => self.provider_served(provider, touched),
         }
     }
 }

@@ -35,6 +35,7 @@ impl Engine {
                 delivery_blocked: None,
                 plans: 0,
                 merges: 0,
+                spent: Vec::new(),
             }),
         };
         self.describe_classes(ix);
@@ -54,10 +55,13 @@ impl Engine {
         let mut changed = Vec::new();
         for role in &project.record.spec.roles {
             let class = *project.classes.entry(role.name.clone()).or_insert(self.classes.len() as u32);
+            let profile = project.record.spec.profile_of(role).cloned();
             if class as usize == self.classes.len() {
                 self.classes.push(Class {
                     project: ix,
                     spec: role.clone(),
+                    profile,
+                    working: 0,
                     busy: BTreeSet::new(),
                     allowed: role.count,
                     ready: Ready::default(),
@@ -65,7 +69,7 @@ impl Engine {
             } else {
                 let class = &mut self.classes[class as usize];
                 class.allowed = role.count.max(class.busy.len() as u32);
-                class.spec = role.clone();
+                (class.spec, class.profile) = (role.clone(), profile);
             }
             changed.push(class);
         }

@@ -23,7 +23,7 @@ impl Engine {
         state.blocked = place.blocked.clone().map(Box::new);
         state.rejected = place.rejected.clone();
         state.backoff_ms = place.backoff_ms;
-        (state.charged, state.uncharged) = (place.charged, place.uncharged);
+        (state.charged, state.uncharged, state.limited) = (place.charged, place.uncharged, place.limited);
         state.updated_at = at;
         state.preparing = false;
         let project = state.project;
@@ -118,7 +118,7 @@ impl Engine {
         self.set_status(ix, Status::Completed);
         let state = &mut self.tasks[ix as usize];
         (state.blocked, state.backoff_ms, state.updated_at) = (None, None, at);
-        (state.uncharged, state.preparing) = (0, false);
+        (state.uncharged, state.limited, state.preparing) = (0, 0, false);
         // What it was told is for attempts that never come: memory for a hundred thousand finished tasks.
         state.feedback = Vec::new();
         if merge_commit.is_some() || resolved_by.is_some() || state.git.is_some() {
