@@ -15,6 +15,7 @@ fn refused(world: &World, says: &[&str]) {
     assert!(ended.stderr.contains("hint: "), "{}", ended.stderr);
     let projects = world.devstack(&["project", "list", "-o", "json"]).expect(0).json();
     assert_eq!(projects["projects"].as_array().unwrap().len(), 0, "no project is made");
+    assert!(!world.hub().exists(), "no hub is made");
     // As JSON: one object on stderr.
     let ended = world.run_with(&["-o", "json"]);
     let error = ended.stderr.lines().last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
