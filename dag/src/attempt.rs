@@ -68,7 +68,7 @@ pub struct Order {
     /// Names of secrets the agent gets.
     pub secrets: Vec<String>,
     /// The image, where the runtime has images.
-    pub image: Option<String>,
+    pub image: Option<Arc<str>>,
     /// What it can reach.
     pub network: Network,
     /// What it may use.

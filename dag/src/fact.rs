@@ -126,6 +126,8 @@ pub enum FactKind {
         role: RoleName,
         /// What its workspace holds.
         start: Start,
+        /// The image, resolved at submission, where the runtime has images.
+        image: Option<Arc<str>>,
     },
     /// A person asked for the end of an attempt.
     AttemptStopping {

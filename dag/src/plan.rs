@@ -54,8 +54,8 @@ pub struct RoleSpec {
     pub count: u32,
     /// What to run when the task names no command of its own; with a profile, its command line with this role's settings.
     pub command: Vec<String>,
-    /// The container image, where the runtime has images.
-    pub image: Option<String>,
+    /// The container image, where the runtime has images: as a plan names it, or `name@sha256:…` once it was submitted.
+    pub image: Option<Arc<str>>,
     /// Names of secrets the agents get.
     pub secrets: Vec<String>,
     /// What an attempt can reach.

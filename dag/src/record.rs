@@ -157,6 +157,8 @@ pub struct AttemptRecord {
     pub role: RoleName,
     /// What its workspace held.
     pub start: Start,
+    /// The image it ran in, resolved at submission; `None`: the runtime has no images.
+    pub image: Option<Arc<str>>,
     /// Was its end asked for? Then a failure counts as [`Outcome::Stopped`].
     pub stopping: bool,
     /// How it ended; `None`: it runs.

@@ -31,7 +31,7 @@ pub struct Job {
     /// Its clone; `None`: an empty directory.
     pub workspace: Option<Workspace>,
     /// The image, for runtimes that have images.
-    pub image: Option<String>,
+    pub image: Option<Arc<str>>,
     /// What it can reach.
     pub network: Network,
     /// What it may use.

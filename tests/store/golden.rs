@@ -124,6 +124,7 @@ fn records() -> Vec<Record> {
             agent: AgentName::new("dev1").unwrap(),
             role: RoleName::new("dev").unwrap(),
             start: Start::Merging { base: commit(3), theirs: commit(4) },
+            image: Some("agent@sha256:00".into()),
             outcome: Some(Outcome::Infrastructure("engine gone".into())),
             charged: true,
             stopping: true,

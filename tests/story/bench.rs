@@ -207,6 +207,8 @@ impl World {
             }
         }
         command.env("HOME", self.root().join("home")).env("GIT_CONFIG_NOSYSTEM", "1").env("LC_ALL", "C");
+        // No engine, but where a story is about containers.
+        command.env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
         for who in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{who}_NAME"), "Ada").env(format!("GIT_{who}_EMAIL"), "ada@example.org");
         }
@@ -284,6 +286,13 @@ impl World {
     #[track_caller]
     pub(crate) fn devstack(&self, args: &[&str]) -> Ended {
         self.spawn(args).wait()
+    }
+
+    /// `devstack` on a machine with a container engine.
+    #[track_caller]
+    pub(crate) fn with_engine(&self, args: &[&str]) -> Ended {
+        let program = ["-u", "DOCKER_HOST", env!("CARGO_BIN_EXE_devstack")];
+        self.spawn_program("env", &self.dir(), &[&program, args].concat()).wait()
     }
 
     fn run_args<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
@@ -389,20 +398,15 @@ impl Plan {
         }
     }
 
+    /// No repository; what was added to `[project]` stays.
     pub(crate) fn without_repository(mut self) -> Self {
-        self.project.clear();
+        self.project = self.project.replace("repo = \".\"\n", "");
         self
     }
 
     /// Another repository than this directory.
     pub(crate) fn source(mut self, address: &str) -> Self {
         self.project = format!("repo = {}\n", toml_text(address));
-        self
-    }
-
-    /// No repository, with what was added to `[project]` kept.
-    pub(crate) fn without_repo_line(mut self) -> Self {
-        self.project = self.project.replace("repo = \".\"\n", "");
         self
     }
 

@@ -9,6 +9,7 @@
 mod bench;
 mod checks;
 mod conflict;
+mod containers;
 mod delivery;
 mod dependencies;
 mod ending;

@@ -100,7 +100,7 @@ fn a_budget_stops_before_it_is_passed_and_goes_on_when_it_is_raised() {
     let world = World::bare();
     let plan = |budget: &str| {
         let tasks = ["A", "B", "C", "D"].map(|id| told(id, &result("0.4")));
-        Plan::new(tasks).project(&format!("budget = {budget}")).without_repo_line().tables(&tables(2))
+        Plan::new(tasks).project(&format!("budget = {budget}")).without_repository().tables(&tables(2))
     };
     world.plan(&plan("1.0"));
     let ended = world.run().expect(7);

@@ -240,7 +240,7 @@ pub(super) fn project_bytes(spec: &ProjectSpec) -> usize {
     let role = |role: &crate::plan::RoleSpec| {
         role.name.as_str().len()
             + strings(&role.command)
-            + role.image.as_ref().map_or(0, String::len)
+            + role.image.as_ref().map_or(0, |image| image.len())
             + strings(&role.secrets)
             // Its settings, and what it will have spent.
             + role.profile.as_ref().map_or(0, |it| it.name.len() + it.model.as_ref().map_or(0, |model| model.len()))

@@ -106,9 +106,8 @@ impl Engine {
         let attempt = AttemptId { task: self.task_ref(task), number: task.attempts + 1 };
         let start = self.start_of(task, stage);
         let order = self.order(task, attempt.clone(), (stage, &host), agent.clone(), class_state, start.clone());
-        let fact = (attempt, host.clone(), agent, role.name.clone());
-        let (attempt, at, agent, role) = fact;
-        draft.fact(FactKind::AttemptStarted { attempt, stage, host: at, agent, role, start });
+        let (at, image, role) = (host.clone(), order.image.clone(), role.name.clone());
+        draft.fact(FactKind::AttemptStarted { attempt, stage, host: at, agent, role, start, image });
         draft.effect(Effect::StartAttempt { host, order: Box::new(order) });
     }
 

@@ -1,6 +1,8 @@
 //! `[project]` and `[agents.*]`: the project and its roles.
 //! Deliberately absent: tasks.
 
+use std::sync::Arc;
+
 use devstack_dag::{
     ids::{ProjectName, RoleName},
     plan::{Limits, Network, ProjectSpec, Review, RoleSpec},
@@ -137,14 +139,14 @@ fn role<'i>(
 }
 
 /// A name that an engine takes for an image: `devstack/agent`, `agent:1`, `agent@sha256:…`.
-fn image<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<String> {
+fn image<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<Arc<str>> {
     let name = table.text(reader, "image")?;
     let fits = |c: char| c.is_ascii_alphanumeric() || "/:._-@".contains(c);
     if name.value.len() <= IMAGE_MAX
         && name.value.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.value.chars().all(fits)
     {
-        return Some(name.value.into_owned());
+        return Some(name.value.as_ref().into());
     }
     let message = format!("`image`{} is `{}`, which is no name of an image", table.of(), name.value);
     reader.add(name.at, code::BAD_VALUE, message, Some("for example image = \"devstack/agent\"".to_owned()));

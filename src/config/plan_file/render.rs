@@ -53,6 +53,8 @@ struct Role<'a> {
     max_turns: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     secrets: &'a [String],
     network: &'static str,
@@ -146,6 +148,7 @@ fn role(role: &RoleSpec) -> Role<'_> {
         model: role.profile.as_ref().and_then(|profile| profile.model.as_deref()),
         max_turns: role.profile.as_ref().and_then(|profile| profile.max_turns),
         max_cost: role.max_cost_micros.map(dollars),
+        image: role.image.as_deref(),
         secrets: &role.secrets,
         network: match role.network {
             Network::None => "none",

@@ -48,6 +48,7 @@ budget = 12.5
 [agents.dev]
 count = 2
 command = ["sh", "-c", "work"]
+image = "devstack/agent:1"
 secrets = ["ANTHROPIC_API_KEY"]
 network = "bridge"
 memory = "4GiB"
@@ -286,7 +287,10 @@ fn mistakes_are_told_with_line_and_words() {
             "[agents.x]\nprofile = \"y\"\n[profiles.y]\ncommand = [\"y\"]\n[[task]]\nid = \"a\"\nrole = \"x\"\n",
             "DS0110 p.toml:7: profile `y` has no `provider`",
         ),
-        ("image = \"x\"\n[[task]]\nid = \"a\"\n", "DS0105 p.toml:5: `image` of [agents.dev] is not built yet"),
+        (
+            "image = \"-x y\"\n[[task]]\nid = \"a\"\n",
+            "DS0104 p.toml:5: `image` of [agents.dev] is `-x y`, which is no name of an image",
+        ),
         ("egress = []\n[[task]]\nid = \"a\"\n", "DS0105 p.toml:5: `egress` of [agents.dev] is not built yet"),
         (
             "network = \"host\"\n[[task]]\nid = \"a\"\n",

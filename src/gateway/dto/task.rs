@@ -156,7 +156,9 @@ pub struct Attempt {
     pub role: String,
     /// Where.
     pub host: String,
-    /// `done`, `failed`, `timed-out`, `stalled`, `out-of-memory`, `stopped`, `try-again-later`, `infrastructure`,
+    /// The image it ran in: `name@sha256:…`; `null`: the runtime has no images.
+    pub image: Option<String>,
+    /// `done`, `failed`, `timed-out`, `stalled`, `out-of-memory`, `out-of-disk`, `out-of-processes`, `stopped`, `try-again-later`, `infrastructure`,
     /// `policy`, `rate-limited`; `null`: it runs.
     pub outcome: Option<String>,
     /// The command's exit code.
@@ -188,6 +190,7 @@ impl Attempt {
             agent: record.agent.to_string(),
             role: record.role.to_string(),
             host: record.host.to_string(),
+            image: record.image.as_deref().map(str::to_owned),
             outcome,
             exit_code,
             message,

@@ -1,7 +1,7 @@
 //! Images of a plan's roles, resolved when it is submitted: what runs later is the image of that moment.
 //! Deliberately absent: fetching any.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use devstack_dag::plan::PlanSpec;
 
@@ -16,11 +16,11 @@ impl Core {
     /// engine: there the name stays, and means what it means when the attempt starts.
     pub(super) async fn with_images(&self, mut plan: PlanSpec) -> Result<PlanSpec, ApiError> {
         let Some(host) = &self.host else { return Ok(plan) };
-        let mut known: HashMap<Option<String>, Option<String>> = HashMap::new();
+        let mut known: HashMap<Option<Arc<str>>, Option<Arc<str>>> = HashMap::new();
         for role in &mut plan.project.roles {
             if !known.contains_key(&role.image) {
                 let resolved = host.runtime.image(role.image.as_deref()).await.map_err(refused)?;
-                known.insert(role.image.clone(), resolved);
+                known.insert(role.image.clone(), resolved.map(Arc::from));
             }
             if let Some(Some(resolved)) = known.get(&role.image) {
                 role.image = Some(resolved.clone());

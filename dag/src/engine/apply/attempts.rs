@@ -1,5 +1,7 @@
 //! Facts about attempts: slots, agents and history.
 
+use std::sync::Arc;
+
 use crate::{
     attempt::{Outcome, Stage, Start, Usage},
     engine::{
@@ -12,7 +14,7 @@ use crate::{
     record::{AttemptRecord, Status},
 };
 
-type Started<'a> = (Stage, &'a HostName, &'a AgentName, &'a RoleName, &'a Start);
+type Started<'a> = (Stage, &'a HostName, &'a AgentName, &'a RoleName, &'a Start, &'a Option<Arc<str>>);
 type Ended<'a> = (&'a Outcome, bool, Option<CommitId>, Option<&'a Usage>);
 
 impl Engine {
@@ -20,7 +22,7 @@ impl Engine {
         &mut self,
         at: Timestamp,
         attempt: &AttemptId,
-        (stage, host, agent, role, start): Started<'_>,
+        (stage, host, agent, role, start, image): Started<'_>,
         touched: &mut Touched,
     ) {
         let Some(ix) = self.ix(&attempt.task) else { return };
@@ -35,6 +37,7 @@ impl Engine {
             agent: agent.clone(),
             role: role.clone(),
             start: start.clone(),
+            image: image.clone(),
             stopping: false,
             outcome: None,
             charged: false,
@@ -167,6 +170,7 @@ impl Engine {
             agent: agent.clone(),
             role,
             start: start.clone(),
+            image: None,
             stopping: false,
             outcome: Some(Outcome::Exited(0)),
             charged: false,

@@ -24,8 +24,8 @@ impl Engine {
             F::HostQuarantined { host, quarantine } => self.host_quarantined(host, quarantine.as_ref(), touched),
             F::HostReported { host, slots, secrets } => self.host_reported(host, *slots, secrets, touched),
             F::HostLost { host } => self.host_lost(host, touched),
-            F::AttemptStarted { attempt, stage, host, agent, role, start } => {
-                self.attempt_started(at, attempt, (*stage, host, agent, role, start), touched);
+            F::AttemptStarted { attempt, stage, host, agent, role, start, image } => {
+                self.attempt_started(at, attempt, (*stage, host, agent, role, start, image), touched);
             }
             F::AttemptStopping { attempt } => self.attempt_stopping(at, attempt, touched),
             F::AttemptEnded { attempt, outcome, charged, commit, usage } => {

@@ -1,0 +1,53 @@
+//! Whole plans in containers, on the machine's own engine.
+
+use std::process::Command;
+
+use crate::bench::*;
+
+/// The engine, with the minimal image in it; `None`, loudly.
+fn engine(world: &World) -> Option<()> {
+    let built = world.with_engine(&["image", "build", "--minimal"]);
+    if built.code == 0 {
+        return Some(());
+    }
+    println!("SKIPPED: stories in containers: {}", built.stderr.trim());
+    None
+}
+
+fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// The random name of this world's installation, as its containers have it.
+fn containers(world: &World) -> String {
+    let state = world.path(".devstack").canonicalize().unwrap();
+    let mounts = docker(&["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.Mounts}}"]);
+    mounts.lines().filter(|line| line.contains(&*state.to_string_lossy())).collect()
+}
+
+#[test]
+fn a_plan_runs_in_containers_and_its_work_is_merged() {
+    let world = World::with_repository();
+    let Some(()) = engine(&world) else { return };
+    let script = "test \"$PWD\" = /workspace; test \"$(id -u)\" != 0; test ! -w /etc; cat; echo one > said";
+    let tasks = [task("A", script), task("B", "grep -q . said; echo two >> said").after(&["A"])];
+    world.plan(&Plan::new(tasks).project("checks = [\"test -s said\"]"));
+    world.with_engine(&["run", "devstack.toml"]).expect(0);
+    assert!(world.git(&["show", "dev:said"]).ends_with("two"));
+    let shown = world.devstack(&["task", "show", "A", "-o", "json"]).expect(0).json();
+    let image = shown["task"]["attempt_list"][0]["image"].as_str().unwrap_or_default().to_owned();
+    assert!(image.starts_with("devstack/minimal:latest@sha256:"), "{image}");
+    assert_eq!(containers(&world), "", "nothing is left");
+}
+
+#[test]
+fn an_image_that_is_not_there_is_told_at_submission_and_changes_nothing() {
+    let world = World::with_repository();
+    let Some(()) = engine(&world) else { return };
+    world.plan(&Plan::new([task("A", "true")]).dev("image = \"devstack/none\""));
+    let refused = world.with_engine(&["run", "devstack.toml"]).expect(5);
+    refused.says("there is no image devstack/none on this host").says("docker build");
+    let projects = world.devstack(&["project", "list", "-o", "json"]).expect(0).json();
+    assert_eq!(projects["projects"].as_array().map(Vec::len), Some(0));
+}
