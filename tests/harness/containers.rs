@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use devstack::runtime::{DockerConfig, DockerRuntime, docker::image};
+use devstack_dag::ids::AttemptId;
 
 /// A state directory, a runtime in it, and an installation of its own whose containers go with it.
 pub(crate) struct Containers {
@@ -33,6 +34,12 @@ impl Containers {
 
     pub(crate) fn state(&self) -> std::path::PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// The log of an attempt of theirs.
+    pub(crate) fn log_of(&self, attempt: &AttemptId) -> std::path::PathBuf {
+        let name = format!("{}.{}.{}", attempt.task.project, attempt.task.id, attempt.number);
+        self.state().join("attempts").join(name).join("shim/log")
     }
 
     /// Names of its containers.
