@@ -65,7 +65,10 @@ async fn every_way_to_end_is_told_as_what_it_is() {
     assert!(log(&w.runtime, &attempt(3)).await.contains("asked"));
     for number in 1..=5 {
         let lines = said_of(&attempt(number));
-        assert!(lines.iter().any(|line| line.contains("its container is over outcome=")), "{number}: {lines:?}");
+        assert!(
+            lines.iter().any(|line| line.contains("its container is over") && line.contains("outcome=")),
+            "{number}: {lines:?}"
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use devstack::runtime::DockerConfig;
+use devstack_shim::procs;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -68,7 +69,9 @@ impl OwnEngine {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         // It dies with the test, even if that is killed.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false"]);
+        // In a name space of its own: an engine without a bridge deletes what it finds under that name.
+        command.args(["--pdeathsig", "KILL", "unshare", "--net", "dockerd", "--bridge=none"]);
+        command.args(["--iptables=false", "--ip6tables=false"]);
         command.arg("-H").arg(format!("unix://{}", self.socket()));
         for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(flag).arg(self.path(name));
@@ -104,6 +107,28 @@ impl OwnEngine {
     pub(crate) fn end(&mut self, signal: Signal) {
         self.signal(signal);
         self.process.take().unwrap().wait().unwrap();
+        // Killed with it. Where nobody reaps it, the next one would take it for alive by its id.
+        let file = self.path("exec/containerd/containerd.pid");
+        if let Some(pid) = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()) {
+            while procs::get(pid).is_some_and(|process| process.is_alive()) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = fs::remove_file(file);
+        }
+    }
+
+    /// Containers whose engine is gone: their supervisors name our directory.
+    fn end_leftovers(&self) {
+        let all = procs::all().unwrap_or_default();
+        let ours = |pid: i32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&*self.dir.path().to_string_lossy())
+        };
+        let roots: Vec<i32> = all.iter().map(|process| process.pid).filter(|pid| ours(*pid)).collect();
+        let below = procs::descendants(&all, &roots).into_iter().map(|process| process.pid);
+        for pid in below.chain(roots.iter().copied()).filter(|pid| *pid != nix::unistd::getpid().as_raw()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 
     fn ask(&self, args: &[&str]) -> String {
@@ -114,15 +139,13 @@ impl OwnEngine {
 
 impl Drop for OwnEngine {
     fn drop(&mut self) {
-        if self.process.is_none() && !std::thread::panicking() {
-            self.start();
-        }
         if self.process.is_some() {
             for id in self.ask(&["ps", "-aq"]).lines() {
                 self.ask(&["rm", "-f", id]);
             }
             self.end(Signal::SIGTERM);
         }
+        self.end_leftovers();
         unmount(self.dir.path());
     }
 }

@@ -74,11 +74,11 @@ async fn the_engine_shows_what_was_asked_for_and_whose_it_is() {
     let host = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}} {{.HostConfig.NanoCpus}} \
                 {{.HostConfig.NetworkMode}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Privileged}} {{.HostConfig.CapDrop}} \
                 {{.HostConfig.SecurityOpt}} {{.Config.User}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.IpcMode}} \
-                {{.HostConfig.LogConfig.Config}} {{.Config.Env}}";
+                {{.HostConfig.LogConfig.Config}}";
     assert_eq!(
         show(host),
         "67108864 67108864 50 500000000 none true false [ALL] [no-new-privileges:true] 10001:10001 no private \
-         map[max-file:2 max-size:1m] []"
+         map[max-file:2 max-size:1m]"
     );
     w.remove(&attempt(1)).await;
 }

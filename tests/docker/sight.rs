@@ -45,7 +45,8 @@ async fn another_attempts_work_and_secrets_are_out_of_sight() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_writes_where_the_contract_says_and_nowhere_else() {
     let Some(w) = world().await else { return };
-    let script = "find / -path /proc -prune -o -path /sys -prune -o -type d -print | while read d; do \
+    let script = "{ find / -path /proc -prune -o -path /sys -prune -o -type d -print 2>/dev/null; \
+                  for d in in out shim home tmp workspace; do echo /devstack/$d; done; } | while read d; do \
                   (: > $d/.w) 2>/dev/null && { echo \"$d\"; rm -f $d/.w; }; done | sort; echo --; \
                   find / -xdev -type f -print 2>/dev/null | while read f; do [ -w $f ] && echo FILE $f; done; \
                   for f in /devstack/spec.json /devstack/in/prompt.md /devstack/in/task.json /run/devstack-shim; do \

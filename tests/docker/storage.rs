@@ -22,6 +22,7 @@ async fn an_engine_without_room_charges_nobody() {
     for size in [1 << 20, 4096, 1] {
         while file.write(&vec![0; size]).is_ok_and(|written| written > 0) {}
     }
+    drop(file);
     let refused = w.runtime.start(&shell(2, "exit 4")).await;
     assert!(
         matches!(&refused, Err(RuntimeError::Failed { source, .. }) if source.to_string().contains("no space")),

@@ -92,6 +92,16 @@ impl Drop for Containers {
         if !ask(&["network", "ls", "-q", "--filter", &filter]).is_empty() {
             ask(&["network", "rm", &network]);
         }
+        // Its rules: two, and where nobody set them, none.
+        let rules =
+            Command::new("iptables").args(["-w", "-S"]).output().map(|output| output.stdout).unwrap_or_default();
+        for rule in String::from_utf8_lossy(&rules).lines().filter(|rule| rule.contains(&self.installation)) {
+            let words =
+                rule.replacen("-A", "-D", 1).replace('"', "").replace(&format!("devstack {}", self.installation), "\0");
+            let whole = format!("devstack {}", self.installation);
+            let words = words.split(' ').map(|word| if word == "\0" { whole.as_str() } else { word });
+            let _ = Command::new("iptables").arg("-w").args(words).status();
+        }
         self.vaults().iter().for_each(|dir| drop(fs::remove_dir_all(dir)));
     }
 }
