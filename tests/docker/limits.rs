@@ -8,6 +8,11 @@ use std::{
 
 use devstack::runtime::{Ended, Job, Runtime, TAIL_MAX};
 use devstack_dag::{attempt::Outcome, plan::Limits};
+use devstack_shim::procs;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{containers::Containers, harness::*, world::*};
 
@@ -122,9 +127,12 @@ async fn busy_loops_leave_a_neighbour_its_speed() {
     w.until_made(&attempt(2), "up").await;
     let file = w.attempt_dir(&attempt(1)).join("workspace/count");
     let counted = || fs::read_to_string(&file).unwrap().trim().parse::<u64>().unwrap();
+    let busy = procs::descendants(&procs::all().unwrap(), &[w.pid(&attempt(2))]);
+    assert!(busy.len() >= 8);
     let (mut alone, mut beside) = (0.0, 0.0);
     for turn in 0..TURNS {
-        w.docker(&[if turn % 2 == 0 { "pause" } else { "unpause" }, &w.name(&attempt(2))]);
+        let what = if turn % 2 == 0 { Signal::SIGSTOP } else { Signal::SIGCONT };
+        busy.iter().for_each(|process| kill(Pid::from_raw(process.pid), what).unwrap());
         let (before, since) = (counted(), Instant::now());
         tokio::time::sleep(TURN).await;
         let speed = (counted() - before) as f64 / since.elapsed().as_secs_f64();
