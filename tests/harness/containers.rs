@@ -95,7 +95,10 @@ impl Drop for Containers {
         // Its rules: two, and where nobody set them, none.
         let rules =
             Command::new("iptables").args(["-w", "-S"]).output().map(|output| output.stdout).unwrap_or_default();
-        for rule in String::from_utf8_lossy(&rules).lines().filter(|rule| rule.contains(&self.installation)) {
+        for rule in String::from_utf8_lossy(&rules)
+            .lines()
+            .filter(|rule| rule.contains(&format!("devstack {}", self.installation)))
+        {
             let words =
                 rule.replacen("-A", "-D", 1).replace('"', "").replace(&format!("devstack {}", self.installation), "\0");
             let whole = format!("devstack {}", self.installation);

@@ -28,6 +28,9 @@ pub struct DockerConfig {
     pub memory: u64,
     /// Processes and threads of an attempt where a plan says nothing.
     pub pids: u32,
+    /// Thousandths of a processor for an attempt where a plan says nothing; `None`: all of them, by share. What keeps one
+    /// attempt's busy loops from the others is a limit: the processors divided by the slots.
+    pub cpu_millis: Option<u32>,
     /// Open files of a process.
     pub files: u64,
     /// What an attempt may have on disk, and the largest file of it, in bytes.
@@ -59,6 +62,7 @@ impl DockerConfig {
             // As in the contract's example: a build of a large project with its tests.
             memory: 4 << 30,
             pids: 1024,
+            cpu_millis: None,
             // Compilers and bundlers open thousands. Never more than this process may have itself: an engine that is confined
             // likewise could not grant it.
             files: getrlimit(Resource::RLIMIT_NOFILE).map_or(FILES, |(_, hard)| hard.min(FILES)),

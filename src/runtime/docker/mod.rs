@@ -319,7 +319,7 @@ impl Inner {
         let memory = limits.memory.unwrap_or(self.config.memory);
         Bounds {
             memory,
-            cpu_millis: limits.cpu_millis,
+            cpu_millis: limits.cpu_millis.or(self.config.cpu_millis),
             pids: limits.pids.unwrap_or(self.config.pids),
             files: self.config.files,
             file_size: self.config.disk_max,
