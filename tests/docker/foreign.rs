@@ -1,5 +1,7 @@
 //! What is not ours beside what is: never listed, never touched, whatever it is called.
 
+use std::process::Command;
+
 use devstack::runtime::{Runtime, RuntimeError, State};
 use devstack_dag::attempt::Outcome;
 
@@ -7,16 +9,29 @@ use crate::{containers::Containers, harness::*, world::*};
 
 const IMAGE: &str = "devstack/minimal:latest";
 
-/// A container somebody else runs; its id.
-fn foreign(w: &Containers, name: &str, labels: &[String]) -> String {
-    let labels = labels.iter().flat_map(|label| ["--label", label]);
-    let args =
-        ["run", "-d", "--network=none", "--name", name].into_iter().chain(labels).chain([IMAGE, "sleep", "1001"]);
-    w.docker(&args.collect::<Vec<_>>()).trim().to_owned()
+/// A container that somebody else runs, until it is dropped.
+struct Foreign<'a> {
+    w: &'a Containers,
+    id: String,
 }
 
-fn runs(w: &Containers, id: &str) -> bool {
-    w.docker(&["inspect", "--format", "{{.State.Running}} {{.RestartCount}}", id]).trim() == "true 0"
+impl<'a> Foreign<'a> {
+    fn new(w: &'a Containers, name: &str, labels: &[String]) -> Self {
+        let labels = labels.iter().flat_map(|label| ["--label", label]);
+        let args = ["run", "-d", "--network=none", "--name", name].into_iter().chain(labels);
+        let args = args.chain([IMAGE, "sleep", "1001"]).collect::<Vec<_>>();
+        Self { w, id: w.docker(&args).trim().to_owned() }
+    }
+
+    fn runs(&self) -> bool {
+        self.w.docker(&["inspect", "--format", "{{.State.Running}} {{.RestartCount}}", &self.id]).trim() == "true 0"
+    }
+}
+
+impl Drop for Foreign<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args(["rm", "-f", &self.id]).output();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,12 +46,12 @@ async fn foreign_containers_are_left_alone_whatever_they_are_called() {
             .collect::<Vec<_>>()
     };
     let others = [
-        foreign(&w, &format!("plain-{i}"), &[]),
+        Foreign::new(&w, &format!("plain-{i}"), &[]),
         // Its name continues ours.
-        foreign(&w, &format!("devstack.{i}.shop.T-001.11"), &[]),
-        foreign(&w, &format!("devstack.{i}.shop.T-001.1.more"), &of("another")),
+        Foreign::new(&w, &format!("devstack.{i}.shop.T-001.11"), &[]),
+        Foreign::new(&w, &format!("devstack.{i}.shop.T-001.1.more"), &of("another")),
         // The name of the harvest of an attempt of ours.
-        foreign(&w, &format!("devstack.{i}.shop.T-001.1.harvest"), &of("another")),
+        Foreign::new(&w, &format!("devstack.{i}.shop.T-001.1.harvest"), &of("another")),
     ];
     assert_eq!(w.runtime.list().await.unwrap(), []);
     w.runtime.start(&shell(1, "sleep 1001")).await.unwrap();
@@ -47,26 +62,22 @@ async fn foreign_containers_are_left_alone_whatever_they_are_called() {
         w.runtime.remove(&attempt(number)).await.unwrap();
     }
     w.runtime.tidy().await;
-    let all_run = others.iter().all(|id| runs(&w, id));
-    others.iter().for_each(|id| drop(w.docker(&["rm", "-f", id])));
-    assert!(all_run, "a foreign container was touched");
+    assert!(others.iter().all(Foreign::runs), "a foreign container was touched");
 }
 
 /// The name of an attempt is another's: it is not run, said so, and the other is left alone; later it is ours.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_taken_is_said_and_can_be_had_later() {
     let Some(w) = world().await else { return };
-    let other = foreign(&w, &w.name(&attempt(1)), &[]);
+    let other = Foreign::new(&w, &w.name(&attempt(1)), &[]);
     let refused = w.runtime.start(&shell(1, "exit 4")).await;
     let Err(RuntimeError::Failed { source, .. }) = refused else { panic!("{refused:?}") };
     assert!(source.to_string().contains("remove or rename it"), "{source}");
     w.runtime.remove(&attempt(1)).await.unwrap();
-    assert!(runs(&w, &other));
-    w.docker(&["rename", &other, &format!("renamed-{}", w.installation)]);
+    assert!(other.runs());
+    w.docker(&["rename", &other.id, &format!("renamed-{}", w.installation)]);
     let ended = run(&w.runtime, &shell(1, "exit 4")).await;
-    let still = runs(&w, &other);
-    w.docker(&["rm", "-f", &other]);
-    assert!(still && ended.outcome == Outcome::Exited(4), "{ended:?}");
+    assert!(other.runs() && ended.outcome == Outcome::Exited(4), "{ended:?}");
 }
 
 /// Ours is gone and another has its name: waiting, stopping and the deadline do not reach the other.
@@ -78,14 +89,12 @@ async fn a_container_under_our_name_is_not_taken_for_ours() {
     w.runtime.start(&job).await.unwrap();
     w.until_made(&attempt(1), "up").await;
     w.docker(&["rm", "-f", &w.name(&attempt(1))]);
-    let other = foreign(&w, &w.name(&attempt(1)), &[]);
+    let other = Foreign::new(&w, &w.name(&attempt(1)), &[]);
     let listed = w.runtime.list().await.unwrap();
     w.runtime.stop(&attempt(1)).await.unwrap();
     let ended = wait(&w.runtime, &attempt(1)).await;
     w.runtime.remove(&attempt(1)).await.unwrap();
-    let still = runs(&w, &other);
-    w.docker(&["rm", "-f", &other]);
-    assert!(still, "the other was ended");
+    assert!(other.runs(), "the other was ended");
     assert_eq!(listed[0].state, State::Ended);
     assert_eq!(ended.outcome, Outcome::Stopped);
 }
