@@ -26,7 +26,7 @@ use bollard::{
     models::{ContainerCreateBody, HostConfig},
     query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptionsBuilder},
 };
-use containers::{Containers, docker, socket};
+use containers::{Containers, socket};
 use devstack::runtime::{Job, Runtime};
 use devstack_dag::plan::Network;
 use futures::StreamExt;
@@ -142,7 +142,7 @@ async fn logs() {
     let job = shell(1, script);
     scratch.runtime.start(&job).await.unwrap();
     let started = Instant::now();
-    let pid: i32 = docker(&["inspect", "--format", "{{.State.Pid}}", &scratch.names()[0]]).trim().parse().unwrap();
+    let pid = scratch.pid(&job.attempt);
     let (mut processor, mut memory) = (Duration::ZERO, 0);
     let wait = scratch.runtime.wait(&job.attempt);
     tokio::pin!(wait);

@@ -36,7 +36,7 @@ impl Vault {
         let mut tried = Vec::new();
         for base in candidates() {
             let root = base.join(format!("devstack-{installation}"));
-            match make(&root, 0o711).and_then(|()| in_memory(&root)) {
+            match in_memory(&base).and_then(|yes| if yes { make(&root, 0o711) } else { Ok(()) }.map(|()| yes)) {
                 Ok(true) => return Ok(Self { root }),
                 Ok(false) => tried.push(format!("{} is no tmpfs", base.display())),
                 Err(error) => tried.push(format!("{}: {error}", base.display())),
