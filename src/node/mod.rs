@@ -270,6 +270,7 @@ async fn docker_runtime(config: &NodeConfig, label: String) -> Result<(Arc<dyn R
     docker.subnet = host.subnet.clone();
     // Slots share the processors, so that one that spins takes nothing from the others.
     docker.cpu_millis = Some(cpu_share(host.slots));
+    docker.pin = docker.cpu_millis >= Some(1000);
     agents_dir::unmask();
     // The engine passes through for them: containers see mounts, not the way to them.
     Ok((Arc::new(DockerRuntime::open(docker).await?), config.state_dir.clone()))

@@ -112,13 +112,13 @@ async fn a_flood_of_words_is_cut_and_its_ends_are_kept() {
     }
 }
 
-/// With the processors divided by the slots, a neighbour of eight busy loops is none worse than an honest one of one.
+/// With a processor for each slot, a neighbour of eight busy loops is none worse than an honest one of one.
 /// Both neighbours are there by turns, so what else the machine does meets both alike.
 #[tokio::test(flavor = "multi_thread")]
 async fn busy_loops_leave_a_neighbour_its_speed() {
     const TURNS: usize = 16;
     const TURN: Duration = Duration::from_millis(300);
-    let Some(w) = world_with(|config| config.cpu_millis = Some(1000)).await else { return };
+    let Some(w) = world_with(|config| config.pin = true).await else { return };
     let count = "i=0; while :; do i=$((i+1)); [ $((i % 2000)) = 0 ] && echo $i > new && mv new count; done";
     let busy = format!("{} touch up; wait", "(while :; do :; done) & ".repeat(8));
     w.runtime.start(&shell(2, &busy)).await.unwrap();

@@ -49,6 +49,7 @@ impl Containers {
     }
 
     /// The log of an attempt of theirs.
+    #[allow(dead_code, reason = "used by the benchmark")]
     pub(crate) fn log_of(&self, attempt: &AttemptId) -> PathBuf {
         let name = format!("{}.{}.{}", attempt.task.project, attempt.task.id, attempt.number);
         self.dir.path().join("state/attempts").join(name).join("shim/log")

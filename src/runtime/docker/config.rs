@@ -31,6 +31,8 @@ pub struct DockerConfig {
     /// Thousandths of a processor for an attempt where a plan says nothing; `None`: all of them, by share. What keeps one
     /// attempt's busy loops from the others is a limit: the processors divided by the slots.
     pub cpu_millis: Option<u32>,
+    /// Does an attempt get a processor of its own where a plan says nothing? Right where there are as many as slots.
+    pub pin: bool,
     /// Open files of a process.
     pub files: u64,
     /// What an attempt may have on disk, and the largest file of it, in bytes.
@@ -63,6 +65,7 @@ impl DockerConfig {
             memory: 4 << 30,
             pids: 1024,
             cpu_millis: None,
+            pin: false,
             // Compilers and bundlers open thousands. Never more than this process may have itself: an engine that is confined
             // likewise could not grant it.
             files: getrlimit(Resource::RLIMIT_NOFILE).map_or(FILES, |(_, hard)| hard.min(FILES)),

@@ -15,6 +15,7 @@ pub mod image;
 mod look;
 mod network;
 mod observer;
+mod processors;
 mod secrets;
 mod watch;
 
@@ -45,6 +46,7 @@ use self::{
     health::Health,
     network::Bridge,
     observer::Observer,
+    processors::Processors,
     secrets::Vault,
 };
 use super::{
@@ -76,6 +78,7 @@ struct Inner {
     bridge: Bridge,
     vault: Result<Vault, String>,
     starts: Semaphore,
+    processors: Processors,
     version: OnceLock<String>,
 }
 
@@ -120,6 +123,7 @@ impl DockerRuntime {
             bridge: Bridge::new(&config.installation, config.subnet.clone()),
             vault: Vault::open(&config.installation),
             starts: Semaphore::new(config.starts.max(1)),
+            processors: Processors::new(),
             version: OnceLock::new(),
             config,
         };
@@ -184,6 +188,7 @@ impl Runtime for DockerRuntime {
         for name in [container::harvest_name(&inner.config.installation, attempt), inner.name(attempt)] {
             inner.remove_container(attempt, &name).await?;
         }
+        inner.processors.give_back(attempt);
         let attempt = attempt.clone();
         self.blocking(move |inner| {
             if let Ok(vault) = &inner.vault {
@@ -243,6 +248,8 @@ impl DockerRuntime {
             Network::Bridge => inner.bridge_ready().await?,
         };
         let spec = files::spec(inner, job, &image.env)?;
+        let pinned = inner.config.pin && job.limits.cpu_millis.is_none();
+        let cpuset = if pinned { inner.processors.take(attempt) } else { None };
         let (dir, order) = (inner.dir(attempt), job.clone());
         let secrets = self
             .blocking(move |inner| {
@@ -266,6 +273,7 @@ impl DockerRuntime {
             hostname: job.agent.to_string(),
             bounds: inner.bounds(&job.limits),
             deadline: deadline(job.timeout_ms),
+            cpuset,
             stop_after_s: i64::try_from(job.grace_ms.div_ceil(1000)).unwrap_or(i64::MAX).saturating_add(30),
         };
         inner.run(attempt, &name, &wanted).await
@@ -445,6 +453,7 @@ impl Inner {
             secrets: None,
             network: "none".to_owned(),
             hostname: "harvest".to_owned(),
+            cpuset: None,
             bounds: self.bounds(&Limits::default()),
             deadline: deadline(u64::try_from(self.config.margin.as_millis()).unwrap_or(u64::MAX)),
             stop_after_s: 10,
@@ -465,7 +474,11 @@ impl Inner {
         let dir = self.dir(attempt);
         let found = self.find(attempt, &self.name(attempt)).await;
         Ok(match found.map_err(|error| self.failed("looking at a container", error))? {
-            Found::Ours(found) if phase(&found) == Phase::Running => State::Running,
+            Found::Ours(found) if phase(&found) == Phase::Running => {
+                let cpuset = found.host_config.as_ref().and_then(|config| config.cpuset_cpus.as_deref());
+                self.processors.note(attempt, cpuset);
+                State::Running
+            }
             Found::Ours(found) if phase(&found) == Phase::Over => State::Ended,
             // None of ours, or never started: claimed, so that what is said stays true.
             _ => match identity::claim(&dir) {
