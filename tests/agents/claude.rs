@@ -9,8 +9,8 @@ use crate::{
 
 pub(crate) const CLAUDE: Agent<'_> = Agent {
     profile: "claude-code",
-    profile_lines: "[profiles.real.env]\nANTHROPIC_BASE_URL = \"{url}\"",
-    key: "ANTHROPIC_API_KEY",
+    lines: "[profiles.real.env]\nANTHROPIC_BASE_URL = \"{url}\"",
+    secrets: &["ANTHROPIC_API_KEY=sk-ant-scripted-0123456789"],
     model: Some("sonnet"),
 };
 
@@ -46,4 +46,24 @@ fn a_killed_node_adopts_the_agent_that_runs() {
     work.is_merged();
     assert_eq!(work.world.outcomes("A"), ["done"]);
     assert_eq!(work.world.task("A")["attempts"].as_u64(), Some(1));
+}
+
+/// A hook of the repository's own that does not end: it has said its result and stays.
+const HANGS: &str = r#"{"hooks": {"SessionEnd": [{"hooks":
+    [{"type": "command", "command": "touch hung; sleep 1000", "timeout": 1000}]}]}}"#;
+
+#[test]
+fn an_agent_that_stays_after_its_result_is_ended_and_is_done() {
+    let Some(work) = Work::new() else { return };
+    work.world.write(".claude/settings.json", HANGS);
+    work.world.commit_all("Do something at the end of a session");
+    let lines = format!("{}\nCLAUDE_CODE_SESSIONEND_HOOKS_TIMEOUT_MS = \"1000000\"", CLAUDE.lines);
+    work.plan(&Agent { lines: &lines, ..CLAUDE }, "write");
+    work.run(0);
+    work.is_merged();
+    assert_eq!(work.world.git(&["show", "dev:hung"]), "", "it hung");
+    assert_eq!(work.world.outcomes("A"), ["done"]);
+    let attempt = &work.world.task("A")["attempt_list"][0];
+    assert_eq!(attempt["exit_code"].as_i64(), Some(0), "{attempt}");
+    assert!(attempt["usage"]["cost_usd"].as_f64() > Some(0.0), "{attempt}");
 }

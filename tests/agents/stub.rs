@@ -37,6 +37,10 @@ async fn answer(State(gates): State<Arc<PathBuf>>, method: Method, uri: Uri, bod
     let (scenario, path) = uri.path().trim_start_matches('/').split_once('/').unwrap_or((uri.path(), ""));
     note(&gates, &format!("{method} {scenario} {path}"));
     let request: Value = serde_json::from_str(&body).unwrap_or_default();
+    if path.ends_with("/responses") && method == Method::GET {
+        // No WebSocket here: it uses plain requests then.
+        return StatusCode::UPGRADE_REQUIRED.into_response();
+    }
     if method != Method::POST {
         return axum::Json(json!({ "data": [], "models": [] })).into_response();
     }
@@ -53,7 +57,7 @@ async fn answer(State(gates): State<Arc<PathBuf>>, method: Method, uri: Uri, bod
     if path.ends_with("/messages") {
         events(true, if over { claude_end() } else { claude_tool(&request) })
     } else if path.ends_with("/responses") {
-        events(true, if over { openai_end() } else { openai_tool(&request) })
+        events(true, if over { openai_end() } else { openai_tool() })
     } else if path.contains(":streamGenerateContent") {
         events(false, vec![if over { gemini_end() } else { gemini_tool() }])
     } else {
@@ -150,19 +154,10 @@ fn openai_end() -> Vec<Value> {
     openai(json!({ "type": "message", "id": "m1", "role": "assistant", "content": content }))
 }
 
-/// Its shell has another name and shape in each family of models.
-fn openai_tool(request: &Value) -> Vec<Value> {
-    let tools = request["tools"].to_string();
-    let script = format!("printf '%s' '{TEXT}' > {FILE}");
-    let (name, arguments) = if tools.contains("\"exec_command\"") {
-        ("exec_command", json!({ "cmd": script }))
-    } else if tools.contains("\"shell_command\"") {
-        ("shell_command", json!({ "command": script }))
-    } else {
-        ("shell", json!({ "command": ["sh", "-c", script] }))
-    };
-    openai(json!({ "type": "function_call", "id": "f1", "call_id": "call_1", "name": name,
-        "arguments": arguments.to_string() }))
+fn openai_tool() -> Vec<Value> {
+    let arguments = json!({ "cmd": format!("printf '%s' '{TEXT}' > {FILE}") }).to_string();
+    openai(json!({ "type": "function_call", "id": "f1", "call_id": "call_1", "name": "exec_command",
+        "arguments": arguments }))
 }
 
 fn gemini(part: Value) -> Value {

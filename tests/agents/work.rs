@@ -23,11 +23,10 @@ pub(crate) struct Work {
 pub(crate) struct Agent<'a> {
     /// The shipped profile.
     pub(crate) profile: &'a str,
-    /// The variable with its model's address, and what of the address follows the scenario; or lines of the profile with
-    /// `{url}` in them.
-    pub(crate) profile_lines: &'a str,
-    /// The name of its key.
-    pub(crate) key: &'a str,
+    /// What is changed in it; `{url}` stands for the address of its model.
+    pub(crate) lines: &'a str,
+    /// Lines of `.env`.
+    pub(crate) secrets: &'a [&'a str],
     pub(crate) model: Option<&'a str>,
 }
 
@@ -44,20 +43,20 @@ impl Work {
         }
     }
 
-    /// A plan of one task for this agent, whose model plays a scenario; its key.
+    /// A plan of one task for this agent, whose model plays a scenario.
     pub(crate) fn plan(&self, agent: &Agent<'_>, scenario: &str) {
         let env = self.world.path(".env");
-        fs::write(&env, format!("{}=sk-scripted-0123456789\n", agent.key)).unwrap();
+        fs::write(&env, agent.secrets.join("\n")).unwrap();
         fs::set_permissions(&env, fs::Permissions::from_mode(0o600)).unwrap();
+        let names: Vec<&str> = agent.secrets.iter().map(|line| line.split('=').next().unwrap()).collect();
         self.world.write(".git/info/exclude", ".env\n.devstack\n");
         let model = agent.model.map(|model| format!("model = \"{model}\"\n")).unwrap_or_default();
         let tables = format!(
-            "[agents.ai]\ncount = 1\nprofile = \"real\"\nimage = \"{}\"\nnetwork = \"bridge\"\nsecrets = [\"{}\"]\n{model}\n\
+            "[agents.ai]\ncount = 1\nprofile = \"real\"\nimage = \"{}\"\nnetwork = \"bridge\"\nsecrets = {names:?}\n{model}\n\
              [profiles.real]\nextends = \"{}\"\n{}\n",
             self.image,
-            agent.key,
             agent.profile,
-            agent.profile_lines.replace("{url}", &self.beyond.url(scenario)),
+            agent.lines.replace("{url}", &self.beyond.url(scenario)),
         );
         let task = human("A").replaced("role = \"ai\"\nprompt = \"Write the greeting.\"\n");
         self.world.plan(&Plan::new([task]).tables(&tables));

@@ -7,15 +7,25 @@ use crate::{
 
 const CODEX: Agent<'_> = Agent {
     profile: "codex",
-    profile_lines: r#"command = ["codex", "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "-c", 'openai_base_url="{url}/v1"', "-"]"#,
-    key: "CODEX_API_KEY",
-    model: None,
+    lines: r#"command = ["codex", "exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "{model}", "-c", 'openai_base_url="{url}/v1"', "-"]"#,
+    secrets: &["CODEX_API_KEY=sk-scripted-0123456789"],
+    model: Some("gpt-5"),
 };
 
+/// An address of its own makes it choose a way to log in that it then refuses; its settings say which.
 const GEMINI: Agent<'_> = Agent {
     profile: "gemini",
-    profile_lines: "[profiles.real.env]\nGOOGLE_GEMINI_BASE_URL = \"{url}\"",
-    key: "GEMINI_API_KEY",
+    lines: r#"
+[[profiles.real.secret_file]]
+secret = "GEMINI_SETTINGS"
+path = ".gemini/settings.json"
+[profiles.real.env]
+GOOGLE_GEMINI_BASE_URL = "{url}"
+"#,
+    secrets: &[
+        "GEMINI_API_KEY=scripted-0123456789",
+        r#"GEMINI_SETTINGS={"security":{"auth":{"selectedType":"gemini-api-key"}}}"#,
+    ],
     model: Some("gemini-2.5-pro"),
 };
 
