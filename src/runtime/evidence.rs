@@ -12,12 +12,14 @@ use std::{
 use devstack_dag::attempt::Outcome;
 use devstack_shim::{
     layout,
-    spec::{Ending, ExitRecord, VERSION},
+    spec::{Ending, ExitRecord, Spec, VERSION},
 };
 use nix::libc;
 
 use super::{Commits, Ended, Harvest, RESULT_MAX, TAIL_MAX};
 
+/// The longest order, in bytes: prompt and task are files of their own, so this is argv, names and paths.
+const SPEC_MAX: u64 = 4 << 20;
 /// The longest exit record, in bytes: its longest part is an error message.
 const RECORD_MAX: u64 = 128 << 10;
 
@@ -75,6 +77,11 @@ fn outcome(dir: &Path, record: &ExitRecord) -> Option<Outcome> {
         ),
         Ending::NotStarted(why) => Outcome::Infrastructure(why),
     })
+}
+
+/// The order that a shim was given. The node's own file, read like the others.
+pub(super) fn order(dir: &Path) -> io::Result<Spec> {
+    Ok(serde_json::from_slice(&read(&dir.join(layout::SPEC), SPEC_MAX)?)?)
 }
 
 /// The end of the log.

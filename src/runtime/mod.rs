@@ -6,19 +6,24 @@
 //! an agent can write.
 
 mod busybox;
+mod clock;
 pub mod docker;
 mod evidence;
 pub mod fake;
+mod files;
 mod fill;
+mod identity;
 mod job;
 mod log;
 pub mod process;
 mod ready;
+mod remove;
 mod shim;
 
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -194,4 +199,16 @@ impl RuntimeError {
         let what = what.into();
         move |source| Self::Failed { what, source }
     }
+}
+
+/// Runs blocking work of the file system away from the async threads.
+async fn blocking<I, T, F>(inner: &Arc<I>, work: F) -> Result<T, RuntimeError>
+where
+    I: Send + Sync + 'static,
+    T: Send + 'static,
+    F: FnOnce(&I) -> Result<T, RuntimeError> + Send + 'static,
+{
+    let inner = Arc::clone(inner);
+    let joined = tokio::task::spawn_blocking(move || work(&inner)).await;
+    joined.unwrap_or_else(|error| Err(RuntimeError::failed("running a blocking job")(io::Error::other(error))))
 }

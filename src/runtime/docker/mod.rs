@@ -8,13 +8,13 @@
 mod config;
 mod container;
 mod engine;
-mod files;
 mod hardening;
 mod health;
 pub mod image;
 mod look;
 mod network;
 mod observer;
+mod order;
 mod processors;
 mod secrets;
 mod watch;
@@ -51,11 +51,9 @@ use self::{
 };
 use super::{
     Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State,
-    process::{
-        files::{SETTLED, keep, list, make_passable, name},
-        identity,
-        remove::remove,
-    },
+    files::{SETTLED, keep, list, make_passable, name},
+    identity,
+    remove::remove,
     shim,
 };
 
@@ -138,9 +136,7 @@ impl DockerRuntime {
         T: Send + 'static,
         F: FnOnce(&Inner) -> Result<T, RuntimeError> + Send + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        let joined = tokio::task::spawn_blocking(move || work(&inner)).await;
-        joined.unwrap_or_else(|error| Err(RuntimeError::failed("running a blocking job")(io::Error::other(error))))
+        super::blocking(&self.inner, work).await
     }
 }
 
@@ -247,16 +243,16 @@ impl DockerRuntime {
             Network::None => "none".to_owned(),
             Network::Bridge => inner.bridge_ready().await?,
         };
-        let spec = files::spec(inner, job, &image.env)?;
+        let spec = order::spec(inner, job, &image.env)?;
         let pinned = inner.config.pin && job.limits.cpu_millis.is_none();
         let cpuset = if pinned { inner.processors.take(attempt) } else { None };
-        let (dir, order) = (inner.dir(attempt), job.clone());
+        let (dir, job_too) = (inner.dir(attempt), job.clone());
         let secrets = self
             .blocking(move |inner| {
-                let attempt = &order.attempt;
-                files::write(inner, &order, &dir, &spec)
+                let attempt = &job_too.attempt;
+                order::write(inner, &job_too, &dir, &spec)
                     .map_err(RuntimeError::failed(format!("writing the files of {attempt}")))?;
-                inner.put_secrets(&order)
+                inner.put_secrets(&job_too)
             })
             .await?;
         let wanted = Wanted {

@@ -4,20 +4,15 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use bollard::models::ContainerInspectResponse;
 use devstack_dag::{attempt::Outcome, ids::AttemptId};
-use devstack_shim::{layout, spec::Spec};
+use devstack_shim::layout;
 
 use super::{
     Found, Inner, container,
     engine::{EngineError, Phase, phase},
     id,
 };
-use crate::runtime::{
-    Ended, Harvest, RuntimeError, evidence,
-    process::{clock, files::SETTLED, identity},
-};
+use crate::runtime::{Ended, Harvest, RuntimeError, clock, evidence, files::SETTLED, identity};
 
-/// The longest order: prompt and task are files of their own, so this is argv, names and paths.
-const SPEC_MAX: u64 = 4 << 20;
 /// Between two tries to end a container that does not end.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -128,16 +123,12 @@ fn ran(found: &ContainerInspectResponse) -> End {
 
 /// How long until the host ends it: its deadline, or a stop that was asked for, and what the shim needs beyond.
 fn due_in(inner: &Inner, dir: &Path) -> io::Result<Duration> {
-    let spec = order(dir)?;
+    let spec = evidence::order(dir)?;
     let deadline = spec.ordered_at_ms.saturating_add(spec.timeout_ms);
     let asked = fs::read_to_string(dir.join(layout::STOP)).ok().and_then(|text| text.parse().ok());
     let due = asked.unwrap_or(deadline).min(deadline).saturating_add(spec.grace_ms);
     let due = due.saturating_add(u64::try_from(inner.config.margin.as_millis()).unwrap_or(u64::MAX));
     Ok(Duration::from_millis(due.saturating_sub(clock::now_ms())))
-}
-
-fn order(dir: &Path) -> io::Result<Spec> {
-    Ok(serde_json::from_slice(&evidence::read(&dir.join(layout::SPEC), SPEC_MAX)?)?)
 }
 
 /// How it ended, from what is left of it.
@@ -190,7 +181,7 @@ pub(super) async fn stop(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<(), 
 pub(super) async fn harvest(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<Harvest, RuntimeError> {
     let dir = inner.known(attempt)?;
     let failed = || RuntimeError::failed(format!("harvesting {attempt}"));
-    let spec = order(&dir).map_err(failed())?;
+    let spec = evidence::order(&dir).map_err(failed())?;
     if spec.git.as_ref().is_none_or(|git| !git.harvest) {
         return Ok(Harvest::default());
     }

@@ -27,7 +27,8 @@ use nix::{
     unistd::{Pid, getpid},
 };
 
-use super::{Inner, identity};
+use super::Inner;
+use crate::runtime::identity;
 
 /// How long to try: a process in an uninterruptible call of the kernel cannot be ended by anyone.
 const PATIENCE: Duration = Duration::from_secs(10);

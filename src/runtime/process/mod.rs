@@ -5,12 +5,9 @@
 //! are all there is: a new instance adopts what an old one started.
 
 mod cgroup;
-pub(super) mod clock;
-pub(super) mod files;
-pub(super) mod identity;
 mod leftovers;
+mod order;
 mod passage;
-pub(super) mod remove;
 mod sandbox;
 mod spares;
 mod watch;
@@ -31,8 +28,12 @@ use devstack_shim::{layout, spec::User};
 use nix::unistd::geteuid;
 
 pub use self::passage::barrier;
-use self::{cgroup::Cgroups, identity::Identity, spares::Spares};
-use super::{Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State, shim};
+use self::{cgroup::Cgroups, spares::Spares};
+use super::{
+    Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State, files,
+    identity::{self, Identity},
+    remove, shim,
+};
 
 /// May the runtime use bwrap?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,15 +134,12 @@ impl ProcessRuntime {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Runs blocking work of the file system away from the async threads.
     async fn blocking<T, F>(&self, work: F) -> Result<T, RuntimeError>
     where
         T: Send + 'static,
         F: FnOnce(&Inner) -> Result<T, RuntimeError> + Send + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        let joined = tokio::task::spawn_blocking(move || work(&inner)).await;
-        joined.unwrap_or_else(|error| Err(RuntimeError::failed("running a blocking job")(io::Error::other(error))))
+        super::blocking(&self.inner, work).await
     }
 }
 
@@ -253,7 +251,7 @@ impl Inner {
             }
             None => Vec::new(),
         };
-        let spec = files::spec(self, job, dir, cgroups)?;
+        let spec = order::spec(self, job, dir, cgroups)?;
         if !self.spares.put(&spec.dir, |spare| files::write_over(job, &spec, spare)) {
             files::write(job, &spec.dir, &spec, spec.user)
                 .map_err(RuntimeError::failed(format!("writing the files of {}", job.attempt)))?;
@@ -331,7 +329,7 @@ impl Inner {
             cgroups.remove(attempt);
         }
         // Only a shim that was killed leaves it.
-        let _ = fs::remove_dir_all(files::secret_dir(self, attempt));
+        let _ = fs::remove_dir_all(order::secret_dir(self, attempt));
         if let Some(Some(mut child)) = self.children().remove(attempt) {
             let _ = child.try_wait();
         }

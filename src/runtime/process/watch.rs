@@ -10,21 +10,16 @@ use std::{
 };
 
 use devstack_dag::{attempt::Outcome, ids::AttemptId};
-use devstack_shim::{
-    layout, procs,
-    spec::{ALREADY_RUN, Spec},
-};
+use devstack_shim::{layout, procs, spec::ALREADY_RUN};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use rustix::process::pidfd_send_signal;
 
-use super::{Inner, clock, files, identity, leftovers};
-use crate::runtime::{Ended, Harvest, RuntimeError, evidence, ready};
+use super::{Inner, leftovers};
+use crate::runtime::{Ended, Harvest, RuntimeError, clock, evidence, files, identity, ready};
 
-/// The longest order: prompt and task are files of their own, so this is argv, names and paths.
-const SPEC_MAX: u64 = 4 << 20;
 /// How long a sandbox may take until its shim can be signalled.
 const SANDBOX_START: Duration = Duration::from_secs(10);
 
@@ -93,13 +88,9 @@ fn shim_of(inner: &Inner, attempt: &AttemptId, dir: &Path) -> io::Result<Option<
 
 /// How long until the host ends it.
 fn due_in(inner: &Inner, dir: &Path) -> io::Result<Duration> {
-    let spec = order(dir)?;
+    let spec = evidence::order(dir)?;
     let due = spec.ordered_at_ms.saturating_add(spec.timeout_ms).saturating_add(spec.grace_ms);
     Ok(Duration::from_millis(due.saturating_sub(clock::now_ms())).saturating_add(inner.config.margin))
-}
-
-fn order(dir: &Path) -> io::Result<Spec> {
-    Ok(serde_json::from_slice(&evidence::read(&dir.join(layout::SPEC), SPEC_MAX)?)?)
 }
 
 /// How it ended, from what is left of it.
@@ -164,7 +155,7 @@ pub(super) async fn harvest(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<H
     if inner.is_running(attempt) {
         return Err(RuntimeError::Refused(format!("attempt {attempt} still runs: wait for it first")));
     }
-    let spec = order(&dir).map_err(failed("reading its order"))?;
+    let spec = evidence::order(&dir).map_err(failed("reading its order"))?;
     if spec.git.as_ref().is_none_or(|git| !git.harvest) {
         return Ok(Harvest::default());
     }

@@ -12,7 +12,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 /// A process of one boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::runtime) struct Identity {
+pub(super) struct Identity {
     pub(super) pid: i32,
     started: u64,
     boot_id: String,
@@ -43,7 +43,7 @@ impl Identity {
 }
 
 /// The identity in an attempt's directory; `None`: no shim claimed it yet.
-pub(in crate::runtime) fn read(dir: &Path) -> io::Result<Option<Identity>> {
+pub(super) fn read(dir: &Path) -> io::Result<Option<Identity>> {
     let text = match fs::read_link(dir.join(layout::PID)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         // Not a link, so not the shim's: nobody.
@@ -61,7 +61,7 @@ pub(in crate::runtime) fn read(dir: &Path) -> io::Result<Option<Identity>> {
 }
 
 /// Claims an attempt for nobody, so that no shim will run it. True: no shim had.
-pub(in crate::runtime) fn claim(dir: &Path) -> io::Result<bool> {
+pub(super) fn claim(dir: &Path) -> io::Result<bool> {
     match symlink("0 0 -", dir.join(layout::PID)) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -70,6 +70,6 @@ pub(in crate::runtime) fn claim(dir: &Path) -> io::Result<bool> {
 }
 
 /// This boot.
-pub(in crate::runtime) fn boot_id() -> io::Result<String> {
+pub(super) fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }

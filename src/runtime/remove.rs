@@ -11,7 +11,7 @@ use std::{
 use devstack_shim::layout;
 
 /// Deletes `dir`.
-pub(in crate::runtime) fn remove(dir: &Path) -> io::Result<()> {
+pub(super) fn remove(dir: &Path) -> io::Result<()> {
     if plain(dir).is_ok() {
         return Ok(());
     }

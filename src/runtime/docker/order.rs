@@ -1,4 +1,4 @@
-//! The files of an attempt for a container: the same directory as every runtime's, seen under other names inside.
+//! The order for the shim of a container, and its files: the same directory as every runtime's, seen under other names.
 
 use std::{collections::BTreeMap, io, os::unix::fs::chown, path::Path};
 
@@ -9,9 +9,8 @@ use devstack_shim::{
 
 use super::{Inner, container};
 use crate::runtime::{
-    Job, RuntimeError,
+    Job, RuntimeError, clock, files,
     fill::{self, Places},
-    process::{clock, files},
 };
 
 /// The order for the shim inside. `image_env`: the variables of the image, which the contract's own go over.

@@ -1,10 +1,11 @@
-//! The files of an attempt, as the node makes them, and the order for its shim.
+//! The files of an attempt, as the node makes them for every runtime; what the contract promises an agent.
+//! Deliberately absent: the order for the shim, of which each runtime has its own, and reading what agents wrote (`evidence`).
 
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use devstack_dag::{
@@ -13,30 +14,23 @@ use devstack_dag::{
 };
 use devstack_shim::{
     layout,
-    spec::{Git, GitStart, Rlimits, Secrets, Spec, User, VERSION},
+    spec::{Git, GitStart, Spec, User},
 };
-
 use nix::libc;
 
-use super::{Inner, clock};
-use crate::runtime::{
-    Job, RuntimeError, Workspace, author,
-    fill::{self, Places},
-};
+use super::{Job, RuntimeError, Workspace, author, fill::Places};
 
 /// Made by the node when an attempt is over and nothing of it is left; only believed where the agent cannot make it.
-pub(in crate::runtime) const SETTLED: &str = "settled";
+pub(super) const SETTLED: &str = "settled";
 
 /// Where every program of a Debian or Ubuntu machine is.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// A file system in memory on every Linux.
-const MEMORY: &str = "/dev/shm";
 /// UTF-8 without a language; every C library has it.
 const LANG: &str = "C.UTF-8";
 
 /// The name of an attempt's directory and of its control groups. One level for all of it: making and removing a directory
 /// for each project and task costs more than any file of an attempt. No name holds a dot, so it can be read back.
-pub(in crate::runtime) fn name(attempt: &AttemptId) -> String {
+pub(super) fn name(attempt: &AttemptId) -> String {
     format!("{}.{}.{}", attempt.task.project, attempt.task.id, attempt.number)
 }
 
@@ -49,67 +43,17 @@ fn attempt(name: &str) -> Option<AttemptId> {
 }
 
 /// A directory, with its parents, that others may pass through and not list.
-pub(in crate::runtime) fn make_passable(dir: &Path) -> io::Result<()> {
+pub(super) fn make_passable(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o711).create(dir)
 }
 
 /// How commits and log lines call an attempt.
-pub(in crate::runtime) fn label(job: &Job) -> String {
+pub(super) fn label(job: &Job) -> String {
     format!("{} attempt {}", job.attempt.task, job.attempt.number)
 }
 
-/// The order for the shim.
-pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>) -> Result<Spec, RuntimeError> {
-    let config = &inner.config;
-    let limits = Rlimits {
-        data: job.limits.memory.filter(|_| cgroups.is_empty()),
-        // The limit counts all processes of a user. A person's own have nothing to do with ours.
-        processes: if inner.root { Some(job.limits.pids.map_or(config.processes, u64::from)) } else { None },
-        open_files: None,
-        file_size: None,
-    };
-    let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
-    let places = Places::new(&dir, at(layout::WORKSPACE), at(layout::HOME), at(layout::TMP));
-    let mut env = environment(job, &places, inner.key(&job.attempt));
-    env.extend(fill::env(job, &places));
-    let mut spec = Spec {
-        version: VERSION,
-        key: inner.key(&job.attempt),
-        label: label(job),
-        env,
-        boot_id: inner.boot_id.clone(),
-        ordered_at_ms: clock::now_ms(),
-        wrapper: Vec::new(),
-        command: fill::command(job, &places),
-        secrets: (!job.secrets.is_empty()).then_some(Secrets::Stdin),
-        user: inner.root.then_some(config.user),
-        limits,
-        cgroups,
-        timeout_ms: job.timeout_ms,
-        grace_ms: job.grace_ms,
-        idle_timeout_ms: job.idle_timeout_ms,
-        log_max: config.log_max,
-        disk_max: None,
-        tool: fill::tool(job, || Some(secret_dir(inner, &job.attempt))),
-        git: job.workspace.as_ref().map(|workspace| git(job, workspace, config.bundle_max)).transpose()?,
-        workspace: places.workspace.into(),
-        dir,
-    };
-    if let Ok(bwrap) = &inner.sandbox {
-        spec.wrapper = bwrap.command(&spec, &inner.shim, job.network);
-    }
-    Ok(spec)
-}
-
-/// Where secrets that are files are kept: in memory. Names of ours have no dot, so no two attempts share one. In a
-/// sandbox it is the sandbox's own, and goes with it.
-pub(super) fn secret_dir(inner: &Inner, attempt: &AttemptId) -> PathBuf {
-    let (label, task) = (&inner.config.installation, &attempt.task);
-    Path::new(MEMORY).join(format!("devstack.{label}.{}.{}.{}", task.project, task.id, attempt.number))
-}
-
 /// What the shim is to clone and harvest.
-pub(in crate::runtime) fn git(job: &Job, workspace: &Workspace, bundle_max: u64) -> Result<Git, RuntimeError> {
+pub(super) fn git(job: &Job, workspace: &Workspace, bundle_max: u64) -> Result<Git, RuntimeError> {
     let start = match &workspace.start {
         Start::Commit { base, tip } => GitStart::Commit { base: base.to_string(), tip: tip.to_string() },
         Start::Merging { base, theirs } => GitStart::Merging { base: base.to_string(), theirs: theirs.to_string() },
@@ -134,7 +78,7 @@ fn bundle_name(number: usize) -> String {
 }
 
 /// What the contract promises an agent, and the mark by which its processes are known.
-pub(in crate::runtime) fn environment(job: &Job, places: &Places, key: String) -> Vec<(String, String)> {
+pub(super) fn environment(job: &Job, places: &Places, key: String) -> Vec<(String, String)> {
     [
         ("PATH", PATH.to_owned()),
         ("LANG", LANG.to_owned()),
@@ -155,8 +99,9 @@ pub(in crate::runtime) fn environment(job: &Job, places: &Places, key: String) -
     .into()
 }
 
-/// Makes the directory and everything in it that the shim needs; `owner` gets what the agent writes. What an interrupted start left is written over.
-pub(in crate::runtime) fn write(job: &Job, dir: &Path, spec: &Spec, owner: Option<User>) -> io::Result<()> {
+/// Makes the directory and everything in it that the shim needs; `owner` gets what the agent writes. What an interrupted
+/// start left is written over.
+pub(super) fn write(job: &Job, dir: &Path, spec: &Spec, owner: Option<User>) -> io::Result<()> {
     make(dir, 0o711)?;
     make(&dir.join(layout::IN), 0o755)?;
     make(&dir.join(layout::SHIM), 0o700)?;
@@ -217,7 +162,7 @@ fn make(dir: &Path, mode: u32) -> io::Result<()> {
 }
 
 /// Every attempt in `root`. Names that are none of ours are left alone.
-pub(in crate::runtime) fn list(root: &Path) -> io::Result<Vec<AttemptId>> {
+pub(super) fn list(root: &Path) -> io::Result<Vec<AttemptId>> {
     Ok(names(root)?.iter().filter_map(|name| attempt(name)).collect())
 }
 
@@ -233,7 +178,7 @@ fn names(dir: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Moves a file that an agent could write to one that only the node can; an empty or missing one is left.
-pub(in crate::runtime) fn keep(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn keep(from: &Path, to: &Path) -> io::Result<()> {
     match fs::symlink_metadata(from) {
         Ok(found) if found.is_file() && found.len() > 0 => {}
         Ok(_) => return Ok(()),

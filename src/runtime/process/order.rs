@@ -1,0 +1,69 @@
+//! The order for the shim of a process.
+
+use std::path::{Path, PathBuf};
+
+use devstack_dag::ids::AttemptId;
+use devstack_shim::{
+    layout,
+    spec::{Rlimits, Secrets, Spec, VERSION},
+};
+
+use super::Inner;
+use crate::runtime::{
+    Job, RuntimeError, clock,
+    files::{environment, git, label},
+    fill::{self, Places},
+};
+
+/// A file system in memory on every Linux.
+const MEMORY: &str = "/dev/shm";
+
+/// The order for the shim.
+pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>) -> Result<Spec, RuntimeError> {
+    let config = &inner.config;
+    let limits = Rlimits {
+        data: job.limits.memory.filter(|_| cgroups.is_empty()),
+        // The limit counts all processes of a user. A person's own have nothing to do with ours.
+        processes: if inner.root { Some(job.limits.pids.map_or(config.processes, u64::from)) } else { None },
+        open_files: None,
+        file_size: None,
+    };
+    let at = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let places = Places::new(&dir, at(layout::WORKSPACE), at(layout::HOME), at(layout::TMP));
+    let mut env = environment(job, &places, inner.key(&job.attempt));
+    env.extend(fill::env(job, &places));
+    let mut spec = Spec {
+        version: VERSION,
+        key: inner.key(&job.attempt),
+        label: label(job),
+        env,
+        boot_id: inner.boot_id.clone(),
+        ordered_at_ms: clock::now_ms(),
+        wrapper: Vec::new(),
+        command: fill::command(job, &places),
+        secrets: (!job.secrets.is_empty()).then_some(Secrets::Stdin),
+        user: inner.root.then_some(config.user),
+        limits,
+        cgroups,
+        timeout_ms: job.timeout_ms,
+        grace_ms: job.grace_ms,
+        idle_timeout_ms: job.idle_timeout_ms,
+        log_max: config.log_max,
+        disk_max: None,
+        tool: fill::tool(job, || Some(secret_dir(inner, &job.attempt))),
+        git: job.workspace.as_ref().map(|workspace| git(job, workspace, config.bundle_max)).transpose()?,
+        workspace: places.workspace.into(),
+        dir,
+    };
+    if let Ok(bwrap) = &inner.sandbox {
+        spec.wrapper = bwrap.command(&spec, &inner.shim, job.network);
+    }
+    Ok(spec)
+}
+
+/// Where secrets that are files are kept: in memory. Names of ours have no dot, so no two attempts share one. In a
+/// sandbox it is the sandbox's own, and goes with it.
+pub(super) fn secret_dir(inner: &Inner, attempt: &AttemptId) -> PathBuf {
+    let (label, task) = (&inner.config.installation, &attempt.task);
+    Path::new(MEMORY).join(format!("devstack.{label}.{}.{}.{}", task.project, task.id, attempt.number))
+}
