@@ -35,7 +35,8 @@ impl Vault {
         let mut tried = Vec::new();
         for base in candidates {
             let root = base.join(format!("devstack-{installation}"));
-            match make(&root, 0o711).and_then(|()| in_memory(&root)) {
+            // The place is asked first: one that does not fit keeps nothing of ours.
+            match in_memory(&base).and_then(|fits| if fits { make(&root, 0o711).map(|()| fits) } else { Ok(fits) }) {
                 Ok(true) => return Ok(Self { root }),
                 Ok(false) => tried.push(format!("{} is no tmpfs", base.display())),
                 Err(error) => tried.push(format!("{}: {error}", base.display())),
