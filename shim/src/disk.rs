@@ -65,10 +65,15 @@ impl Disk {
     }
 }
 
+/// Room that is left, in bytes and in files.
 fn free(path: &Path) -> u64 {
     // The unit's types differ between platforms.
     #[allow(clippy::unnecessary_cast, reason = "the types differ between C libraries")]
-    statvfs(path).map_or(0, |disk| disk.blocks_available() as u64 * disk.fragment_size() as u64)
+    statvfs(path).map_or(0, |disk| {
+        let bytes = disk.blocks_available() as u64 * disk.fragment_size() as u64;
+        // Empty files take no block, but each takes a place in the table of files.
+        bytes.saturating_add((disk.files_available() as u64).saturating_mul(ENTRY))
+    })
 }
 
 /// Adds up a tree. True: more than `limit`, or hidden deeper than a path reaches, which no honest tree is.

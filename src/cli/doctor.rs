@@ -6,7 +6,13 @@ use std::{fs, path::Path, process::Command};
 use nix::unistd::{AccessFlags, access, geteuid};
 use serde::Serialize;
 
-use super::{CliError, Exit, Workdir, output::Output, output::Paint, table::Table};
+use super::{
+    CliError, Exit, Workdir,
+    commands::image::socket,
+    engine_check,
+    output::{Output, Paint},
+    table::Table,
+};
 use crate::{
     config::{profile::Catalog, secrets::Secrets, units::format_size},
     gateway::dto::V1,
@@ -64,9 +70,10 @@ pub struct Known {
     pub origin: String,
 }
 
-pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
+pub(super) async fn run(output: &Output) -> Result<Exit, CliError> {
     let here = std::env::current_dir()?;
-    let checks = examine(&here);
+    let mut checks = examine(&here);
+    checks.extend(engine_check::examine(&socket()).await);
     let exit = if checks.iter().any(|check| check.status == Health::Failed) { Exit::Failure } else { Exit::Ok };
     if output.for_people() {
         let mut table = Table::new(&["CHECK", "STATE", "FOUND", "MEND"]);
@@ -87,14 +94,13 @@ pub(super) fn run(output: &Output) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// Looks at everything, from a directory.
-pub fn examine(here: &Path) -> Vec<Check> {
+/// Looks at everything but containers, from a directory.
+fn examine(here: &Path) -> Vec<Check> {
     let state = Workdir::find(here).map_or_else(|| here.to_owned(), |dir| dir.path().to_owned());
     let limits = cgroup(Path::new("/sys/fs/cgroup"), geteuid().is_root());
     vec![
         git(),
         sandbox(),
-        engine(),
         disk(&state),
         writable(&state),
         secrets(here),
@@ -106,7 +112,7 @@ pub fn examine(here: &Path) -> Vec<Check> {
     ]
 }
 
-fn check(name: &'static str, status: Health, message: impl Into<String>, hint: Option<&str>) -> Check {
+pub(super) fn check(name: &'static str, status: Health, message: impl Into<String>, hint: Option<&str>) -> Check {
     Check { name, status, message: message.into(), hint: hint.map(str::to_owned) }
 }
 
@@ -150,16 +156,6 @@ fn sandbox() -> Check {
         }
         Err(_) => check("sandbox", Health::Warning, "bwrap is not installed: attempts are unsandboxed", Some(mend)),
     }
-}
-
-fn engine() -> Check {
-    let found = std::os::unix::net::UnixStream::connect("/var/run/docker.sock").is_ok();
-    let message = if found {
-        "a Docker engine answers; containers are not built yet"
-    } else {
-        "no Docker engine; not needed yet"
-    };
-    check("engine", Health::Ok, message, None)
 }
 
 fn disk(dir: &Path) -> Check {

@@ -9,6 +9,7 @@ mod commands;
 mod completions;
 pub mod doctor;
 pub mod embed;
+mod engine_check;
 mod exit;
 mod interrupt;
 mod lock;

@@ -257,11 +257,20 @@ fn open_store(state_dir: &Path) -> Result<SledStore, NodeError> {
     }
 }
 
+/// Thousandths of a processor for each slot.
+fn cpu_share(slots: u32) -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
+    (processors.saturating_mul(1000) / slots.max(1)).max(10)
+}
+
 async fn docker_runtime(config: &NodeConfig, label: String) -> Result<(Arc<dyn Runtime>, PathBuf), NodeError> {
     let host = &config.agent_host;
     let mut docker = DockerConfig::new(config.state_dir.clone(), label, host.docker.clone());
     docker.bundle_max = config.limits.bundle_size;
     docker.subnet = host.subnet.clone();
+    // Slots share the processors, so that one that spins takes nothing from the others.
+    docker.cpu_millis = Some(cpu_share(host.slots));
+    docker.pin = docker.cpu_millis >= Some(1000);
     agents_dir::unmask();
     // The engine passes through for them: containers see mounts, not the way to them.
     Ok((Arc::new(DockerRuntime::open(docker).await?), config.state_dir.clone()))

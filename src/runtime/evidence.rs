@@ -21,6 +21,9 @@ use super::{Commits, Ended, Harvest, RESULT_MAX, TAIL_MAX};
 /// The longest exit record, in bytes: its longest part is an error message.
 const RECORD_MAX: u64 = 128 << 10;
 
+/// What a shell exits with when its command was ended for a file larger than the limit.
+const FILE_TOO_LARGE: i32 = 128 + libc::SIGXFSZ;
+
 /// Opens a file of an attempt for reading.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
@@ -40,6 +43,14 @@ pub(super) fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Cuts a regular file to `max` bytes; anything else is left.
+pub(super) fn cut(path: &Path, max: u64) -> io::Result<()> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let Ok(file) = OpenOptions::new().write(true).custom_flags(flags).open(path) else { return Ok(()) };
+    let found = file.metadata()?;
+    if found.is_file() && found.len() > max { file.set_len(max) } else { Ok(()) }
+}
+
 /// A record of the shim (`layout::EXIT` or `HARVEST`), if it got to write it.
 pub(super) fn record(dir: &Path, name: &str) -> Option<ExitRecord> {
     let record: ExitRecord = serde_json::from_slice(&read(&dir.join(name), RECORD_MAX).ok()?).ok()?;
@@ -50,9 +61,10 @@ pub(super) fn record(dir: &Path, name: &str) -> Option<ExitRecord> {
 fn outcome(dir: &Path, record: &ExitRecord) -> Option<Outcome> {
     let refused = record.processes_refused > 0;
     Some(match record.ending.clone()? {
+        // A shell passes the signal on that ended its command.
+        Ending::Signalled(libc::SIGXFSZ) | Ending::Exited(FILE_TOO_LARGE) | Ending::OutOfDisk => Outcome::OutOfDisk,
         Ending::Exited(code) if code != 0 && refused => Outcome::OutOfProcesses,
         Ending::Exited(code) => Outcome::Exited(code),
-        Ending::Signalled(libc::SIGXFSZ) | Ending::OutOfDisk => Outcome::OutOfDisk,
         Ending::Signalled(signal) => Outcome::Signalled(signal),
         Ending::TimedOut | Ending::Stalled if refused => Outcome::OutOfProcesses,
         Ending::TimedOut => Outcome::TimedOut,
@@ -105,9 +117,9 @@ pub(super) fn harvest(dir: &Path, record: &ExitRecord, bundle_max: u64) -> Harve
     }
 }
 
-/// An attempt that is over, from what it left; `died`: what became of it where the shim could not say.
-pub(super) fn ended(dir: &Path, bundle_max: u64, died: impl FnOnce() -> Outcome) -> Ended {
-    let record = record(dir, layout::EXIT);
+/// An attempt that is over, from what it left; `record`: the shim's, if it can be believed; `died`: what became of it
+/// where the shim could not say.
+pub(super) fn ended(dir: &Path, record: Option<ExitRecord>, bundle_max: u64, died: impl FnOnce() -> Outcome) -> Ended {
     let harvest = match &record {
         Some(record) => harvest(dir, record, bundle_max),
         None => Harvest {

@@ -10,15 +10,20 @@ use std::{
 use devstack::runtime::{Commits, Ended, Job, Runtime, Sandbox, Workspace};
 use devstack_dag::{
     attempt::{Outcome, Start},
-    ids::CommitId,
+    ids::{AttemptId, CommitId},
 };
 use devstack_shim::layout::BUNDLE_REF;
 
-use crate::harness::*;
+use crate::{
+    containers::{Containers, tools},
+    harness::*,
+};
 
 /// A hub, and a mirror of its integration history to borrow from.
 struct Hub {
     dir: PathBuf,
+    /// Of the agents that work for it.
+    image: Option<String>,
 }
 
 fn git(dir: &Path, args: &[&str]) -> String {
@@ -35,11 +40,11 @@ fn git(dir: &Path, args: &[&str]) -> String {
 }
 
 impl Hub {
-    fn new(s: &Scratch) -> Self {
-        let dir = s.dir.path().join("hub");
+    fn new(s: &Place) -> Self {
+        let dir = s.dir().join("hub");
         fs::create_dir(&dir).unwrap();
         git(&dir, &["init", "-q"]);
-        let hub = Self { dir };
+        let hub = Self { dir, image: s.image() };
         hub.write("file", "one\ntwo\nthree\n");
         hub.write("dir/run.sh", "#!/bin/sh\necho ran\n");
         fs::set_permissions(hub.dir.join("dir/run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -66,6 +71,7 @@ impl Hub {
 
     fn job(&self, number: u32, start: Start, script: &str) -> Job {
         let mut job = shell(number, script);
+        job.image = self.image.clone().map(Into::into);
         job.workspace = Some(Workspace {
             mirror_objects: self.dir.join(".git/objects"),
             bundles: Vec::new(),
@@ -91,21 +97,66 @@ impl Hub {
     }
 }
 
-fn both() -> Vec<Scratch> {
-    let mut both = vec![Scratch::new(Sandbox::Off)];
-    both.extend(sandboxed());
-    both
+/// A runtime with a place for a hub beside its state.
+enum Place {
+    Process(Scratch),
+    /// With the image that has git.
+    Docker(Containers, String),
+}
+
+impl Place {
+    fn plain() -> Self {
+        Self::Process(Scratch::new(Sandbox::Off))
+    }
+
+    fn runtime(&self) -> &dyn Runtime {
+        match self {
+            Self::Process(scratch) => &scratch.runtime,
+            Self::Docker(containers, _) => &containers.runtime,
+        }
+    }
+
+    fn dir(&self) -> &Path {
+        match self {
+            Self::Process(scratch) => scratch.dir.path(),
+            Self::Docker(containers, _) => containers.dir.path(),
+        }
+    }
+
+    fn attempt_dir(&self, attempt: &AttemptId) -> PathBuf {
+        attempt_dir(self.dir(), attempt)
+    }
+
+    fn image(&self) -> Option<String> {
+        match self {
+            Self::Process(_) => None,
+            Self::Docker(_, image) => Some(image.clone()),
+        }
+    }
+}
+
+async fn places() -> Vec<Place> {
+    let mut places = vec![Place::plain()];
+    places.extend(sandboxed().map(Place::Process));
+    places.extend(docker().await);
+    places
+}
+
+async fn docker() -> Option<Place> {
+    let containers = Containers::new(|_| {}).await?;
+    let image = tools(&containers.socket);
+    Some(Place::Docker(containers, image))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn git_finds_a_clean_clone_on_the_agents_branch() {
-    for s in both() {
+    for s in places().await {
         let hub = Hub::new(&s);
         let script = "set -e; git status --porcelain=v2 --branch; git rev-parse --abbrev-ref HEAD; git log --format=%s; \
                       git rev-parse origin/dev HEAD | uniq | wc -l; ./dir/run.sh; readlink link; git config user.email; \
                       git fsck --strict 2>&1 | grep -v dangling || true";
-        let ended = run(&s.runtime, &hub.at_head(1, script)).await;
-        let text = log(&s.runtime, &attempt(1)).await;
+        let ended = run(s.runtime(), &hub.at_head(1, script)).await;
+        let text = log(s.runtime(), &attempt(1)).await;
         assert_eq!(ended.outcome, Outcome::Exited(0), "{text}");
         assert!(ended.harvest.commits.is_none() && ended.harvest.error.is_none(), "{ended:?}");
         let head = hub.head();
@@ -118,11 +169,11 @@ async fn git_finds_a_clean_clone_on_the_agents_branch() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_and_leftovers_come_back_as_one_bundle() {
-    for s in both() {
+    for s in places().await {
         let hub = Hub::new(&s);
         let script = "set -e; echo four >> file; git commit -qam mine; echo ignored > x.log; echo '*.log' > .gitignore; \
                       rm link; mkfifo pipe; mkdir new; echo n > new/file; chmod +x new/file";
-        let ended = run(&s.runtime, &hub.at_head(1, script)).await;
+        let ended = run(s.runtime(), &hub.at_head(1, script)).await;
         assert_eq!(ended.outcome, Outcome::Exited(0), "{ended:?}");
         let tip = hub.take(&ended).to_string();
         assert_eq!(
@@ -138,13 +189,13 @@ async fn commits_and_leftovers_come_back_as_one_bundle() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_continues_from_a_harvested_commit_in_a_bundle() {
-    for s in both() {
+    for s in places().await {
         let hub = Hub::new(&s);
-        let first = run(&s.runtime, &hub.at_head(1, "echo a > a")).await;
+        let first = run(s.runtime(), &hub.at_head(1, "echo a > a")).await;
         let Commits { tip, bundle } = first.harvest.commits.unwrap();
         let mut job = hub.job(2, Start::Commit { base: hub.head(), tip }, "test -e a && echo b > b");
         job.workspace.as_mut().unwrap().bundles = vec![bundle];
-        let second = run(&s.runtime, &job).await;
+        let second = run(s.runtime(), &job).await;
         assert_eq!(second.outcome, Outcome::Exited(0), "{second:?}");
         let tip = hub.take(&second).to_string();
         assert_eq!(git(&hub.dir, &["diff", "--name-only", "HEAD", &tip]), "a\nb");
@@ -152,7 +203,7 @@ async fn an_attempt_continues_from_a_harvested_commit_in_a_bundle() {
 }
 
 /// A hub with a conflict: the head has one text, `theirs` another.
-fn conflict(s: &Scratch) -> (Hub, Start) {
+fn conflict(s: &Place) -> (Hub, Start) {
     let hub = Hub::new(s);
     git(&hub.dir, &["checkout", "-q", "-b", "side"]);
     hub.write("file", "one\nTHEIRS\nthree\n");
@@ -166,12 +217,12 @@ fn conflict(s: &Scratch) -> (Hub, Start) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resolver_finds_the_merge_in_progress_and_its_result_has_both_parents() {
-    for s in both() {
+    for s in places().await {
         let (hub, start) = conflict(&s);
         let Start::Merging { base, theirs } = start.clone() else { unreachable!() };
         let look = "git status --porcelain; cat file; git rev-parse MERGE_HEAD; printf 'one\\nBOTH\\nthree\\n' > file";
-        let ended = run(&s.runtime, &hub.job(1, start.clone(), look)).await;
-        let text = log(&s.runtime, &attempt(1)).await;
+        let ended = run(s.runtime(), &hub.job(1, start.clone(), look)).await;
+        let text = log(s.runtime(), &attempt(1)).await;
         assert!(text.starts_with("UU file\nA  theirs\n"), "{text}");
         assert!(text.contains("<<<<<<< HEAD\nOURS\n=======\nTHEIRS\n>>>>>>> "), "{text}");
         assert!(text.ends_with(&format!("{theirs}\n")), "{text}");
@@ -179,11 +230,11 @@ async fn a_resolver_finds_the_merge_in_progress_and_its_result_has_both_parents(
         assert_eq!(git(&hub.dir, &["log", "-1", "--format=%P", &tip]), format!("{base} {theirs}"));
         assert_eq!(git(&hub.dir, &["show", &format!("{tip}:file")]), "one\nBOTH\nthree");
 
-        let untouched = run(&s.runtime, &hub.job(2, start.clone(), "true")).await;
+        let untouched = run(s.runtime(), &hub.job(2, start.clone(), "true")).await;
         assert_eq!(untouched.harvest.commits, None);
         assert!(untouched.harvest.error.unwrap().contains("file still has a conflict"));
 
-        let itself = run(&s.runtime, &hub.job(3, start, "git checkout --theirs file; git commit -qam done")).await;
+        let itself = run(s.runtime(), &hub.job(3, start, "git checkout --theirs file; git commit -qam done")).await;
         assert_eq!(itself.outcome, Outcome::Exited(0), "{itself:?}");
         let tip = hub.take(&itself).to_string();
         assert_eq!(git(&hub.dir, &["log", "-1", "--format=%P %s", &tip]), format!("{base} {theirs} done"));
@@ -192,13 +243,35 @@ async fn a_resolver_finds_the_merge_in_progress_and_its_result_has_both_parents(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_whose_shim_was_killed_is_harvested_again() {
-    let s = Scratch::new(Sandbox::Off);
+    let s = Place::plain();
     let hub = Hub::new(&s);
-    let ended = run(&s.runtime, &hub.at_head(1, "echo work > work; kill -9 $PPID; sleep 1000")).await;
+    let ended = run(s.runtime(), &hub.at_head(1, "echo work > work; kill -9 $PPID; sleep 1000")).await;
     assert!(matches!(ended.outcome, Outcome::Infrastructure(_)) && ended.harvest.again, "{ended:?}");
-    let harvest = s.runtime.harvest(&attempt(1)).await.unwrap();
+    let harvest = s.runtime().harvest(&attempt(1)).await.unwrap();
     let tip = hub.take(&Ended { harvest, ..ended }).to_string();
     assert_eq!(git(&hub.dir, &["diff", "--name-only", "HEAD", &tip]), "work");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_was_killed_is_harvested_in_another() {
+    let Some(s) = docker().await else { return };
+    let Place::Docker(containers, _) = &s else { unreachable!() };
+    let hub = Hub::new(&s);
+    // It even forges the end and the harvest: what the killed supervisor did not write is not believed.
+    let forge =
+        "echo work > work; for f in exit harvest; do echo '{}' > /devstack/shim/$f.json; done; touch up; sleep 1001";
+    s.runtime().start(&hub.at_head(1, forge)).await.unwrap();
+    let up = s.attempt_dir(&attempt(1)).join("workspace/up");
+    until("it works", || up.exists()).await;
+    containers.docker(&["kill", &containers.name(&attempt(1))]);
+    let ended = wait(s.runtime(), &attempt(1)).await;
+    assert!(matches!(ended.outcome, Outcome::Infrastructure(_)) && ended.harvest.again, "{ended:?}");
+    let harvest = s.runtime().harvest(&attempt(1)).await.unwrap();
+    let tip = hub.take(&Ended { harvest, ..ended }).to_string();
+    assert_eq!(git(&hub.dir, &["diff", "--name-only", "HEAD", &tip]), "up\nwork");
+    assert_eq!(containers.names().len(), 1, "the second container is gone");
+    s.runtime().remove(&attempt(1)).await.unwrap();
+    assert_eq!(containers.names().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,27 +289,27 @@ async fn a_ruined_repository_is_an_error_of_the_harvest_and_nothing_else() {
         "rm -rf .git/objects; echo x > y",
         "ln -s . loop; ln -sf /etc/passwd .git/HEAD",
     ];
-    for s in both() {
+    for s in places().await {
         let hub = Hub::new(&s);
         for (number, ruin) in ruins.iter().enumerate() {
             let job = hub.at_head(number as u32 + 1, ruin);
-            let ended = run(&s.runtime, &job).await;
+            let ended = run(s.runtime(), &job).await;
             assert_eq!(ended.outcome, Outcome::Exited(0), "{ruin}");
             assert!(ended.harvest.commits.is_none() && ended.harvest.error.is_some(), "{ruin}: {ended:?}");
-            s.runtime.remove(&job.attempt).await.unwrap();
+            s.runtime().remove(&job.attempt).await.unwrap();
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_a_repository_configures_is_run() {
-    for s in both() {
+    for s in places().await {
         let hub = Hub::new(&s);
         // Everything git would run for a status, an add or a commit; each leaves a file where the agent may write.
         let script = r#"
-            cat > tool <<'EOF'
+            cat > tool <<EOF
 #!/bin/sh
-touch "$(dirname "$0")/../out/ran-$1"
+touch "$DEVSTACK_OUT/ran-\$1"
 cat
 EOF
             chmod +x tool; t=$PWD/tool
@@ -253,7 +326,7 @@ EOF
             done
             echo changed >> file
         "#;
-        let ended = run(&s.runtime, &hub.at_head(1, script)).await;
+        let ended = run(s.runtime(), &hub.at_head(1, script)).await;
         assert_eq!(ended.outcome, Outcome::Exited(0), "{ended:?}");
         let ran: Vec<_> = fs::read_dir(s.attempt_dir(&attempt(1)).join("out")).unwrap().collect();
         assert!(ran.is_empty(), "{ran:?}");
@@ -264,9 +337,9 @@ EOF
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_cannot_lead_the_harvest_elsewhere() {
-    let s = Scratch::new(Sandbox::Off);
+    let s = Place::plain();
     let hub = Hub::new(&s);
-    let victim = s.dir.path().join("victim");
+    let victim = s.dir().join("victim");
     fs::create_dir(&victim).unwrap();
     git(&victim, &["init", "-q"]);
     fs::write(victim.join("private"), "x").unwrap();
@@ -281,7 +354,7 @@ async fn a_repository_cannot_lead_the_harvest_elsewhere() {
     .iter()
     .enumerate()
     {
-        let ended = run(&s.runtime, &hub.at_head(number as u32 + 1, script)).await;
+        let ended = run(s.runtime(), &hub.at_head(number as u32 + 1, script)).await;
         let private = git(&victim, &["rev-parse", "HEAD"]);
         assert_ne!(ended.harvest.commits.as_ref().map(|c| c.tip.to_string()), Some(private), "{script}");
         assert!(ended.harvest.error.is_some(), "{script}: {ended:?}");
@@ -291,12 +364,12 @@ async fn a_repository_cannot_lead_the_harvest_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_beyond_the_limit_is_refused() {
-    let s = Scratch::with(Sandbox::Off, |config| config.bundle_max = 100_000);
+    let s = Place::Process(Scratch::with(Sandbox::Off, |config| config.bundle_max = 100_000));
     let hub = Hub::new(&s);
-    let one = run(&s.runtime, &hub.at_head(1, "head -c 200000 /dev/urandom > big")).await;
+    let one = run(s.runtime(), &hub.at_head(1, "head -c 200000 /dev/urandom > big")).await;
     assert!(one.harvest.error.unwrap().contains("at most 100000 bytes"));
     let many = "for i in 1 2 3; do head -c 60000 /dev/urandom > f$i; done";
-    let many = run(&s.runtime, &hub.at_head(2, many)).await;
+    let many = run(s.runtime(), &hub.at_head(2, many)).await;
     assert!(many.harvest.commits.is_none());
     assert!(many.harvest.error.unwrap().contains("larger than 100000 bytes"));
 }

@@ -288,11 +288,15 @@ impl World {
         self.spawn(args).wait()
     }
 
-    /// `devstack` on a machine with a container engine.
+    /// `devstack` on a machine with a container engine, left running.
+    pub(crate) fn spawn_with_engine(&self, args: &[&str]) -> Running {
+        let program = ["-u", "DOCKER_HOST", env!("CARGO_BIN_EXE_devstack")];
+        self.spawn_program("env", &self.dir(), &[&program, args].concat())
+    }
+
     #[track_caller]
     pub(crate) fn with_engine(&self, args: &[&str]) -> Ended {
-        let program = ["-u", "DOCKER_HOST", env!("CARGO_BIN_EXE_devstack")];
-        self.spawn_program("env", &self.dir(), &[&program, args].concat()).wait()
+        self.spawn_with_engine(args).wait()
     }
 
     fn run_args<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use crate::bench::*;
 
 /// The engine, with the minimal image in it; `None`, loudly.
@@ -38,6 +40,28 @@ fn a_plan_runs_in_containers_and_its_work_is_merged() {
     let shown = world.devstack(&["task", "show", "A", "-o", "json"]).expect(0).json();
     let image = shown["task"]["attempt_list"][0]["image"].as_str().unwrap_or_default().to_owned();
     assert!(image.starts_with("devstack/minimal:latest@sha256:"), "{image}");
+    assert_eq!(containers(&world), "", "nothing is left");
+}
+
+#[test]
+fn a_killed_node_takes_its_containers_up_again() {
+    let world = World::with_repository();
+    let Some(()) = engine(&world) else { return };
+    let script = "echo before; while ! test -e go; do sleep 0.1; done; rm go; echo after; echo made > made";
+    world.plan(&Plan::new([task("A", script)]));
+    let node = world.spawn_with_engine(&["run", "devstack.toml"]);
+    let attempt = world.path(".devstack/attempts/shop.A.1");
+    until("the agent speaks", || std::fs::read_to_string(attempt.join("shim/log")).is_ok_and(|log| !log.is_empty()));
+    node.signal(Signal::SIGKILL);
+    drop(node);
+    assert_ne!(containers(&world), "", "the container outlives the node");
+    let next = world.spawn_with_engine(&["run", "devstack.toml"]);
+    until("the next node is there", || next.stderr().contains("plan "));
+    std::fs::write(attempt.join("workspace/go"), "").unwrap();
+    next.wait().expect(0);
+    assert_eq!(world.task("A")["attempts"], 1, "it was not run twice");
+    assert_eq!(world.log("A", 1), "before\nafter\n");
+    assert_eq!(world.git(&["show", "dev:made"]), "made");
     assert_eq!(containers(&world), "", "nothing is left");
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, 
         Command::Status => lists::status(&context).await,
         Command::Event(command) => event::run(&context, command).await,
         Command::Image(command) => image::run(&context, command).await,
-        Command::Doctor => doctor::run(context.output),
+        Command::Doctor => doctor::run(context.output).await,
         Command::Completions { shell } => completions::print(shell, context.output),
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");

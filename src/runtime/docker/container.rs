@@ -83,6 +83,8 @@ pub(super) struct Wanted<'a> {
     pub(super) hostname: String,
     pub(super) bounds: Bounds,
     pub(super) deadline: String,
+    /// The processors it may use; `None`: any.
+    pub(super) cpuset: Option<String>,
     /// Between the engine's SIGTERM and SIGKILL when it stops the container itself, in seconds.
     pub(super) stop_after_s: i64,
 }
@@ -172,6 +174,7 @@ fn host_config(wanted: &Wanted<'_>) -> HostConfig {
         memory: Some(number(memory)),
         memory_swap: Some(number(memory)),
         cpu_shares: Some(CPU_SHARES),
+        cpuset_cpus: wanted.cpuset.clone(),
         nano_cpus: cpu_millis.map(|millis| i64::from(millis) * 1_000_000),
         pids_limit: Some(i64::from(pids)),
         ulimits: Some(vec![limit("nofile", files), limit("fsize", file_size), limit("core", 0)]),

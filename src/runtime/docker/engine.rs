@@ -19,10 +19,6 @@ use bollard::{
 };
 use futures::{Stream, StreamExt};
 
-/// For what an engine answers from memory. Generous: a host at its limit answers late.
-const QUICK: Duration = Duration::from_secs(20);
-/// For a start, a kill or a removal: a process in an uninterruptible call of the kernel holds them up.
-const SLOW: Duration = Duration::from_secs(30);
 /// For an image's transport into the engine.
 const IMAGE: Duration = Duration::from_secs(300);
 
@@ -52,6 +48,10 @@ pub(super) enum EngineError {
 pub(super) struct Engine {
     socket: PathBuf,
     client: OnceLock<Docker>,
+    /// For what an engine answers from memory.
+    quick: Duration,
+    /// For what waits for a process to begin or end.
+    slow: Duration,
 }
 
 /// Which containers, by label.
@@ -59,8 +59,8 @@ pub(super) type Labels<'a> = &'a [String];
 
 impl Engine {
     /// An engine that need not be there yet.
-    pub(super) fn new(socket: PathBuf) -> Self {
-        Self { socket, client: OnceLock::new() }
+    pub(super) fn new(socket: PathBuf, quick: Duration, slow: Duration) -> Self {
+        Self { socket, client: OnceLock::new(), quick, slow }
     }
 
     fn client(&self) -> Result<&Docker, EngineError> {
@@ -103,17 +103,17 @@ impl Engine {
 
     /// What it is.
     pub(super) async fn info(&self) -> Result<SystemInfo, EngineError> {
-        self.call("asking for its information", QUICK, self.client()?.info()).await
+        self.call("asking for its information", self.quick, self.client()?.info()).await
     }
 
     /// Does it answer?
     pub(super) async fn ping(&self) -> Result<(), EngineError> {
-        self.call("a ping", QUICK, self.client()?.ping()).await.map(drop)
+        self.call("a ping", self.quick, self.client()?.ping()).await.map(drop)
     }
 
     /// A container; `None`: there is none of this name.
     pub(super) async fn inspect(&self, name: &str) -> Result<Option<ContainerInspectResponse>, EngineError> {
-        let found = self.call("looking at a container", QUICK, self.client()?.inspect_container(name, None)).await;
+        let found = self.call("looking at a container", self.quick, self.client()?.inspect_container(name, None)).await;
         absent(found)
     }
 
@@ -121,25 +121,25 @@ impl Engine {
     pub(super) async fn list(&self, labels: Labels<'_>) -> Result<Vec<ContainerSummary>, EngineError> {
         let filters = HashMap::from([("label", labels.to_vec())]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        self.call("listing containers", QUICK, self.client()?.list_containers(Some(options))).await
+        self.call("listing containers", self.quick, self.client()?.list_containers(Some(options))).await
     }
 
     /// Makes a container, not running.
     pub(super) async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<(), EngineError> {
         let options = CreateContainerOptionsBuilder::default().name(name).build();
         let made = self.client()?.create_container(Some(options), body);
-        self.call("making a container", SLOW, made).await.map(drop)
+        self.call("making a container", self.slow, made).await.map(drop)
     }
 
     /// Starts a container; one that runs is left alone.
     pub(super) async fn start(&self, name: &str) -> Result<(), EngineError> {
-        self.call("starting a container", SLOW, self.client()?.start_container(name, None)).await
+        self.call("starting a container", self.slow, self.client()?.start_container(name, None)).await
     }
 
     /// Sends a signal; nothing that could get one is no error.
     pub(super) async fn kill(&self, name: &str, signal: &str) -> Result<(), EngineError> {
         let options = KillContainerOptionsBuilder::default().signal(signal).build();
-        match self.call("ending a container", SLOW, self.client()?.kill_container(name, Some(options))).await {
+        match self.call("ending a container", self.slow, self.client()?.kill_container(name, Some(options))).await {
             // 409: it is not running.
             Err(EngineError::Missing(_) | EngineError::Conflict(_)) => Ok(()),
             other => other,
@@ -149,7 +149,7 @@ impl Engine {
     /// Removes a container, running or not; none is no error.
     pub(super) async fn remove(&self, name: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match self.call("removing a container", SLOW, self.client()?.remove_container(name, Some(options))).await {
+        match self.call("removing a container", self.slow, self.client()?.remove_container(name, Some(options))).await {
             Err(EngineError::Missing(_)) => Ok(()),
             // "removal of container … is already in progress": whether it is gone shows at the next look.
             Err(EngineError::Conflict(why)) => match self.inspect(name).await? {
@@ -177,7 +177,7 @@ impl Engine {
 
     /// An image; `None`: the engine has none of this name.
     pub(super) async fn image(&self, name: &str) -> Result<Option<ImageInspect>, EngineError> {
-        absent(self.call("looking at an image", QUICK, self.client()?.inspect_image(name)).await)
+        absent(self.call("looking at an image", self.quick, self.client()?.inspect_image(name)).await)
     }
 
     /// Makes an image of a tar archive with a file system, as `docker import` does. `changes` are lines of a Dockerfile.
@@ -197,17 +197,17 @@ impl Engine {
 
     /// A network; `None`: there is none of this name.
     pub(super) async fn network(&self, name: &str) -> Result<Option<NetworkInspect>, EngineError> {
-        absent(self.call("looking at a network", QUICK, self.client()?.inspect_network(name, None)).await)
+        absent(self.call("looking at a network", self.quick, self.client()?.inspect_network(name, None)).await)
     }
 
     /// Makes a network.
     pub(super) async fn create_network(&self, request: NetworkCreateRequest) -> Result<(), EngineError> {
-        self.call("making a network", SLOW, self.client()?.create_network(request)).await.map(drop)
+        self.call("making a network", self.slow, self.client()?.create_network(request)).await.map(drop)
     }
 
     /// Removes a network; none is no error.
     pub(super) async fn remove_network(&self, name: &str) -> Result<(), EngineError> {
-        match self.call("removing a network", SLOW, self.client()?.remove_network(name)).await {
+        match self.call("removing a network", self.slow, self.client()?.remove_network(name)).await {
             Err(EngineError::Missing(_)) => Ok(()),
             other => other,
         }

@@ -102,6 +102,7 @@ mod tests {
             hostname: "dev1".into(),
             bounds: Bounds { memory: 1, cpu_millis: Some(500), pids: 2, files: 3, file_size: 4, tmpfs: 5 },
             deadline: String::new(),
+            cpuset: None,
             stop_after_s: 1,
         })
     }

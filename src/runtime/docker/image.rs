@@ -3,13 +3,16 @@
 //! Architecture invariants: nothing is pulled; a name is resolved once, when a plan is submitted, and what runs is the
 //! image of that moment (`name@sha256:…`).
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use super::engine::{Engine, EngineError};
 use crate::runtime::{RuntimeError, busybox};
 
 /// What runs where a role names no image.
 pub const MINIMAL: &str = "devstack/minimal:latest";
+
+/// For an answer while an image is made: a person waits.
+pub(super) const ANSWER: Duration = Duration::from_secs(20);
 
 /// An image of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub(super) fn unknown(name: &str) -> RuntimeError {
 /// # Errors
 /// No engine answers, or there is no static busybox to be had.
 pub async fn build_minimal(socket: &Path, again: bool) -> Result<bool, RuntimeError> {
-    let engine = Engine::new(socket.to_owned());
+    let engine = Engine::new(socket.to_owned(), ANSWER, ANSWER);
     let failed = |error: EngineError| match error {
         EngineError::Gone { .. } => RuntimeError::Unavailable(error.to_string()),
         other => RuntimeError::failed(format!("making the image {MINIMAL}"))(io::Error::other(other)),

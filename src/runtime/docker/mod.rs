@@ -5,14 +5,17 @@
 //! the installation's label is touched; a container that is not as hard as it was asked to be never starts; the engine
 //! may vanish at any time, and that is never charged to a task.
 
+mod config;
 mod container;
 mod engine;
 mod files;
 mod hardening;
 mod health;
 pub mod image;
+mod look;
 mod network;
 mod observer;
+mod processors;
 mod secrets;
 mod watch;
 
@@ -30,18 +33,20 @@ use devstack_dag::{
     plan::{Limits, Network},
 };
 use devstack_shim::{layout, spec::User};
-use nix::{
-    sys::resource::{Resource, getrlimit},
-    unistd::{getegid, geteuid},
-};
-use tokio::sync::{OnceCell, Semaphore};
+use nix::unistd::{getegid, geteuid};
+use tokio::sync::Semaphore;
 
+pub use self::{
+    config::DockerConfig,
+    look::{Seen, answers, look},
+};
 use self::{
     container::{Bounds, Wanted},
     engine::{Engine, EngineError, Phase, phase},
     health::Health,
     network::Bridge,
     observer::Observer,
+    processors::Processors,
     secrets::Vault,
 };
 use super::{
@@ -53,78 +58,6 @@ use super::{
     },
     shim,
 };
-
-/// How to run attempts as containers.
-#[derive(Debug, Clone)]
-pub struct DockerConfig {
-    /// Absolute; the engine must see the same files at the same paths.
-    pub state_dir: PathBuf,
-    /// The random label of this installation: nothing without it is ever touched.
-    pub installation: String,
-    /// The engine's unix socket.
-    pub socket: PathBuf,
-    /// The subnet of the private bridge; `None`: the first free one of ours.
-    pub subnet: Option<String>,
-    /// Who agents are where the node is root; elsewhere they are the node's own user.
-    pub user: User,
-    /// A log is never longer, in bytes.
-    pub log_max: u64,
-    /// The largest result, in bytes.
-    pub bundle_max: u64,
-    /// Memory of an attempt where a plan says nothing, in bytes.
-    pub memory: u64,
-    /// Processes and threads of an attempt where a plan says nothing.
-    pub pids: u32,
-    /// Open files of a process.
-    pub files: u64,
-    /// What an attempt may have on disk, and the largest file of it, in bytes.
-    pub disk_max: u64,
-    /// Bytes of `/tmp` and of HOME, each; they count as memory.
-    pub tmpfs: u64,
-    /// What a shim may need beyond timeout and grace (making the workspace, the harvest) before the host ends the attempt itself.
-    pub margin: Duration,
-    /// Containers that are started at once: a start is processor time of the engine's.
-    pub starts: usize,
-}
-
-impl DockerConfig {
-    /// The shipped limits.
-    pub fn new(state_dir: PathBuf, installation: String, socket: PathBuf) -> Self {
-        let process = super::ProcessConfig::new(state_dir, installation);
-        Self {
-            state_dir: process.state_dir,
-            installation: process.installation,
-            socket,
-            subnet: None,
-            user: process.user,
-            log_max: process.log_max,
-            bundle_max: process.bundle_max,
-            // As in the contract's example: a build of a large project with its tests.
-            memory: 4 << 30,
-            pids: 1024,
-            // Compilers and bundlers open thousands. Never more than this process may have itself: an engine that is confined
-            // likewise could not grant it.
-            files: getrlimit(Resource::RLIMIT_NOFILE).map_or(FILES, |(_, hard)| hard.min(FILES)),
-            // Dependencies and build output of a large project.
-            disk_max: 20 << 30,
-            // A package manager's cache; within the memory limit.
-            tmpfs: 1 << 30,
-            margin: process.margin,
-            starts: std::thread::available_parallelism().map_or(2, usize::from),
-        }
-    }
-}
-
-/// Open files of a process: the soft limit of most container engines today.
-const FILES: u64 = 65_536;
-
-/// Does an engine answer at this socket?
-///
-/// # Errors
-/// For people: why not.
-pub async fn answers(socket: &Path) -> Result<(), String> {
-    Engine::new(socket.to_owned()).ping().await.map_err(|error| error.to_string())
-}
 
 /// The docker runtime. Cheap to clone.
 #[derive(Clone)]
@@ -143,11 +76,25 @@ struct Inner {
     health: Arc<Health>,
     observer: Arc<Observer>,
     bridge: Bridge,
-    /// The bridge's rules were set, or could not be.
-    guarded: OnceCell<()>,
     vault: Result<Vault, String>,
     starts: Semaphore,
+    processors: Processors,
     version: OnceLock<String>,
+}
+
+/// Whose container has a name.
+enum Found {
+    /// Nobody's: there is none.
+    None,
+    /// The attempt's.
+    Ours(Box<ContainerInspectResponse>),
+    /// Somebody else's, which is never touched.
+    Foreign,
+}
+
+/// What the engine calls a container that was looked at: its name may be another's by now, its id never is.
+fn id(found: &ContainerInspectResponse) -> &str {
+    found.id.as_deref().unwrap_or_default()
 }
 
 impl DockerRuntime {
@@ -159,7 +106,7 @@ impl DockerRuntime {
         if !config.state_dir.is_absolute() || config.user.uid == 0 {
             return Err(RuntimeError::Refused("directories must be absolute, and agents never run as root".into()));
         }
-        let engine = Arc::new(Engine::new(config.socket.clone()));
+        let engine = Arc::new(Engine::new(config.socket.clone(), config.answer, config.act));
         let shim =
             shim::install(&config.state_dir.join("bin")).map_err(RuntimeError::failed("laying down the shim"))?;
         let attempts = config.state_dir.join("attempts");
@@ -174,9 +121,9 @@ impl DockerRuntime {
             engine,
             observer: Arc::default(),
             bridge: Bridge::new(&config.installation, config.subnet.clone()),
-            guarded: OnceCell::new(),
             vault: Vault::open(&config.installation),
             starts: Semaphore::new(config.starts.max(1)),
+            processors: Processors::new(),
             version: OnceLock::new(),
             config,
         };
@@ -241,6 +188,7 @@ impl Runtime for DockerRuntime {
         for name in [container::harvest_name(&inner.config.installation, attempt), inner.name(attempt)] {
             inner.remove_container(attempt, &name).await?;
         }
+        inner.processors.give_back(attempt);
         let attempt = attempt.clone();
         self.blocking(move |inner| {
             if let Ok(vault) = &inner.vault {
@@ -257,10 +205,8 @@ impl Runtime for DockerRuntime {
 
     async fn tidy(&self) {
         let inner = &self.inner;
-        if inner.guarded.initialized()
-            && let Err(error) = inner.bridge.remove(&inner.engine).await
-        {
-            tracing::debug!(%error, "the private bridge stays: something is on it");
+        if let Err(error) = inner.bridge.remove(&inner.engine).await {
+            tracing::debug!(%error, "the private bridge stays");
         }
         if let Ok(vault) = &inner.vault {
             vault.close();
@@ -293,7 +239,8 @@ impl DockerRuntime {
                 return Ok(());
             }
             // Made by a node that ended before it could start it: its mounts may be stale.
-            inner.health.note(inner.engine.remove(&name).await).map_err(|e| inner.failed("removing a container", e))?;
+            let removed = inner.health.note(inner.engine.remove(id(&found)).await);
+            removed.map_err(|error| inner.failed("removing a container", error))?;
         }
         let image = inner.image_of(job).await?;
         let network = match job.network {
@@ -301,6 +248,8 @@ impl DockerRuntime {
             Network::Bridge => inner.bridge_ready().await?,
         };
         let spec = files::spec(inner, job, &image.env)?;
+        let pinned = inner.config.pin && job.limits.cpu_millis.is_none();
+        let cpuset = if pinned { inner.processors.take(attempt) } else { None };
         let (dir, order) = (inner.dir(attempt), job.clone());
         let secrets = self
             .blocking(move |inner| {
@@ -324,6 +273,7 @@ impl DockerRuntime {
             hostname: job.agent.to_string(),
             bounds: inner.bounds(&job.limits),
             deadline: deadline(job.timeout_ms),
+            cpuset,
             stop_after_s: i64::try_from(job.grace_ms.div_ceil(1000)).unwrap_or(i64::MAX).saturating_add(30),
         };
         inner.run(attempt, &name, &wanted).await
@@ -387,7 +337,7 @@ impl Inner {
         let memory = limits.memory.unwrap_or(self.config.memory);
         Bounds {
             memory,
-            cpu_millis: limits.cpu_millis,
+            cpu_millis: limits.cpu_millis.or(self.config.cpu_millis),
             pids: limits.pids.unwrap_or(self.config.pids),
             files: self.config.files,
             file_size: self.config.disk_max,
@@ -404,13 +354,10 @@ impl Inner {
     async fn bridge_ready(&self) -> Result<String, RuntimeError> {
         let made = self.health.note(self.bridge.ensure(&self.engine).await);
         made.map_err(|error| self.failed("making the private bridge", error))?;
-        self.guarded
-            .get_or_init(|| async {
-                if let Err(why) = self.bridge.guard().await {
-                    tracing::warn!(%why, "containers on the private bridge can reach this host's own addresses");
-                }
-            })
-            .await;
+        // Every time: the rules went with an earlier bridge, or with somebody's flush.
+        if let Err(why) = self.bridge.guard().await {
+            tracing::warn!(%why, "containers on the private bridge can reach this host's own addresses");
+        }
         Ok(self.bridge.name.clone())
     }
 
@@ -424,16 +371,29 @@ impl Inner {
         put.map(Some).map_err(RuntimeError::failed(format!("laying down the secrets of {}", job.attempt)))
     }
 
-    /// The container of this name, if there is one; another's is an error.
-    async fn own(&self, attempt: &AttemptId, name: &str) -> Result<Option<ContainerInspectResponse>, RuntimeError> {
-        let found = self.health.note(self.engine.inspect(name).await);
-        let Some(found) = found.map_err(|error| self.failed("looking at a container", error))? else { return Ok(None) };
+    /// Whose container has this name.
+    async fn find(&self, attempt: &AttemptId, name: &str) -> Result<Found, EngineError> {
+        let Some(found) = self.health.note(self.engine.inspect(name).await)? else { return Ok(Found::None) };
         let labels = found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default();
-        if container::attempt_of(&labels, &self.config.installation).as_ref() == Some(attempt) {
-            return Ok(Some(found));
+        let ours = container::attempt_of(&labels, &self.config.installation).as_ref() == Some(attempt);
+        Ok(if ours { Found::Ours(Box::new(found)) } else { Found::Foreign })
+    }
+
+    /// The container to use for an attempt, if there is one; another's under its name is an error.
+    async fn own(
+        &self,
+        attempt: &AttemptId,
+        name: &str,
+    ) -> Result<Option<Box<ContainerInspectResponse>>, RuntimeError> {
+        match self.find(attempt, name).await {
+            Ok(Found::None) => Ok(None),
+            Ok(Found::Ours(found)) => Ok(Some(found)),
+            Ok(Found::Foreign) => {
+                let why = format!("the name {name} is taken by a container that is not ours; remove or rename it");
+                Err(RuntimeError::failed("using a container")(io::Error::other(why)))
+            }
+            Err(error) => Err(self.failed("looking at a container", error)),
         }
-        let why = format!("the name {name} is taken by a container that is not ours; remove or rename it");
-        Err(RuntimeError::failed("using a container")(io::Error::other(why)))
     }
 
     /// Makes the container, looks whether it is as it should be, and starts it.
@@ -450,21 +410,21 @@ impl Inner {
         };
         let missing = hardening::missing(&body, &made);
         if !missing.is_empty() {
-            let _ = self.engine.remove(name).await;
+            let _ = self.engine.remove(id(&made)).await;
             let what = missing.join(", ");
             return Err(RuntimeError::Refused(format!(
                 "the engine does not keep what a container needs to be safe: {what}; use an engine that does (20.10 or newer)"
             )));
         }
         let permit = self.starts.acquire().await;
-        let started = self.health.note(self.engine.start(name).await);
+        let started = self.health.note(self.engine.start(id(&made)).await);
         drop(permit);
         match started {
             Ok(()) => Ok(()),
             // It may run: whoever waits for it will see.
             Err(EngineError::Gone { .. }) => Ok(()),
             Err(error) => {
-                let _ = self.engine.remove(name).await;
+                let _ = self.engine.remove(id(&made)).await;
                 Err(self.failed(format!("starting the container of {attempt}"), error))
             }
         }
@@ -493,6 +453,7 @@ impl Inner {
             secrets: None,
             network: "none".to_owned(),
             hostname: "harvest".to_owned(),
+            cpuset: None,
             bounds: self.bounds(&Limits::default()),
             deadline: deadline(u64::try_from(self.config.margin.as_millis()).unwrap_or(u64::MAX)),
             stop_after_s: 10,
@@ -501,24 +462,25 @@ impl Inner {
     }
 
     async fn remove_container(&self, attempt: &AttemptId, name: &str) -> Result<(), RuntimeError> {
-        match self.own(attempt, name).await {
-            Ok(None) => Ok(()),
-            Ok(Some(_)) => {
-                let removed = self.health.note(self.engine.remove(name).await);
-                removed.map_err(|error| self.failed(format!("removing the container of {attempt}"), error))
-            }
-            Err(error @ RuntimeError::Unavailable(_)) => Err(error),
-            // Somebody else's: left alone.
-            Err(_) => Ok(()),
+        let failed = |error| self.failed(format!("removing the container of {attempt}"), error);
+        match self.find(attempt, name).await.map_err(failed)? {
+            // Somebody else's is left alone.
+            Found::None | Found::Foreign => Ok(()),
+            Found::Ours(found) => self.health.note(self.engine.remove(id(&found)).await).map_err(failed),
         }
     }
 
     async fn state(&self, attempt: &AttemptId) -> Result<State, RuntimeError> {
         let dir = self.dir(attempt);
-        Ok(match self.own(attempt, &self.name(attempt)).await? {
-            Some(found) if phase(&found) == Phase::Running => State::Running,
-            Some(found) if phase(&found) == Phase::Over => State::Ended,
-            // None, or never started: claimed, so that what is said stays true.
+        let found = self.find(attempt, &self.name(attempt)).await;
+        Ok(match found.map_err(|error| self.failed("looking at a container", error))? {
+            Found::Ours(found) if phase(&found) == Phase::Running => {
+                let cpuset = found.host_config.as_ref().and_then(|config| config.cpuset_cpus.as_deref());
+                self.processors.note(attempt, cpuset);
+                State::Running
+            }
+            Found::Ours(found) if phase(&found) == Phase::Over => State::Ended,
+            // None of ours, or never started: claimed, so that what is said stays true.
             _ => match identity::claim(&dir) {
                 Ok(true) => State::Broken { why: "it was never started".to_owned() },
                 Ok(false) => State::Ended,

@@ -96,16 +96,17 @@ impl Bridge {
     }
 
     fn check(&self, network: &NetworkInspect) -> Result<(), EngineError> {
-        let has = |map: &Option<HashMap<String, String>>, name: &str, value: &str| {
-            map.as_ref().and_then(|map| map.get(name)).is_some_and(|found| found == value)
-        };
-        if !has(&network.labels, container::INSTALLATION, &self.installation) {
+        if !self.is_ours(network) {
             return Err(EngineError::Refused(format!("the network {} is not ours; rename or remove it", self.name)));
         }
         if !has(&network.options, "com.docker.network.bridge.enable_icc", "false") {
             return Err(EngineError::Refused(format!("the network {} lets containers reach each other", self.name)));
         }
         Ok(())
+    }
+
+    fn is_ours(&self, network: &NetworkInspect) -> bool {
+        has(&network.labels, container::INSTALLATION, &self.installation)
     }
 
     /// Drops what comes from the bridge for the host itself, and for metadata addresses.
@@ -124,7 +125,12 @@ impl Bridge {
 
     /// Removes the network, if nothing uses it, and its rules.
     pub(super) async fn remove(&self, engine: &Engine) -> Result<(), EngineError> {
-        engine.remove_network(&self.name).await?;
+        match engine.network(&self.name).await? {
+            Some(network) if !self.is_ours(&network) => return Ok(()),
+            Some(_) => engine.remove_network(&self.name).await?,
+            // The rules may be left of a node that was killed in between.
+            None => {}
+        }
         for rule in self.rules() {
             // It was never set.
             let _ = iptables("-D", &rule).await;
@@ -142,6 +148,10 @@ impl Bridge {
             rule(&[&["FORWARD", "-i", &self.interface, "-d", METADATA][..], &tail].concat()),
         ]
     }
+}
+
+fn has(map: &Option<HashMap<String, String>>, name: &str, value: &str) -> bool {
+    map.as_ref().and_then(|map| map.get(name)).is_some_and(|found| found == value)
 }
 
 fn subnet(index: u32) -> String {

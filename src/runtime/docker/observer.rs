@@ -12,7 +12,7 @@ use std::{
 
 use bollard::models::ContainerSummaryStateEnum;
 use futures::StreamExt;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::{container, engine::Engine, health::Health};
 
@@ -106,20 +106,21 @@ impl Observer {
     }
 
     async fn run(&self, engine: &Engine, health: &Arc<Health>, labels: &[String]) {
-        let mut well = health.subscribe();
         while !self.is_idle() {
             let lost = self.follow(engine, labels).await;
             if let Some(why) = lost {
                 health.lost(why);
-                self.until_well(&mut well).await;
+                self.until_well(health).await;
+                // A stop may have been asked for meanwhile, a deadline may be over: everybody looks.
+                self.wake_but(&HashSet::new());
             }
         }
     }
 
     /// Until the engine answers again, or nobody waits any more.
-    async fn until_well(&self, well: &mut watch::Receiver<Option<String>>) {
+    async fn until_well(&self, health: &Health) {
         tokio::select! {
-            _ = well.wait_for(Option::is_none) => {}
+            () = health.well() => {}
             () = self.idle.notified() => {}
         }
     }

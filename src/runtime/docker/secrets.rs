@@ -12,7 +12,10 @@ use std::{
 
 use devstack_dag::ids::AttemptId;
 use devstack_shim::spec::User;
-use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use nix::{
+    sys::statfs::{TMPFS_MAGIC, statfs},
+    unistd::{AccessFlags, access},
+};
 
 use crate::config::secrets::Secret;
 
@@ -30,13 +33,10 @@ impl Vault {
     /// # Errors
     /// For people: this machine has none.
     pub(super) fn open(installation: &str) -> Result<Self, String> {
-        let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let candidates = CANDIDATES.iter().map(PathBuf::from).chain(own);
         let mut tried = Vec::new();
-        for base in candidates {
+        for base in candidates() {
             let root = base.join(format!("devstack-{installation}"));
-            // The place is asked first: one that does not fit keeps nothing of ours.
-            match in_memory(&base).and_then(|fits| if fits { make(&root, 0o711).map(|()| fits) } else { Ok(fits) }) {
+            match in_memory(&base).and_then(|yes| if yes { make(&root, 0o711) } else { Ok(()) }.map(|()| yes)) {
                 Ok(true) => return Ok(Self { root }),
                 Ok(false) => tried.push(format!("{} is no tmpfs", base.display())),
                 Err(error) => tried.push(format!("{}: {error}", base.display())),
@@ -84,6 +84,20 @@ impl Vault {
         // Names hold no dot.
         self.root.join(format!("{}.{}.{}", attempt.task.project, attempt.task.id, attempt.number))
     }
+}
+
+fn candidates() -> impl Iterator<Item = PathBuf> {
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    CANDIDATES.iter().map(PathBuf::from).chain(own)
+}
+
+/// The first tmpfs that this process may write to.
+///
+/// # Errors
+/// For people: there is none.
+pub(super) fn place() -> Result<PathBuf, String> {
+    let fits = |dir: &PathBuf| in_memory(dir).unwrap_or(false) && access(dir, AccessFlags::W_OK).is_ok();
+    candidates().find(fits).ok_or_else(|| "no tmpfs for secrets; mount one at /run".to_owned())
 }
 
 fn make(dir: &Path, mode: u32) -> io::Result<()> {

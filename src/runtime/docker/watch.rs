@@ -7,8 +7,9 @@ use devstack_dag::{attempt::Outcome, ids::AttemptId};
 use devstack_shim::{layout, spec::Spec};
 
 use super::{
-    Inner, container,
+    Found, Inner, container,
     engine::{EngineError, Phase, phase},
+    id,
 };
 use crate::runtime::{
     Ended, Harvest, RuntimeError, evidence,
@@ -19,6 +20,11 @@ use crate::runtime::{
 const SPEC_MAX: u64 = 4 << 20;
 /// Between two tries to end a container that does not end.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// Room in a log for the line that says what was left out, in bytes.
+const LOG_LINE: u64 = 100;
+/// What the engine says of a container whose exit it did not see.
+const NOT_SEEN: i64 = 255;
 
 /// How a container came to its end, as far as the engine tells.
 enum End {
@@ -37,11 +43,27 @@ pub(super) async fn wait(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<Ende
     let end = until_over(inner, attempt, &dir, &mut overdue).await?;
     let (inner, attempt) = (Arc::clone(inner), attempt.clone());
     let settled = tokio::task::spawn_blocking(move || {
-        let _ = fs::write(dir.join(SETTLED), b"");
-        tracing::debug!(%attempt, "its container is over");
-        ended(&inner, &dir, &end, overdue)
+        settle(&inner, &attempt, &dir);
+        let ended = ended(&inner, &dir, &end, overdue);
+        tracing::debug!(%attempt, outcome = ?ended.outcome, "its container is over");
+        ended
     });
     settled.await.map_err(|error| RuntimeError::failed("settling an attempt")(io::Error::other(error)))
+}
+
+/// Nothing of it runs any more: its secrets go, and a log that it wrote itself is cut.
+fn settle(inner: &Inner, attempt: &AttemptId, dir: &Path) {
+    let done = (|| -> io::Result<()> {
+        if let Ok(vault) = &inner.vault {
+            vault.take(attempt)?;
+        }
+        let log_max = inner.config.log_max.saturating_add(LOG_LINE);
+        evidence::cut(&dir.join(layout::LOG), log_max)?;
+        fs::write(dir.join(SETTLED), b"")
+    })();
+    if let Err(error) = done {
+        tracing::warn!(%attempt, %error, "what is left of an attempt could not be settled; removing it tries again");
+    }
 }
 
 async fn until_over(
@@ -53,15 +75,15 @@ async fn until_over(
     let name = inner.name(attempt);
     let watch = inner.observer.watch(&inner.engine, &inner.health, &inner.config.installation, name.clone());
     loop {
-        match inner.health.note(inner.engine.inspect(&name).await) {
-            // The observer wakes everybody when the engine is back.
-            Err(EngineError::Gone { .. }) => watch.woken().await,
+        match inner.find(attempt, &name).await {
+            Err(EngineError::Gone { .. }) => inner.health.well().await,
             Err(error) => return Err(inner.failed(format!("looking at the container of {attempt}"), error)),
-            Ok(None) => {
+            // Somebody else's has the name: ours is gone.
+            Ok(Found::None | Found::Foreign) => {
                 let never = identity::claim(dir).unwrap_or(false);
                 return Ok(if never { End::NeverStarted } else { End::Removed });
             }
-            Ok(Some(found)) => match phase(&found) {
+            Ok(Found::Ours(found)) => match phase(&found) {
                 // A start that is still under way finds the attempt claimed.
                 Phase::Created if identity::claim(dir).unwrap_or(false) => return Ok(End::NeverStarted),
                 Phase::Over => return Ok(ran(&found)),
@@ -69,9 +91,9 @@ async fn until_over(
                     let due = due_in(inner, dir).map_err(RuntimeError::failed(format!("waiting for {attempt}")))?;
                     if due.is_zero() {
                         *overdue = true;
-                        end_overdue(inner, attempt, &name).await;
+                        end_overdue(inner, attempt, id(&found)).await;
                     } else if asked_to_stop(dir) {
-                        signal(inner, &name, "SIGTERM").await;
+                        signal(inner, attempt, id(&found), "SIGTERM").await;
                     }
                     let patience = if due.is_zero() { AGAIN } else { due };
                     let _ = tokio::time::timeout(patience, watch.woken()).await;
@@ -81,14 +103,14 @@ async fn until_over(
     }
 }
 
-async fn end_overdue(inner: &Inner, attempt: &AttemptId, name: &str) {
+async fn end_overdue(inner: &Inner, attempt: &AttemptId, id: &str) {
     tracing::warn!(%attempt, "its time is over and its supervisor did not end it: the container is killed");
-    signal(inner, name, "SIGKILL").await;
+    signal(inner, attempt, id, "SIGKILL").await;
 }
 
-async fn signal(inner: &Inner, name: &str, signal: &str) {
-    if let Err(error) = inner.health.note(inner.engine.kill(name, signal).await) {
-        tracing::warn!(%name, signal, %error, "a container could not be signalled; tried again");
+async fn signal(inner: &Inner, attempt: &AttemptId, id: &str, signal: &str) {
+    if let Err(error) = inner.health.note(inner.engine.kill(id, signal).await) {
+        tracing::warn!(%attempt, signal, %error, "its container could not be signalled; tried again");
     }
 }
 
@@ -121,7 +143,10 @@ fn order(dir: &Path) -> io::Result<Spec> {
 /// How it ended, from what is left of it.
 fn ended(inner: &Inner, dir: &Path, end: &End, overdue: bool) -> Ended {
     let out_of_memory = matches!(end, End::Ran { out_of_memory: true, .. });
-    let mut ended = evidence::ended(dir, inner.config.bundle_max, || {
+    // A shim that did not finish wrote no record: what is there is the agent's, whose user it was.
+    let finished = !matches!(end, End::Ran { exit_code, .. } if ![0, NOT_SEEN].contains(exit_code));
+    let record = finished.then(|| evidence::record(dir, layout::EXIT)).flatten();
+    let mut ended = evidence::ended(dir, record, inner.config.bundle_max, || {
         if asked_to_stop(dir) {
             return Outcome::Stopped;
         }
@@ -148,13 +173,17 @@ fn ended(inner: &Inner, dir: &Path, end: &End, overdue: bool) -> Ended {
 pub(super) async fn stop(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<(), RuntimeError> {
     let dir = inner.known(attempt)?;
     let failed = || RuntimeError::failed(format!("stopping {attempt}"));
-    if evidence::record(&dir, layout::EXIT).is_some() || asked_to_stop(&dir) {
+    // Not the exit record: until it is settled, an agent could have written that.
+    if dir.join(SETTLED).exists() || asked_to_stop(&dir) {
         return Ok(());
     }
     fs::write(dir.join(layout::STOP), clock::now_ms().to_string()).map_err(failed())?;
-    let name = inner.name(attempt);
     // Whoever waits signals again when the engine is back.
-    inner.health.note(inner.engine.kill(&name, "SIGTERM").await).map_err(|e| inner.failed("stopping a container", e))
+    let failed = |error| inner.failed("stopping a container", error);
+    match inner.find(attempt, &inner.name(attempt)).await.map_err(failed)? {
+        Found::None | Found::Foreign => Ok(()),
+        Found::Ours(found) => inner.health.note(inner.engine.kill(id(&found), "SIGTERM").await).map_err(failed),
+    }
 }
 
 /// Harvests again in a container of its own: no agent, no secret, no network.
@@ -166,38 +195,35 @@ pub(super) async fn harvest(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<H
         return Ok(Harvest::default());
     }
     let name = container::harvest_name(&inner.config.installation, attempt);
-    let of_agent = inner.health.note(inner.engine.inspect(&inner.name(attempt)).await);
-    let of_agent = of_agent.map_err(|e| inner.failed("looking at a container", e))?;
-    let Some(of_agent) = of_agent else {
+    let Some(of_agent) = inner.own(attempt, &inner.name(attempt)).await? else {
         return Err(failed()(io::Error::other("its container is gone, and with it its image")));
     };
     if phase(&of_agent) == Phase::Running {
         return Err(RuntimeError::Refused(format!("attempt {attempt} still runs: wait for it first")));
     }
     inner.harvest_container(attempt, &name, &of_agent).await?;
-    let harvested = until_harvested(inner, &name).await;
-    let removed = inner.health.note(inner.engine.remove(&name).await);
-    if let Err(error) = removed {
+    let finished = until_harvested(inner, attempt, &name).await;
+    if let Err(error) = inner.remove_container(attempt, &name).await {
         tracing::warn!(%attempt, %error, "its harvest's container stays until the attempt is removed");
     }
-    harvested?;
+    let record = finished?.then(|| evidence::record(&dir, layout::HARVEST)).flatten();
     let nothing = || Harvest { commits: None, error: Some("the harvest was killed".into()), again: false };
-    Ok(evidence::record(&dir, layout::HARVEST)
-        .map_or_else(nothing, |record| evidence::harvest(&dir, &record, inner.config.bundle_max)))
+    Ok(record.map_or_else(nothing, |record| evidence::harvest(&dir, &record, inner.config.bundle_max)))
 }
 
-async fn until_harvested(inner: &Arc<Inner>, name: &str) -> Result<(), RuntimeError> {
+/// True: it got to its end. Past its time it is left to be removed, running or not.
+async fn until_harvested(inner: &Arc<Inner>, attempt: &AttemptId, name: &str) -> Result<bool, RuntimeError> {
     let watch = inner.observer.watch(&inner.engine, &inner.health, &inner.config.installation, name.to_owned());
     let over = async {
         loop {
-            match inner.health.note(inner.engine.inspect(name).await) {
-                Ok(Some(found)) if phase(&found) != Phase::Over => watch.woken().await,
-                Ok(_) => return Ok(()),
-                Err(EngineError::Gone { .. }) => watch.woken().await,
+            match inner.find(attempt, name).await {
+                Ok(Found::Ours(found)) if phase(&found) != Phase::Over => watch.woken().await,
+                Ok(Found::Ours(found)) => return Ok(matches!(ran(&found), End::Ran { exit_code: 0, .. })),
+                Ok(Found::None | Found::Foreign) => return Ok(false),
+                Err(EngineError::Gone { .. }) => inner.health.well().await,
                 Err(error) => return Err(inner.failed("harvesting", error)),
             }
         }
     };
-    // Past its time it is removed, running or not.
-    tokio::time::timeout(inner.config.margin, over).await.unwrap_or(Ok(()))
+    tokio::time::timeout(inner.config.margin, over).await.unwrap_or(Ok(false))
 }

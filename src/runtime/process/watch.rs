@@ -104,7 +104,8 @@ fn order(dir: &Path) -> io::Result<Spec> {
 
 /// How it ended, from what is left of it.
 fn ended(inner: &Inner, attempt: &AttemptId, dir: &Path, overdue: bool) -> Ended {
-    let mut ended = evidence::ended(dir, inner.config.bundle_max, || {
+    let record = evidence::record(dir, layout::EXIT);
+    let mut ended = evidence::ended(dir, record, inner.config.bundle_max, || {
         if dir.join(layout::STOP).exists() {
             Outcome::Stopped
         } else if overdue {

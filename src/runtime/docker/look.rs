@@ -1,0 +1,56 @@
+//! What people are told of an engine before anything runs on it: `doctor`, `run`, `quickstart`. Changes nothing.
+
+use std::path::{Path, PathBuf};
+
+use super::{engine::Engine, image, image::ANSWER, secrets};
+
+/// Does an engine answer at this socket?
+///
+/// # Errors
+/// For people: why not.
+pub async fn answers(socket: &Path) -> Result<(), String> {
+    Engine::new(socket.to_owned(), ANSWER, ANSWER).ping().await.map_err(|error| error.to_string())
+}
+
+/// What an engine is, for people.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// `docker 20.10.24, cgroup v1`.
+    pub version: String,
+    /// Do containers outlive it?
+    pub live_restore: bool,
+    /// Has it a filter of system calls?
+    pub seccomp: bool,
+    /// Can it limit memory?
+    pub memory_limit: bool,
+    /// Can it limit processes?
+    pub pids_limit: bool,
+    /// Can it limit processor time?
+    pub cpu_limit: bool,
+    /// Is the minimal image there?
+    pub minimal: bool,
+    /// Where secrets of containers would be, or why nowhere.
+    pub secrets: Result<PathBuf, String>,
+}
+
+/// Looks at the engine behind a socket; changes nothing.
+///
+/// # Errors
+/// For people: nobody answers there.
+pub async fn look(socket: &Path) -> Result<Seen, String> {
+    let engine = Engine::new(socket.to_owned(), ANSWER, ANSWER);
+    let info = engine.info().await.map_err(|error| error.to_string())?;
+    let minimal = image::find(&engine, image::MINIMAL).await.map_err(|error| error.to_string())?.is_some();
+    let cgroup = info.cgroup_version.map_or_else(String::new, |version| format!(", cgroup v{version}"));
+    let options = info.security_options.unwrap_or_default();
+    Ok(Seen {
+        version: format!("docker {}{cgroup}", info.server_version.unwrap_or_default()),
+        live_restore: info.live_restore_enabled.unwrap_or(false),
+        seccomp: options.iter().any(|option| option.contains("seccomp")),
+        memory_limit: info.memory_limit.unwrap_or(false),
+        pids_limit: info.pids_limit.unwrap_or(false),
+        cpu_limit: info.cpu_cfs_quota.unwrap_or(false),
+        minimal,
+        secrets: secrets::place(),
+    })
+}
