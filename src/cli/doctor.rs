@@ -330,7 +330,7 @@ mod tests {
         fs::write(own.join("mine.toml"), "extends = \"claude-code\"\n").unwrap();
         let found = profiles(dir.path());
         assert_eq!(found.status, Health::Ok);
-        for wanted in ["claude-code (tested)", "gemini (untested)", "mine (untested, "] {
+        for wanted in ["claude-code (tested)", "gemini (tested)", "aider (untested)", "mine (untested, "] {
             assert!(found.message.contains(wanted), "{}", found.message);
         }
         fs::write(own.join("mine.toml"), "comand = []\n").unwrap();

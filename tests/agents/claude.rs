@@ -17,15 +17,20 @@ pub(crate) const CLAUDE: Agent<'_> = Agent {
 #[test]
 fn a_limit_parks_the_provider_until_the_reset_and_is_not_charged() {
     let Some(work) = Work::new() else { return };
-    work.plan(&CLAUDE, "limit");
+    // Windows that are used up are those of subscriptions.
+    work.plan(&Agent { secrets: &["CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-scripted-0123456789"], ..CLAUDE }, "limit");
     let running = work.start();
     let world = &work.world;
     until("the limit is told", || work.beyond.gate("limited").exists());
+    let mut parked = None;
     until("the provider is parked", || {
         let status = world.devstack(&["status", "-o", "json"]).expect(0).json();
-        status["providers"][0]["parked_until"].is_string()
+        parked = status["providers"][0]["parked_until"].as_str().map(str::to_owned);
+        parked.is_some()
     });
     world.devstack(&["task", "explain", "A"]).expect(0).says("the provider `anthropic` is parked until");
+    let reset: i64 = std::fs::read_to_string(work.beyond.gate("limited")).unwrap().parse().unwrap();
+    assert_eq!(parked.unwrap().parse::<jiff::Timestamp>().unwrap().as_second(), reset);
     running.wait().expect(0);
     work.is_merged();
     assert_eq!(world.outcomes("A"), ["rate-limited", "done"]);
@@ -46,6 +51,7 @@ fn a_killed_node_adopts_the_agent_that_runs() {
     work.is_merged();
     assert_eq!(work.world.outcomes("A"), ["done"]);
     assert_eq!(work.world.task("A")["attempts"].as_u64(), Some(1));
+    assert_eq!(work.beyond.requests("POST hold v1/messages"), 2, "it is the same agent");
 }
 
 /// A hook of the repository's own that does not end: it has said its result and stays.

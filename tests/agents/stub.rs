@@ -44,8 +44,11 @@ async fn answer(State(gates): State<Arc<PathBuf>>, method: Method, uri: Uri, bod
     if method != Method::POST {
         return axum::Json(json!({ "data": [], "models": [] })).into_response();
     }
-    if scenario == "limit" && open(&gates.join("limited")) {
-        return limited();
+    if scenario == "limit" && !gates.join("limited").exists() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let reset = (now + RESET).as_secs();
+        std::fs::write(gates.join("limited"), reset.to_string()).unwrap();
+        return limited(reset);
     }
     let over = body.contains(TEXT) && answered(&request);
     if scenario == "hold" && over {
@@ -83,18 +86,16 @@ fn answered(request: &Value) -> bool {
 }
 
 /// The window of a subscription is used up.
-fn limited() -> Response {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let reset = (now + RESET).as_secs().to_string();
+fn limited(reset: u64) -> Response {
     let body = json!({ "type": "error", "error": { "type": "rate_limit_error",
         "message": "This request would exceed your account's rate limit. Please try again later." } });
     let headers = [
         ("retry-after", RESET.as_secs().to_string()),
         ("anthropic-ratelimit-unified-status", "rejected".to_owned()),
-        ("anthropic-ratelimit-unified-reset", reset),
+        ("anthropic-ratelimit-unified-reset", reset.to_string()),
         ("x-should-retry", "false".to_owned()),
     ];
-    (StatusCode::TOO_MANY_REQUESTS, headers.map(|(name, value)| (name, value)), axum::Json(body)).into_response()
+    (StatusCode::TOO_MANY_REQUESTS, headers, axum::Json(body)).into_response()
 }
 
 /// Server-sent events; `named`: each says its type as its name too.
