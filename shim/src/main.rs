@@ -11,7 +11,7 @@
 // Without the standard library's start: it parses /proc/self/maps and makes a signal stack to be able to say that a stack
 // overflowed, which is a fifth of what starting this program costs, in every attempt. Nothing else of it is missed: no
 // write here goes to a pipe (SIGPIPE), and whoever starts a shim gives it its three standard descriptors.
-#![no_main]
+#![cfg_attr(not(test), no_main)]
 
 mod clock;
 mod collect;
@@ -47,7 +47,7 @@ const USAGE: c_int = 2;
 
 /// The C library's entry.
 #[allow(unsafe_code, reason = "the name is what the C library calls, and nothing else here has it")]
-#[unsafe(no_mangle)]
+#[cfg_attr(not(test), unsafe(no_mangle))]
 extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
     // Filled in by the C library before it calls this.
     let args: Vec<String> = env::args_os().filter_map(|arg| arg.into_string().ok()).collect();

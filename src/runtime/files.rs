@@ -18,10 +18,13 @@ use devstack_shim::{
 };
 use nix::libc;
 
-use super::{Job, RuntimeError, Workspace, author, fill::Places};
+use super::{Job, RuntimeError, Workspace, author, evidence, fill::Places};
 
 /// Made by the node when an attempt is over and nothing of it is left; only believed where the agent cannot make it.
 pub(super) const SETTLED: &str = "settled";
+
+/// Where a container sees the directory of its attempt.
+pub(super) const CONTAINER_DIR: &str = "/devstack";
 
 /// Where every program of a Debian or Ubuntu machine is.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -164,6 +167,25 @@ fn make(dir: &Path, mode: u32) -> io::Result<()> {
 /// Every attempt in `root`. Names that are none of ours are left alone.
 pub(super) fn list(root: &Path) -> io::Result<Vec<AttemptId>> {
     Ok(names(root)?.iter().filter_map(|name| attempt(name)).collect())
+}
+
+/// Refuses a directory that holds an attempt of the other kind of runtime: it may run still, and only its own can find it.
+pub(super) fn refuse_others(root: &Path, containers: bool) -> Result<(), RuntimeError> {
+    let attempts = list(root).map_err(RuntimeError::failed("listing the attempts"))?;
+    let in_container = |attempt: &AttemptId| {
+        let order = evidence::order(&root.join(name(attempt))).ok()?;
+        Some(order.dir == Path::new(CONTAINER_DIR))
+    };
+    match attempts.into_iter().find(|attempt| in_container(attempt) == Some(!containers)) {
+        None => Ok(()),
+        Some(attempt) => {
+            let other = if containers { "process" } else { "docker" };
+            Err(RuntimeError::Refused(format!(
+                "attempt {attempt} was started by the {other} runtime and may still run; go on with `--runtime {other}` \
+                 until nothing runs, then change"
+            )))
+        }
+    }
 }
 
 /// Names in a directory; one that was removed meanwhile has none.

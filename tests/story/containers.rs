@@ -75,3 +75,22 @@ fn an_image_that_is_not_there_is_told_at_submission_and_changes_nothing() {
     let projects = world.devstack(&["project", "list", "-o", "json"]).expect(0).json();
     assert_eq!(projects["projects"].as_array().map(Vec::len), Some(0));
 }
+
+#[test]
+fn what_one_runtime_started_the_other_does_not_lose() {
+    let world = World::with_repository();
+    let Some(()) = engine(&world) else { return };
+    let script = "while ! test -e go; do sleep 0.1; done; rm go; echo made > made";
+    world.plan(&Plan::new([task("A", script)]));
+    let node = world.spawn_with_engine(&["run", "devstack.toml"]);
+    until("its container is there", || !containers(&world).is_empty());
+    let workspace = world.path(".devstack/attempts/shop.A.1/workspace");
+    until("its workspace is there", || workspace.join(".git").is_dir());
+    node.signal(Signal::SIGKILL);
+    drop(node);
+    world.run().says("started by the docker runtime").says("--runtime docker");
+    assert_ne!(containers(&world), "", "it goes on");
+    std::fs::write(workspace.join("go"), "").unwrap();
+    world.with_engine(&["run", "devstack.toml"]).expect(0);
+    assert_eq!(world.task("A")["attempts"], 1);
+}

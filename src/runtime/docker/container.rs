@@ -15,8 +15,10 @@ use bollard::models::{
 use devstack_dag::ids::{AttemptId, ProjectName, TaskId, TaskRef};
 use devstack_shim::{layout, spec::User};
 
+use crate::runtime::files::CONTAINER_DIR;
+
 /// The attempt's directory inside, read-only but for `out` and `shim`.
-pub(super) const DIR: &str = "/devstack";
+pub(super) const DIR: &str = CONTAINER_DIR;
 /// The working directory inside.
 pub(super) const WORKSPACE: &str = "/workspace";
 /// HOME inside, a tmpfs.

@@ -51,7 +51,7 @@ use self::{
 };
 use super::{
     Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State,
-    files::{SETTLED, keep, list, make_passable, name},
+    files::{SETTLED, keep, list, make_passable, name, refuse_others},
     identity,
     remove::remove,
     shim,
@@ -109,6 +109,7 @@ impl DockerRuntime {
             shim::install(&config.state_dir.join("bin")).map_err(RuntimeError::failed("laying down the shim"))?;
         let attempts = config.state_dir.join("attempts");
         make_passable(&attempts).map_err(RuntimeError::failed(format!("making {}", attempts.display())))?;
+        refuse_others(&attempts, true)?;
         let boot_id = identity::boot_id().map_err(RuntimeError::failed("reading the boot id"))?;
         let inner = Inner {
             attempts,

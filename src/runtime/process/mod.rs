@@ -118,6 +118,7 @@ impl ProcessRuntime {
             shim::install(&config.state_dir.join("bin")).map_err(RuntimeError::failed("laying down the shim"))?;
         let attempts = &config.attempts;
         files::make_passable(attempts).map_err(RuntimeError::failed(format!("making {}", attempts.display())))?;
+        files::refuse_others(attempts, false)?;
         let boot_id = identity::boot_id().map_err(RuntimeError::failed("reading the boot id"))?;
         nix::sys::prctl::set_child_subreaper(true)
             .map_err(|e| RuntimeError::failed("becoming a subreaper")(e.into()))?;
