@@ -58,7 +58,8 @@ impl Work {
             agent.profile,
             agent.lines.replace("{url}", &self.beyond.url(scenario)),
         );
-        let task = human("A").replaced("role = \"ai\"\nprompt = \"Write the greeting.\"\n");
+        // Longer than any test: nothing here ends because its time is over.
+        let task = human("A").replaced("role = \"ai\"\nprompt = \"Write the greeting.\"\ntimeout = \"10m\"\n");
         self.world.plan(&Plan::new([task]).tables(&tables));
     }
 
