@@ -71,7 +71,8 @@ fn wrong_durations_and_roles() {
 
 #[test]
 fn what_is_not_built_is_refused_never_ignored() {
-    refused(&GOOD.replace("[agents.dev]\n", "[agents.dev]\nimage = \"devstack/agent\"\n"), 4, &["image"]);
+    let egress = "[agents.dev]\nnetwork = \"none\"\negress = [\"example.org\"]\n";
+    refused(&GOOD.replace("[agents.dev]\n", egress), 5, &["egress", "not built"]);
     refused(
         &GOOD.replace("name = \"shop\"\n", "name = \"shop\"\nrepo = \".\"\nreview = \"agent\"\n"),
         4,

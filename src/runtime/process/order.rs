@@ -21,10 +21,12 @@ const MEMORY: &str = "/dev/shm";
 /// The order for the shim.
 pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>) -> Result<Spec, RuntimeError> {
     let config = &inner.config;
+    let pids = job.limits.pids.filter(|_| cgroups.is_empty());
     let limits = Rlimits {
         data: job.limits.memory.filter(|_| cgroups.is_empty()),
-        // The limit counts all processes of a user. A person's own have nothing to do with ours.
-        processes: if inner.root { Some(job.limits.pids.map_or(config.processes, u64::from)) } else { None },
+        // The limit counts all processes of a user: a person's own have nothing to do with ours, and where a group counts
+        // the attempt's alone, those of other attempts have nothing to do with it.
+        processes: inner.root.then(|| pids.map_or(config.processes, u64::from)),
         open_files: None,
         file_size: None,
     };
