@@ -8,8 +8,9 @@ fn other_attempts_the_store_and_the_person_are_not_visible() {
     std::fs::write(world.root().join("home/diary"), "dear diary").unwrap();
     let base = world.root().display().to_string();
     let spy = format!(
-        "attempts=$(dirname \"$(dirname \"$(dirname \"$DEVSTACK_WORKSPACE\")\")\")
-        ls \"$attempts\" | grep -v '^SPY$' && echo SEEN other attempts
+        "attempts=$(dirname \"$(dirname \"$DEVSTACK_WORKSPACE\")\")
+        ls \"$attempts\" | grep -v '^shop.SPY.1$' && echo SEEN other attempts
+        test -d \"$attempts/shop.SPY.1\" || echo SEEN nothing of its own
         ls {base}/shop/.devstack/store {base}/shop/.devstack/projects {base}/shop/.devstack/logs 2>/dev/null && echo SEEN store
         cat {base}/home/diary {base}/shop/README /root/.bashrc /etc/shadow 2>/dev/null && echo SEEN person
         cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -e 'run [d]evstack.toml' -e 'OTHE[R]' && echo SEEN processes
