@@ -21,8 +21,11 @@ mod hardening;
 mod harness;
 mod limits;
 mod network;
+mod node;
 mod root;
 mod secrets;
 mod sight;
+#[path = "../harness/node.rs"]
+mod site;
 mod storage;
 mod world;

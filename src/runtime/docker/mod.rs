@@ -17,6 +17,7 @@ mod observer;
 mod order;
 mod processors;
 mod secrets;
+mod strays;
 mod watch;
 
 use std::{

@@ -1,6 +1,11 @@
 //! Waits for containers, stops them, and enforces their deadline whatever became of the shim and the engine.
 
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bollard::models::ContainerInspectResponse;
 use devstack_dag::{attempt::Outcome, ids::AttemptId};
@@ -9,7 +14,7 @@ use devstack_shim::layout;
 use super::{
     Found, Inner, container,
     engine::{EngineError, Phase, phase},
-    id,
+    id, strays,
 };
 use crate::runtime::{Ended, Harvest, RuntimeError, clock, evidence, files::SETTLED, identity};
 
@@ -21,6 +26,9 @@ const LOG_LINE: u64 = 100;
 /// What the engine says of a container whose exit it did not see.
 const NOT_SEEN: i64 = 255;
 
+/// Between two looks at a container whose start is under way.
+const HALF_STARTED: Duration = Duration::from_millis(500);
+
 /// How a container came to its end, as far as the engine tells.
 enum End {
     /// It ran and is over.
@@ -29,6 +37,8 @@ enum End {
     NeverStarted,
     /// Somebody else removed it.
     Removed,
+    /// The engine died in the middle of its start and knows nothing of it.
+    Lost,
 }
 
 /// Waits until it is over and nothing of it runs.
@@ -69,6 +79,7 @@ async fn until_over(
 ) -> Result<End, RuntimeError> {
     let name = inner.name(attempt);
     let watch = inner.observer.watch(&inner.engine, &inner.health, &inner.config.installation, name.clone());
+    let mut half_started: Option<Instant> = None;
     loop {
         match inner.find(attempt, &name).await {
             Err(EngineError::Gone { .. }) => inner.health.well().await,
@@ -82,7 +93,17 @@ async fn until_over(
                 // A start that is still under way finds the attempt claimed.
                 Phase::Created if identity::claim(dir).unwrap_or(false) => return Ok(End::NeverStarted),
                 Phase::Over => return Ok(ran(&found)),
-                Phase::Created | Phase::Running => {
+                // Its supervisor runs, or ran, and the engine does not know: a start is under way, or died with the engine.
+                Phase::Created => {
+                    if half_started.get_or_insert_with(Instant::now).elapsed() >= inner.config.act {
+                        let id = id(&found).to_owned();
+                        let ended = tokio::task::spawn_blocking(move || strays::end(&id)).await.unwrap_or(0);
+                        tracing::warn!(%attempt, ended, "the engine died while it started this attempt");
+                        return Ok(End::Lost);
+                    }
+                    let _ = tokio::time::timeout(HALF_STARTED, watch.woken()).await;
+                }
+                Phase::Running => {
                     let due = due_in(inner, dir).map_err(RuntimeError::failed(format!("waiting for {attempt}")))?;
                     if due.is_zero() {
                         *overdue = true;
@@ -147,6 +168,7 @@ fn ended(inner: &Inner, dir: &Path, end: &End, overdue: bool) -> Ended {
         Outcome::Infrastructure(match end {
             End::NeverStarted => "the attempt was never started: the node ended before it could".into(),
             End::Removed => "its container was removed by somebody else".into(),
+            End::Lost => "the container engine died while it started the attempt".into(),
             End::Ran { exit_code, .. } => {
                 format!("its container ended ({exit_code}) before its supervisor could report")
             }
