@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -144,6 +145,12 @@ fn swapper(role: &str) {
     let (side, dir) = role.split_once(':').expect("side and hub");
     let hub =
         Hub::open(dir.as_ref(), Git::probe().expect("git"), HubOptions::new("dev").expect("valid")).expect("opens");
+    // Opening removes what a dead writer left half-written, and this writer takes no lock: both open first.
+    let opened = |side: &str| Path::new(dir).with_file_name(format!("opened-{side}"));
+    std::fs::write(opened(side), "").expect("written");
+    while !["a", "b"].iter().all(|side| opened(side).exists()) {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     let repo = git2::Repository::open_bare(dir).expect("opens");
     let who = git2::Signature::now(side, "x@example.invalid").expect("valid");
     for number in 0..SWAPS {
