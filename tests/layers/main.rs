@@ -189,7 +189,7 @@ fn the_pure_crate_is_pure() {
 #[test]
 fn every_module_says_what_it_is_for() {
     let mut wrong = Vec::new();
-    for dir in ["src", "dag/src", "shim/src", "tests", "benches"] {
+    for dir in ["src", "dag/src", "shim/src", "cluster/src", "tests", "benches"] {
         for (path, text) in sources(&root().join(dir)) {
             if !text.starts_with("//!") {
                 wrong.push(format!("{}: does not open with `//!`", path.display()));
