@@ -8,6 +8,7 @@ pub mod config;
 pub mod devops;
 pub mod fault;
 pub mod gateway;
+pub mod members;
 pub mod node;
 pub mod repository;
 pub mod runtime;

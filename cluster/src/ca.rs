@@ -5,12 +5,12 @@ use std::{fmt, io, net::IpAddr, path::Path, time::Duration};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKey, SanType,
-    SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKey, PublicKeyData,
+    SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use crate::{Fingerprint, NodeName, Serial, files};
+use crate::{Fingerprint, NodeName, Serial, files, hex};
 
 /// The CA's certificate in a node's directory; no secret.
 pub const CA_FILE: &str = "ca.pem";
@@ -98,6 +98,11 @@ impl SigningRequest {
             return Err(CaError::Request("its key is not ECDSA P-256".to_owned()));
         }
         Ok(Self(request.public_key))
+    }
+
+    /// SHA-256 of the key, in hexadecimal: is it the same asker?
+    pub fn key_hash(&self) -> String {
+        hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.0.der_bytes()).as_ref())
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Fingerprint, hex};
 
 /// The first word of the line: what it is, and its version.
@@ -10,8 +12,9 @@ const PREFIX: &str = "dsj1";
 /// The longest address, in bytes: a DNS name of 253, brackets, a colon and a port.
 const ADDRESS_MAX: usize = 261;
 
-/// Which token: not secret, shown in lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Which token: not secret, shown in lists. 16 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TokenId(pub [u8; 8]);
 
 /// The secret half of a token: 128 random bits. Never shown by `Debug`.
@@ -135,6 +138,20 @@ impl FromStr for TokenId {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         hex::decode(text).map(Self).ok_or(InvalidToken::Damaged("its id has 16 hexadecimal digits"))
+    }
+}
+
+impl TryFrom<String> for TokenId {
+    type Error = InvalidToken;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<TokenId> for String {
+    fn from(id: TokenId) -> Self {
+        id.to_string()
     }
 }
 
