@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use tower::ServiceExt;
 
 use super::CliError;
-use crate::gateway::{ApiError, ByteStream, server};
+use crate::gateway::{ApiError, ByteStream, Caller, server};
 
 /// Where requests go.
 #[derive(Clone)]
@@ -57,10 +57,14 @@ impl Client {
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind).header("idempotency-key", fresh_key()?);
         }
-        let request = request.body(body).map_err(|e| CliError::usage(format!("`{path}` cannot be asked for: {e}")))?;
+        let mut request =
+            request.body(body).map_err(|e| CliError::usage(format!("`{path}` cannot be asked for: {e}")))?;
         let response = match self {
             // The router answers everything, errors too.
-            Self::Router(router) => router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
+            Self::Router(router) => {
+                request.extensions_mut().insert(Caller::Local);
+                router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+            }
             Self::Socket(socket) => {
                 let lost = |e: &dyn std::fmt::Display| {
                     let error = CliError::unreachable(format!("no node answers on {}: {e}", socket.display()));
