@@ -24,7 +24,6 @@ use super::{
 use crate::{
     actor::{Fence, Generations, RestartPolicy, RestartVerdict, Restarts},
     fault::{self, Point},
-    taskmaster::message::TaskmasterMessage,
 };
 
 /// Between two tries to remove what does not go: a container that hangs in the kernel, an engine that is gone.
@@ -258,8 +257,7 @@ impl State {
         let Host { name, slots, .. } = &*self.host;
         let (secrets, quarantine) = (self.host.secret_names(), self.quarantine());
         let report = HostReport { host: name.clone(), slots: *slots, secrets, attempts, quarantine };
-        // Nobody there: the Taskmaster asks when it is back.
-        let _ = self.host.taskmaster.cast(TaskmasterMessage::HostReported(report));
+        self.host.superior.report(report);
     }
 
     fn report_again(&self) {
@@ -300,7 +298,7 @@ impl State {
         tracing::error!(%attempt, %reason, ?verdict, "the Attempt actor failed");
         if verdict == RestartVerdict::GiveUp {
             let exit = infrastructure(&child.order, format!("its actor failed too often: {reason}"));
-            let _ = self.host.taskmaster.cast(TaskmasterMessage::AttemptExited(exit));
+            self.host.superior.exited(exit);
             return Ok(());
         }
         child.actor = self.spawn(myself, &child.order, &child.generations, child.stop).await?;

@@ -13,7 +13,7 @@ use super::{flow, host::Host};
 use crate::{
     actor::Fence,
     fault::{self, Point},
-    taskmaster::message::{Exit, TaskmasterMessage},
+    taskmaster::message::Exit,
 };
 
 /// The actor.
@@ -104,8 +104,7 @@ impl State {
 
     fn report(&self) {
         if let Some(exit) = &self.exit {
-            // Nobody there: the Taskmaster asks for reports when it is back.
-            let _ = self.host.taskmaster.cast(TaskmasterMessage::AttemptExited((**exit).clone()));
+            self.host.superior.exited((**exit).clone());
         }
     }
 }
