@@ -111,8 +111,9 @@ impl Actor for AgentHost {
             return Ok(());
         }
         match message {
-            AgentHostMessage::Start(order) => state.start(&myself, Arc::new(*order)).await?,
+            AgentHostMessage::Start(order) => state.start(&myself, Arc::new(*order), false).await?,
             AgentHostMessage::Stop(attempt) => state.stop(&attempt),
+            AgentHostMessage::Salvage(order) => state.salvage(&myself, *order).await?,
             AgentHostMessage::Forget(attempt) => state.forget(&myself, attempt),
             AgentHostMessage::Observed(found) => state.found(&myself, found)?,
             AgentHostMessage::ReportAgain => state.report_again(),
@@ -146,6 +147,7 @@ impl State {
         &mut self,
         myself: &ActorRef<AgentHostMessage>,
         order: Arc<Order>,
+        stop: bool,
     ) -> Result<(), ActorProcessingErr> {
         let attempt = order.attempt.clone();
         self.found.remove(&attempt);
@@ -154,8 +156,21 @@ impl State {
         }
         fault::point(Point::AgentHostOrder);
         let generations = Generations::default();
-        let actor = self.spawn(myself, &order, &generations, false).await?;
-        self.running.insert(attempt, Child { actor, order, generations, restarts: Restarts::default(), stop: false });
+        let actor = self.spawn(myself, &order, &generations, stop).await?;
+        self.running.insert(attempt, Child { actor, order, generations, restarts: Restarts::default(), stop });
+        Ok(())
+    }
+
+    /// With the wish to stop from the beginning an Attempt starts nothing: it ends what runs and reports what it finds.
+    /// What is neither there nor found was removed since it was reported.
+    async fn salvage(&mut self, myself: &ActorRef<AgentHostMessage>, order: Order) -> Result<(), ActorProcessingErr> {
+        if let Some(child) = self.running.get(&order.attempt) {
+            // It may be over, and its report lost.
+            let _ = child.actor.cast(AttemptMessage::ReportAgain);
+            self.stop(&order.attempt);
+        } else if self.found.contains(&order.attempt) {
+            self.start(myself, Arc::new(order), true).await?;
+        }
         Ok(())
     }
 
@@ -257,7 +272,7 @@ impl State {
     fn report_attempts(&self, attempts: Vec<AttemptId>) {
         let Host { name, slots, .. } = &*self.host;
         let (secrets, quarantine) = (self.host.secret_names(), self.quarantine());
-        let report = HostReport { host: name.clone(), slots: *slots, secrets, attempts, quarantine };
+        let report = HostReport { secrets, attempts, quarantine, ..HostReport::new(name.clone(), *slots) };
         // Nobody there: the Taskmaster asks when it is back.
         let _ = self.host.taskmaster.cast(TaskmasterMessage::HostReported(report));
     }
@@ -299,7 +314,7 @@ impl State {
         let verdict = child.restarts.failed(RestartPolicy::default(), self.started.elapsed());
         tracing::error!(%attempt, %reason, ?verdict, "the Attempt actor failed");
         if verdict == RestartVerdict::GiveUp {
-            let exit = infrastructure(&child.order, format!("its actor failed too often: {reason}"));
+            let exit = infrastructure(&self.host, &child.order, format!("its actor failed too often: {reason}"));
             let _ = self.host.taskmaster.cast(TaskmasterMessage::AttemptExited(exit));
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! What an AgentHost and its Attempts are asked and told. `Start`, `Stop` and `Forget` will cross hosts; the rest
-//! is local only.
+//! What an AgentHost and its Attempts are asked and told. `Start`, `Stop`, `Salvage` and `Forget` will cross hosts;
+//! the rest is local only.
 
 use devstack_dag::{attempt::Order, ids::AttemptId};
 use ractor::Message;
@@ -11,10 +11,12 @@ pub enum AgentHostMessage {
     Start(Box<Order>),
     /// End this attempt; it is reported as stopped.
     Stop(AttemptId),
+    /// This attempt is over for the Taskmaster, but may have left work: end it if it runs, harvest, report; never start it.
+    Salvage(Box<Order>),
     /// Its report is durable, or it is fenced: remove what is left of it.
     Forget(AttemptId),
     /// What the runtime holds, found at start. The Taskmaster answers the report with an order for each that is
-    /// valid, which adopts it, and with `Forget` for the rest.
+    /// valid, which adopts it, with `Salvage` for what may be work of this host, and with `Forget` for the rest.
     Observed(Vec<AttemptId>),
     /// The Taskmaster is new: report the full state, and every exit that was not acknowledged, again.
     ReportAgain,

@@ -82,6 +82,7 @@ impl Outbox {
         match effect {
             Effect::StartAttempt { host, order } => self.to_host(&host, AgentHostMessage::Start(order)),
             Effect::StopAttempt { host, attempt } => self.to_host(&host, AgentHostMessage::Stop(attempt)),
+            Effect::SalvageAttempt { host, order } => self.to_host(&host, AgentHostMessage::Salvage(order)),
             Effect::ForgetAttempt { host, attempt } => self.to_host(&host, AgentHostMessage::Forget(attempt)),
             Effect::PrepareMerge(request) => {
                 self.to_devops(&request.attempt.task.project.clone(), DevopsMessage::Prepare(request));
