@@ -115,6 +115,6 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// The exit of an attempt that could not be run, for no fault of its task.
-pub(super) fn infrastructure(order: &Order, reason: String) -> Exit {
-    Exit::without_result(order.attempt.clone(), Outcome::Infrastructure(reason))
+pub(super) fn infrastructure(host: &Host, order: &Order, reason: String) -> Exit {
+    Exit::without_result(host.name.clone(), order.attempt.clone(), Outcome::Infrastructure(reason))
 }

@@ -2,13 +2,15 @@
 //! Deliberately absent: which attempts there are (the actor knows) and what they are for (the order says).
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use devstack_dag::{
     attempt::{Order, Stage, Start},
-    ids::{AttemptId, HostName, Text},
+    command::HostReport,
+    ids::{AttemptId, HostName, RoleName, Text},
 };
 
 use devstack_shim::tool::parts_of;
@@ -29,6 +31,10 @@ pub struct Host {
     pub name: HostName,
     /// Room for so many attempts at once.
     pub slots: u32,
+    /// What the machine is, for roles that ask for it.
+    pub labels: BTreeMap<String, String>,
+    /// Roles whose attempts it takes; empty: all.
+    pub roles: Vec<RoleName>,
     /// What runs attempts.
     pub runtime: Arc<dyn Runtime>,
     /// Where workspaces get their commits from.
@@ -48,9 +54,14 @@ pub struct Host {
 }
 
 impl Host {
-    /// Names of the secrets it can resolve.
-    pub(super) fn secret_names(&self) -> Vec<String> {
-        self.secrets.names()
+    /// What it is and has, for its reports; which attempts it holds the actor knows.
+    pub(super) fn describe(&self) -> HostReport {
+        HostReport {
+            secrets: self.secrets.names(),
+            labels: self.labels.clone(),
+            roles: self.roles.clone(),
+            ..HostReport::new(self.name.clone(), self.slots)
+        }
     }
 
     /// Values, for the search in results, with the tokens within those that are files. A name that is gone meanwhile has

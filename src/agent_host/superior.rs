@@ -14,6 +14,8 @@ pub trait Superior: Send + Sync + 'static {
     fn report(&self, report: HostReport);
     /// An attempt is over.
     fn exited(&self, exit: Exit);
+    /// The AgentHost lives. Asked for over links only.
+    fn alive(&self) {}
 }
 
 impl Superior for Address<TaskmasterMessage> {

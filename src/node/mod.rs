@@ -149,6 +149,8 @@ impl Node {
             Arc::new(Host {
                 name: config.name.clone(),
                 slots: config.agent_host.slots,
+                labels: config.labels.clone(),
+                roles: config.agent_host.roles.clone(),
                 runtime,
                 seeds: Arc::new(Seeds::new(supply.clone(), git, &agents_dir)),
                 secrets,
