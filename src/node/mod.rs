@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     actor::{Address, Generations},
-    agent_host::{Host, Seeds, Shelf, message::AgentHostMessage},
+    agent_host::{Host, Seeds, Shelf, Supply, message::AgentHostMessage, supply},
     config::{self, node::NodeConfig, secrets::Secrets},
     devops::{Devops, DevopsArguments, Project},
     gateway::Backend,
@@ -144,17 +144,21 @@ impl Node {
         };
         let shelf = Shelf::new(config.state_dir.join("logs"));
         let host = runtime.map(|(runtime, agents_dir)| {
+            let supply: Arc<dyn Supply> = Arc::new(supply::Local { hubs: hubs.clone(), blobs: blobs.clone() });
+            let git = hubs.as_ref().map(|hubs| hubs.git().clone());
             Arc::new(Host {
                 name: config.name.clone(),
                 slots: config.agent_host.slots,
+                labels: config.labels.clone(),
+                roles: config.agent_host.roles.clone(),
                 runtime,
-                seeds: Arc::new(Seeds::new(hubs.clone(), &agents_dir)),
+                seeds: Arc::new(Seeds::new(supply.clone(), git, &agents_dir)),
                 secrets,
-                blobs: blobs.clone(),
+                supply,
                 incarnations: Generations::default(),
                 shelf: shelf.clone(),
                 log_retention: Duration::from_millis(config.limits.attempts),
-                taskmaster: taskmaster.clone(),
+                superior: Arc::new(taskmaster.clone()),
             })
         });
         let agent_host = Address::vacant("AgentHost");

@@ -10,7 +10,7 @@ use std::{
 /// `SIBLINGS`, and anything from below.
 const LAYERS: &[&[&str]] = &[
     &["actor", "allocator", "fault", "config", "telemetry"],
-    &["store", "runtime", "repository", "members"],
+    &["store", "runtime", "repository", "members", "wire"],
     &["taskmaster", "agent_host", "devops"],
     &["gateway"],
     &["cli", "node"],
@@ -32,7 +32,7 @@ const SIBLINGS: &[(&str, &str)] = &[
 /// Vendor crates and the only modules that may name them.
 const DOORS: &[(&str, &[&str])] = &[
     ("sled", &["store"]),
-    ("bincode", &["store"]),
+    ("bincode", &["store", "wire"]),
     ("bollard", &["runtime"]),
     ("tar", &["runtime"]),
     ("crc32fast", &["store"]),
