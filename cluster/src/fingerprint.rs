@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::hex;
 
@@ -23,6 +23,11 @@ impl Fingerprint {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest.as_ref());
         Self(bytes)
+    }
+
+    /// Of the first certificate of a PEM text, if there is one.
+    pub fn of_pem(pem: &str) -> Option<Self> {
+        CertificateDer::from_pem_slice(pem.as_bytes()).ok().map(|certificate| Self::of(&certificate))
     }
 
     /// From its bytes.

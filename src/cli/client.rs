@@ -1,9 +1,12 @@
-//! One HTTP request at a time, over the unix socket or straight into the router of a node in this process.
+//! One HTTP request at a time: over the unix socket, over TLS, or straight into the router of a node in this process.
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{Method, Request, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, Method, Request,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
 };
 use futures::StreamExt;
 use http_body_util::BodyExt;
@@ -13,13 +16,23 @@ use std::path::PathBuf;
 use tower::ServiceExt;
 
 use super::CliError;
-use crate::gateway::{ApiError, ByteStream, Caller, server};
+use crate::{
+    config::Secret,
+    gateway::{ApiError, ByteStream, Caller, https::Https, server},
+};
 
 /// Where requests go.
 #[derive(Clone)]
 pub(super) enum Client {
     /// A node of another process.
     Socket(PathBuf),
+    /// A node of another machine.
+    Https {
+        /// The node, and how to know it.
+        https: Https,
+        /// Shown to it, and to no other.
+        token: Secret,
+    },
     /// A node of this process.
     Router(Router),
 }
@@ -64,6 +77,13 @@ impl Client {
             Self::Router(router) => {
                 request.extensions_mut().insert(Caller::Local);
                 router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+            }
+            Self::Https { https, token } => {
+                let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+                    .map_err(|_| CliError::usage("the token has characters that no token has"))?;
+                bearer.set_sensitive(true);
+                request.headers_mut().insert(AUTHORIZATION, bearer);
+                https.send(request).await?
             }
             Self::Socket(socket) => {
                 let lost = |e: &dyn std::fmt::Display| {

@@ -49,6 +49,7 @@ impl Cluster {
     pub(super) async fn join(&self, wanted: dto::Join) -> Result<dto::Joined, ApiError> {
         let _turn =
             self.joining.try_acquire().map_err(|_| ApiError::unavailable("other machines join at this moment"))?;
+        let (_, link) = self.reachable()?;
         let bad = |error: &dyn std::fmt::Display| ApiError::invalid(error.to_string());
         let (token, secret) = (wanted.token.parse(), wanted.secret.parse());
         let (token, secret) = (token.map_err(|e| bad(&e))?, secret.map_err(|e| bad(&e))?);
@@ -66,7 +67,7 @@ impl Cluster {
             cluster: self.members.present().cluster.clone(),
             certificate: admission.certificate_pem,
             ca: self.members.ca_pem().to_owned(),
-            link: self.link_address.clone(),
+            link,
         })
     }
 
@@ -100,14 +101,7 @@ impl Cluster {
         let known = || Role::ALL.map(Role::as_str).join(", ");
         let unknown = || ApiError::invalid(format!("`{}` is no role", wanted.role)).hint(format!("one of {}", known()));
         let role = Role::ALL.into_iter().find(|role| role.as_str() == wanted.role).ok_or_else(unknown)?;
-        let address = match (role, &self.api_address) {
-            (Role::AgentHost, None) => {
-                let hint = "write [api] listen in node.toml, for example \"0.0.0.0:7421\", and restart the node";
-                return Err(ApiError::state(code::NO_CLUSTER, "no other machine can reach the API").hint(hint));
-            }
-            (Role::AgentHost, Some(address)) => Some(address.clone()),
-            _ => None,
-        };
+        let address = if role == Role::AgentHost { Some(self.reachable()?.0) } else { None };
         let life = wanted.expires_in.map_or(role.default_life(), std::time::Duration::from_secs);
         let (members, now) = (self.members.clone(), self.now());
         let new = NewToken { name: wanted.name, role, life };
@@ -119,6 +113,15 @@ impl Cluster {
                 .reveal(),
         };
         Ok(dto::CreatedToken { api_version: dto::V1, details: dto::Token::of(bearer.id, &token, now), token: text })
+    }
+
+    /// Where machines that join reach the API, and where they dial.
+    fn reachable(&self) -> Result<(String, String), ApiError> {
+        self.api_address.clone().zip(self.link_address.clone()).ok_or_else(|| {
+            let hint = "write `listen` into [api] and [link] of node.toml, for example \"0.0.0.0:7421\" and \
+                        \"0.0.0.0:7420\", and restart the node";
+            ApiError::state(code::NO_CLUSTER, "no other machine can reach this node").hint(hint)
+        })
     }
 
     pub(super) async fn revoke_token(&self, which: String) -> Result<dto::TokenPage, ApiError> {

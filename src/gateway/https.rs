@@ -4,17 +4,23 @@
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{HeaderValue, Request, Response, header::HOST},
 };
 use devstack_cluster::join_token::split_address;
+use http_body_util::{BodyExt, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::ApiError;
+
 /// The longest wait for a connection, and as long again for the handshake: a far machine that is busy.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest answer that [`Https::answer`] reads, in bytes: certificates and pages of a cluster have a few thousand.
+const ANSWER_MAX: usize = 4 << 20;
 
 /// A server, and how to know it.
 #[derive(Clone)]
@@ -53,6 +59,9 @@ pub enum HttpsError {
         /// Why.
         reason: String,
     },
+    /// The server refuses, and says why.
+    #[error("{0}")]
+    Refused(ApiError),
 }
 
 impl Https {
@@ -85,6 +94,25 @@ impl Https {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         tokio::spawn(connection);
         Ok(sender.send_request(request).await.map_err(lost)?.map(Body::new))
+    }
+
+    /// Sends a request whose answer is small, and reads it.
+    ///
+    /// # Errors
+    /// As [`Https::send`]; and [`HttpsError::Refused`], with what the server says.
+    pub async fn answer(&self, request: Request<Body>) -> Result<Bytes, HttpsError> {
+        let response = self.send(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        let lost = |error: Box<dyn std::error::Error + Send + Sync>| HttpsError::Lost {
+            address: self.address.to_string(),
+            reason: causes(&*error),
+        };
+        let body = body.map_err(lost)?.to_bytes();
+        match status.is_success() {
+            true => Ok(body),
+            false => Err(HttpsError::Refused(ApiError::from_answer(status.as_u16(), &body))),
+        }
     }
 
     async fn connect(&self) -> Result<TlsStream<TcpStream>, HttpsError> {

@@ -5,6 +5,7 @@
 
 mod error;
 mod join;
+mod owner;
 mod registry;
 mod token;
 
@@ -19,6 +20,7 @@ use devstack_cluster::{ClusterCa, Credentials, Fingerprint, NodeKey, NodeName, S
 
 pub use error::MembersError;
 pub use join::{Admission, Joining};
+pub use owner::hand_over;
 pub use registry::{Member, Registry, Token};
 pub use token::{Bearer, NewToken, Person, Role};
 

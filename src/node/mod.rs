@@ -6,6 +6,10 @@ mod agents_dir;
 mod backend;
 pub mod embed;
 mod housekeeping;
+pub mod identity;
+pub mod join;
+mod renewal;
+mod serving;
 mod supervisor;
 
 use std::{
@@ -35,6 +39,8 @@ use crate::{
 };
 use backend::Core;
 use housekeeping::Housekeeping;
+pub use identity::Identity;
+pub use serving::Serving;
 use supervisor::{NodeSupervisor, Parts, SupervisorArguments, SupervisorMessage};
 
 /// A running node.
@@ -317,6 +323,11 @@ fn start_devops(
         let arguments = DevopsArguments { project, taskmaster: taskmaster.clone() };
         Box::pin(async move { Ok(Actor::spawn_linked(None, Devops, arguments, supervisor).await?.0) })
     })
+}
+
+/// The wall clock, in seconds since 1970: what certificates count by.
+pub(crate) fn unix_seconds() -> i64 {
+    i64::try_from(wall_clock().0 / 1000).unwrap_or(i64::MAX)
 }
 
 fn wall_clock() -> Timestamp {

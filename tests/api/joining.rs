@@ -1,6 +1,11 @@
 //! Joining, renewing and tokens over HTTPS.
 
-use devstack::members::{Bearer, Role};
+use std::{sync::Arc, time::Duration};
+
+use devstack::{
+    members::{Bearer, Role},
+    node::identity::{Identity, Side},
+};
 use devstack_cluster::{Credentials, JoinToken, NodeKey, tls};
 use serde_json::{Value, json};
 
@@ -109,4 +114,28 @@ async fn tokens_are_made_with_care() {
     }
     let unknown = ask(&people, request("POST", "/v1/tokens/nobody/revoke", Some(&admin), "")).await.unwrap();
     assert_eq!(unknown.error(), (404, "DS0309".to_owned()));
+}
+
+#[tokio::test]
+async fn a_member_renews_its_certificate_while_it_runs() {
+    let api = RemoteApi::with_life(Duration::from_secs(3)).await;
+    let (credentials, _) = api.member("node-1");
+    let identity = Identity { credentials: Arc::new(credentials), side: Side::Joined(api.address.clone()) };
+    let taskmaster = Identity { credentials: api.credentials.clone(), side: Side::Taskmaster(api.members.clone()) };
+    let renewing = [identity.keep_fresh(), taskmaster.keep_fresh()];
+    let first = [identity.credentials.certificate(), taskmaster.credentials.certificate()];
+    // Through two renewals of each, after which the first certificate is refused.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while first.iter().any(|first| api.members.admit(first).is_ok()) {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for (identity, first) in [&identity, &taskmaster].into_iter().zip(first) {
+        let present = identity.credentials.certificate();
+        assert!(present.not_after > seconds() && present.serial != first.serial);
+        api.members.admit(&present).unwrap();
+    }
+    let node = api.with(identity.credentials.client_config());
+    assert_eq!(get(&node, "/healthz", None).await.unwrap().status, 200);
+    renewing.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -48,12 +48,17 @@ fn name(text: &str) -> NodeName {
 
 impl RemoteApi {
     pub async fn start() -> Self {
+        Self::with_life(Duration::from_secs(3600)).await
+    }
+
+    /// One whose certificates are valid this long.
+    pub async fn with_life(certificate_life: Duration) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let new = NewCluster {
             name: "test".to_owned(),
             taskmaster: name("master"),
             names: vec!["127.0.0.1".to_owned()],
-            certificate_life: Duration::from_secs(3600),
+            certificate_life,
         };
         let members = Arc::new(Members::create(dir.path(), &new, seconds()).unwrap());
         let credentials = Arc::new(Credentials::load(members.dir()).unwrap());

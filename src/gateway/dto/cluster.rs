@@ -32,8 +32,8 @@ pub struct Joined {
     pub certificate: String,
     /// The cluster's CA, PEM.
     pub ca: String,
-    /// Where to dial, `HOST:PORT`; `null`: the Taskmaster takes no links.
-    pub link: Option<String>,
+    /// Where to dial, `HOST:PORT`.
+    pub link: String,
 }
 
 /// The body of `POST /v1/renew`.
