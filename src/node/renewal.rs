@@ -18,6 +18,8 @@ use crate::gateway::{dto, https::Https};
 
 /// The longest sleep: a machine that was suspended, or whose clock was set, notices within it.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// The shortest sleep: certificates count in seconds.
+const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest wait after a failure: a Taskmaster that restarts is back by then.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -85,9 +87,9 @@ fn pause(now: i64, renew_at: i64, not_after: i64, failed: bool) -> Duration {
     let seconds = |span: i64| Duration::from_secs(span.try_into().unwrap_or_default());
     if failed {
         // A short life is tried often; one that is over, too, since its Taskmaster may be set right.
-        return (seconds(not_after.saturating_sub(now)) / 10).clamp(Duration::from_secs(1), RETRY);
+        return (seconds(not_after.saturating_sub(now)) / 10).clamp(SHORTEST, RETRY);
     }
-    seconds(renew_at.saturating_sub(now)).min(LOOK_AGAIN)
+    seconds(renew_at.saturating_sub(now)).clamp(SHORTEST, LOOK_AGAIN)
 }
 
 #[cfg(test)]
@@ -98,10 +100,10 @@ mod tests {
     fn it_sleeps_until_it_is_time_and_tries_again_soon() {
         let seconds = Duration::from_secs;
         assert_eq!(pause(100, 130, 190, false), seconds(30));
-        assert_eq!(pause(140, 130, 190, false), seconds(0));
+        assert_eq!(pause(140, 130, 190, false), SHORTEST);
         assert_eq!(pause(0, 1_000_000, 2_000_000, false), LOOK_AGAIN);
         assert_eq!(pause(140, 130, 190, true), seconds(5));
         assert_eq!(pause(0, 0, 1_000_000, true), RETRY);
-        assert_eq!(pause(1_000, 0, 500, true), seconds(1));
+        assert_eq!(pause(1_000, 0, 500, true), SHORTEST);
     }
 }

@@ -87,13 +87,18 @@ impl RemoteApi {
 
     /// A machine that joined.
     pub fn member(&self, member: &str) -> (Credentials, Https) {
+        self.member_since(member, seconds())
+    }
+
+    /// A machine that joined at this time, in seconds since 1970.
+    pub fn member_since(&self, member: &str, now: i64) -> (Credentials, Https) {
         let (token, key, dir) =
             (self.token(Role::AgentHost), NodeKey::generate().unwrap(), self.dir.path().join(member));
         let request = key.request().unwrap();
         let joining = Joining { token: token.id, secret: &token.secret, name: &name(member), request: &request };
-        let admission = self.members.join(&joining, seconds()).unwrap();
+        let admission = self.members.join(&joining, now).unwrap();
         let ca = self.members.ca_pem();
-        let credentials = Credentials::create(&dir, &key, &admission.certificate_pem, ca, seconds()).unwrap();
+        let credentials = Credentials::create(&dir, &key, &admission.certificate_pem, ca, now).unwrap();
         let https = self.with(credentials.client_config());
         (credentials, https)
     }

@@ -113,6 +113,23 @@ async fn a_new_certificate_needs_no_restart() {
 }
 
 #[tokio::test]
+async fn certificates_end_with_their_time() {
+    let api = RemoteApi::start().await;
+    let long_ago = seconds() - 2 * 3600;
+    // Of a node: it is refused in the handshake.
+    let (expired, https) = api.member_since("node-1", long_ago);
+    assert!(expired.not_after() < seconds() && expired.renew_due(seconds()));
+    let refused = get(&https, "/healthz", None).await;
+    assert!(matches!(refused, Err(HttpsError::Lost { .. } | HttpsError::Unreachable { .. })));
+    // Of the Taskmaster: nobody believes it, and the person is told why.
+    let (key, names) = (NodeKey::generate().unwrap(), ["127.0.0.1".to_owned()]);
+    let own = api.members.renew_own(&key.request().unwrap(), &names, long_ago).unwrap();
+    api.credentials.replace(&key, &own.certificate_pem, long_ago).unwrap();
+    let refused = get(&api.people(), "/healthz", None).await.map(|answer| answer.status);
+    assert!(matches!(&refused, Err(HttpsError::Untrusted { reason, .. }) if reason.contains("expired")), "{refused:?}");
+}
+
+#[tokio::test]
 async fn the_server_ends_when_told() {
     let api = RemoteApi::start().await;
     let viewer = api.token(Role::Viewer).reveal();

@@ -252,6 +252,53 @@ fn the_taskmaster_renews_its_certificate_while_it_runs() {
 }
 
 #[test]
+fn what_cannot_be_founded_leaves_nothing_behind() {
+    let founder = Founder::new();
+    let (state, config) = (founder.path("state"), founder.path("node.toml"));
+    fs::write(founder.path("file"), "").unwrap();
+    let init = |args: &[&str]| {
+        let state = state.to_str().unwrap();
+        founder.devstack(&[&["cluster", "init", "--state-dir", state], args].concat())
+    };
+    let below_a_file = founder.path("file/node.toml");
+    for (args, code) in [
+        (&["--config", below_a_file.to_str().unwrap()][..], 1),
+        (&["--config", config.to_str().unwrap(), "--advertise", "host:7421"], 2),
+        (&["--config", config.to_str().unwrap(), "--name", " "], 2),
+        (&["--config", config.to_str().unwrap(), "--certificate-life", "10ms"], 2),
+    ] {
+        let ran = init(args);
+        assert!(ran.code == Some(code) && ran.err.starts_with("error: "), "{args:?}: {ran:?}");
+        assert!(!state.exists() && !config.exists(), "{args:?}");
+    }
+    // A context of that name is somebody's way to another cluster.
+    let contexts = founder.path("home/.config/devstack");
+    fs::create_dir_all(&contexts).unwrap();
+    let mine = "default = \"devstack\"\n[context.devstack]\naddress = \"unix:///x\"\n";
+    fs::write(contexts.join("config.toml"), mine).unwrap();
+    let ran = init(&["--config", config.to_str().unwrap()]);
+    assert!(ran.code == Some(2) && ran.err.contains("--name") && !state.exists(), "{ran:?}");
+    assert_eq!(fs::read_to_string(contexts.join("config.toml")).unwrap(), mine);
+}
+
+#[test]
+fn a_configuration_that_is_there_is_used_and_kept() {
+    let founder = Founder::new();
+    let (state, config) = (founder.path("state"), founder.path("node.toml"));
+    let text = format!("[node]\nname = \"boss\"\nstate_dir = \"{}\"\n", state.display());
+    fs::write(&config, &text).unwrap();
+    let config = config.to_str().unwrap();
+    let ran = founder.devstack(&["cluster", "init", "--config", config, "--state-dir", "/elsewhere"]);
+    assert!(ran.code == Some(2) && !state.exists(), "{ran:?}");
+    let ran = founder.devstack(&["cluster", "init", "--config", config]);
+    assert!(ran.code == Some(0) && ran.out.contains("write `listen` into [api] and [link]"), "{ran:?}");
+    assert_eq!(fs::read_to_string(config).unwrap(), text);
+    let again = founder.devstack(&["cluster", "init", "--config", config, "-o", "json"]).json();
+    assert_eq!((&again["taskmaster"], &again["created"]), (&"boss".into(), &false.into()));
+    assert!(!founder.path("home/.config/devstack/config.toml").exists(), "there is no address to write down");
+}
+
+#[test]
 fn a_node_without_a_cluster_listens_to_nobody_but_its_socket() {
     let founder = Founder::new();
     let config = founder.path("node.toml");

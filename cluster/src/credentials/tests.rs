@@ -80,6 +80,20 @@ async fn members_know_each_other() {
 }
 
 #[tokio::test]
+async fn names_that_are_no_dns_names_harm_nothing() {
+    let ca = ClusterCa::create("test", now()).unwrap();
+    for name in ["123", "a-", "a_b", "Ab"] {
+        let (master, host) = (node(&ca, name), node(&ca, "host"));
+        for dialled in ["127.0.0.1", "localhost"] {
+            let met = meet(master.credentials.server_config(), host.credentials.client_config(), dialled).await;
+            assert_eq!(met.unwrap(), (Some("host".to_owned()), name.to_owned()));
+            let met = meet(host.credentials.server_config(), master.credentials.client_config(), dialled).await;
+            assert_eq!(met.unwrap(), (Some(name.to_owned()), "host".to_owned()));
+        }
+    }
+}
+
+#[tokio::test]
 async fn strangers_stay_outside() {
     let (ca, other) = (ClusterCa::create("test", now()).unwrap(), ClusterCa::create("test", now()).unwrap());
     let (master, stranger) = (node(&ca, "master"), node(&other, "master"));
@@ -157,6 +171,15 @@ fn a_certificate_that_does_not_fit_changes_nothing() {
         now(),
     );
     assert!(matches!(again, Err(CredentialsError::Exists(_))));
+}
+
+proptest::proptest! {
+    #[test]
+    fn renewal_is_due_within_the_life(issued in 0..4_000_000_000i64, life in 0..4_000_000_000i64) {
+        let slack = i64::try_from(SLACK.as_secs()).unwrap();
+        let due = renew_at(issued - slack, issued + life);
+        proptest::prop_assert!((issued..=issued + life).contains(&due));
+    }
 }
 
 #[test]

@@ -79,6 +79,10 @@ fn init(context: &Context<'_>, args: &InitArgs) -> Result<Exit, CliError> {
 
 /// What a person does then.
 fn next(founded: &Founded, args: &InitArgs) -> String {
+    if !founded.is_new {
+        let socket = founded.config.socket.display();
+        return format!("a new token for you: devstack --address unix://{socket} token create --role admin");
+    }
     let missing = [("[api]", founded.config.api_listen.is_none()), ("[link]", founded.config.link.listen.is_none())];
     let missing: Vec<&str> = missing.into_iter().filter_map(|(section, is)| is.then_some(section)).collect();
     if missing.is_empty() {
@@ -89,12 +93,13 @@ fn next(founded: &Founded, args: &InitArgs) -> String {
 
 fn found(args: &InitArgs) -> Result<Founded, CliError> {
     let (config, starter) = configuration(args)?;
-    if let Some(members) = Members::open(&config.state_dir).map_err(refused)? {
-        // What a crash of the first time left out.
-        write_starter(&args.config, starter)?;
+    let known = Members::open(&config.state_dir).map_err(refused)?;
+    let access = if known.is_none() { access(&args.name)? } else { None };
+    // The configuration first: doing it again then finds the directory that it names.
+    write_starter(&args.config, starter)?;
+    if let Some(members) = known {
         return Ok(Founded { members, is_new: false, config, context: None });
     }
-    let access = access(&args.name)?;
     let taskmaster = NodeName::new(config.name.as_str())
         .map_err(|error| CliError::usage(error.to_string()).hint("write another `name` into [node]"))?;
     let new = NewCluster {
@@ -117,7 +122,6 @@ fn found(args: &InitArgs) -> Result<Founded, CliError> {
     };
     let cannot = |error: io::Error| CliError::failure(format!("cannot write {}: {error}", config.state_dir.display()));
     members::hand_over(&config.state_dir).map_err(cannot)?;
-    write_starter(&args.config, starter)?;
     Ok(Founded { members, is_new: true, config, context })
 }
 
