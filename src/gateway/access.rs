@@ -92,7 +92,8 @@ pub(super) async fn authorize(State(api): State<Api>, mut request: Request, next
             request.extensions_mut().insert(Peer(peer));
         }
         Ok(Admitted::Person(person)) if request.method() != Method::GET => {
-            tracing::info!(who = %person.name, role = %person.role, "{} {}", request.method(), request.uri().path());
+            let (method, path) = (request.method(), request.uri().path());
+            tracing::info!(who = %person.name, role = %person.role, %method, path, "a change is asked for");
         }
         Ok(_) => {}
         Err(error) => return refusal(error),

@@ -197,3 +197,26 @@ fn forget_dead(registry: &mut Registry, now: i64) {
         ended.into_iter().flatten().min().is_none_or(|ended| now.saturating_sub(ended) < KEEP_DEAD)
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_bearer_is_read_as_it_is_written(id in any::<[u8; 8]>(), secret in any::<[u8; 16]>(), cut in 0..50usize) {
+            let bearer = Bearer { id: TokenId(id), secret: TokenSecret(secret) };
+            let text = bearer.reveal();
+            prop_assert_eq!(text.parse(), Ok(bearer));
+            prop_assert!(text[..text.len().min(cut)].parse::<Bearer>().is_err());
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(text in ".{0,80}", tail in "[0-9a-f.]{0,60}") {
+            let _ = text.parse::<Bearer>();
+            let _ = format!("dst1.{tail}").parse::<Bearer>();
+        }
+    }
+}

@@ -159,7 +159,8 @@ fn configuration(args: &InitArgs) -> Result<(NodeConfig, Option<String>), CliErr
     }
     let state_dir = std::path::absolute(args.state_dir.as_deref().unwrap_or(Path::new(node::STATE_DIR)))?;
     let (api, link): (SocketAddr, SocketAddr) = (args.api_listen, args.link_listen);
-    let text = node::founder(&state_dir, args.advertise.as_deref(), api, link);
+    let name = NodeConfig::embedded(&state_dir).name;
+    let text = node::founder(&name, &state_dir, args.advertise.as_deref(), api, link);
     Ok((NodeConfig::parse(&args.config.display().to_string(), &text)?, Some(text)))
 }
 

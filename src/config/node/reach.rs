@@ -1,7 +1,12 @@
 //! How others reach this node, and the configuration that a machine begins with.
 //! Deliberately absent: asking a name server; what a name means is for those who dial it.
 
-use std::{net::Ipv6Addr, net::SocketAddr, path::Path};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+};
+
+use devstack_dag::ids::HostName;
 
 use super::NodeConfig;
 
@@ -48,13 +53,21 @@ fn address(host: &str, listen: SocketAddr) -> String {
     }
 }
 
-/// The `node.toml` of a machine that founds a cluster: Taskmaster and agent host.
-pub fn founder(state_dir: &Path, advertise: Option<&str>, api: SocketAddr, link: SocketAddr) -> String {
+/// The `node.toml` of a machine that founds a cluster: Taskmaster and agent host. Its name stands there, since its
+/// certificate has it, whatever the machine is called later.
+pub fn founder(
+    name: &HostName,
+    state_dir: &Path,
+    advertise: Option<&str>,
+    api: SocketAddr,
+    link: SocketAddr,
+) -> String {
     let advertise = advertise.map(|host| format!("advertise = {}\n", quoted(host))).unwrap_or_default();
     format!(
         "# Written by `devstack cluster init`; `devstack-node check` looks over a change.\n\
-         [node]\nroles = [\"taskmaster\", \"agent-host\"]\nstate_dir = {}\n\n\
+         [node]\nname = {}\nroles = [\"taskmaster\", \"agent-host\"]\nstate_dir = {}\n\n\
          [api]\nlisten = \"{api}\"\n{}\n[link]\nlisten = \"{link}\"\n{advertise}",
+        quoted(name.as_str()),
         path(state_dir),
         socket(state_dir),
     )
@@ -97,15 +110,17 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
+        let name = HostName::new("master").unwrap();
         let (api, link) = ("0.0.0.0:7421".parse().unwrap(), "10.0.0.1:7420".parse().unwrap());
-        let text = founder(Path::new("/srv/dev \"stack\""), Some("fd00::1"), api, link);
+        let text = founder(&name, Path::new("/srv/dev \"stack\""), Some("fd00::1"), api, link);
         let config = NodeConfig::parse("node.toml", &text).unwrap();
+        assert_eq!(config.name, name);
         assert_eq!(config.state_dir, Path::new("/srv/dev \"stack\""));
         assert_eq!(config.socket, Path::new("/srv/dev \"stack\"/api.sock"));
         assert_eq!(config.api_address().as_deref(), Some("[fd00::1]:7421"));
         assert_eq!(config.link_address().as_deref(), Some("[fd00::1]:7420"));
         assert_eq!(config.certificate_names(), ["10.0.0.1", "127.0.0.1", "::1", "fd00::1", "localhost"]);
-        let plain = NodeConfig::parse("node.toml", &founder(Path::new(STATE_DIR), None, api, link)).unwrap();
+        let plain = NodeConfig::parse("node.toml", &founder(&name, Path::new(STATE_DIR), None, api, link)).unwrap();
         assert_eq!(plain.socket, Path::new("/run/devstack/api.sock"));
         let joined = joiner("node-1", Path::new("/srv/d"), "master:7420");
         let joined = NodeConfig::parse("node.toml", &joined).unwrap();
