@@ -165,9 +165,8 @@ fn a_cluster_is_founded_joined_and_used() {
     assert_eq!(joined.code, Some(0), "{joined:?}");
     assert_eq!((mode(&founder.path("second/cluster")), mode(&founder.path("second/cluster/node.pem"))), (0o700, 0o600));
     let config = founder.path("second.toml");
-    let checked =
-        founder.command(env!("CARGO_BIN_EXE_devstack-node"), &["--config", config.to_str().unwrap(), "check"]);
-    assert!({ checked }.output().unwrap().status.success());
+    let mut check = founder.command(env!("CARGO_BIN_EXE_devstack-node"), &["check"]);
+    assert!(check.arg("--config").arg(config).output().unwrap().status.success());
     assert!(founder.members().iter().any(|member| member["name"] == "node-2"));
 
     for (token, name, place, code, says) in [
@@ -187,6 +186,14 @@ fn a_cluster_is_founded_joined_and_used() {
         assert!(!ran.err.contains(token.rsplit('/').next().unwrap()) || token == "hello", "{ran:?}");
         assert!(!founder.path("third.toml").exists() && !founder.path("third/cluster").exists());
     }
+    // A token on stdin stands in no list of processes.
+    let token = founder.path("join-token");
+    fs::write(&token, format!("{}\n", founder.token("agent-host"))).unwrap();
+    let (config, state) = (founder.path("fourth.toml"), founder.path("fourth"));
+    let mut join = founder.command(env!("CARGO_BIN_EXE_devstack-node"), &["join", "-", "--name", "node-4"]);
+    join.arg("--config").arg(&config).arg("--state-dir").arg(&state).stdin(fs::File::open(&token).unwrap());
+    assert!(join.output().unwrap().status.success() && config.exists());
+
     let revoked = founder.devstack(&["token", "create", "--role", "agent-host", "--name", "lost", "--expires", "1h"]);
     assert_eq!(founder.devstack(&["token", "revoke", "lost"]).code, Some(0));
     let ran = founder.join(revoked.out.trim(), "node-3", "third");
