@@ -19,8 +19,9 @@ pub const CA_KEY_FILE: &str = "ca-key.pem";
 
 /// The CA's certificate is valid this long: replacing it means joining every machine again, so it outlives them.
 const CA_LIFE: Duration = Duration::from_secs(30 * 365 * 86_400);
-/// A certificate is valid from this long before it was issued: clocks of machines that join may be behind.
-pub(crate) const SLACK: Duration = Duration::from_secs(300);
+/// A certificate is valid from this long before it was issued: a machine that joins may be behind by a time zone, and the
+/// Taskmaster's own clock may be set back afterwards.
+pub(crate) const SLACK: Duration = Duration::from_secs(86_400);
 /// The largest signing request, in bytes: one of ours has about 400.
 const REQUEST_MAX: usize = 4 << 10;
 
