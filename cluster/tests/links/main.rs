@@ -1,9 +1,10 @@
 //! Links over TLS on loopback: honest nodes that talk, die, freeze and come back, and hostile ones.
 //! Deliberately absent: sleeps; every test waits for what it is told.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
 
-#[cfg(test)]
+mod hostile;
 mod node;
-#[cfg(test)]
 mod pki;
-#[cfg(test)]
+mod processes;
+mod raw;
 mod talk;
