@@ -1,0 +1,179 @@
+//! Which session a node has: at most one. A newer one replaces the older at once, a process that was replaced by a newer
+//! run of its node is fenced, and when two nodes dial each other at the same time one of the dials goes on.
+//! Deliberately absent: streams, and how a session ends.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    NodeName,
+    session::{Incarnation, Peer, Session},
+    sync::lock,
+};
+
+/// Runs of one node that are remembered as replaced. Each was a live process with the node's certificate; eight of them at
+/// once is far beyond what a restart leaves behind.
+const FENCED: usize = 8;
+
+/// Why a session does not go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ClaimError {
+    #[error("it has this node's own name")]
+    Myself,
+    #[error("a newer process of node {0} is connected; only one may run")]
+    Fenced(NodeName),
+    #[error("a session with {0} is there or under way")]
+    Busy(NodeName),
+}
+
+#[derive(Default)]
+struct State {
+    current: HashMap<NodeName, Arc<Peer>>,
+    dialing: HashSet<NodeName>,
+    fenced: HashMap<NodeName, VecDeque<Incarnation>>,
+}
+
+/// The sessions of a link.
+pub(crate) struct Sessions {
+    me: NodeName,
+    state: Mutex<State>,
+    /// Changes whenever a session is gone.
+    gone: watch::Sender<u64>,
+}
+
+/// A dial under way. Dropped, it is over.
+pub(crate) struct Dialing<'a> {
+    sessions: &'a Sessions,
+    name: NodeName,
+}
+
+impl Drop for Dialing<'_> {
+    fn drop(&mut self) {
+        lock(&self.sessions.state).dialing.remove(&self.name);
+        self.sessions.gone.send_modify(|times| *times += 1);
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new(me: NodeName) -> Self {
+        Self { me, state: Mutex::new(State::default()), gone: watch::Sender::new(0) }
+    }
+
+    /// The session with a node.
+    pub(crate) fn with(&self, name: &NodeName) -> Option<Arc<Peer>> {
+        lock(&self.state).current.get(name).cloned()
+    }
+
+    /// All sessions.
+    pub(crate) fn all(&self) -> Vec<Arc<Peer>> {
+        lock(&self.state).current.values().cloned().collect()
+    }
+
+    /// Begins to dial a node, unless there is something with it already.
+    pub(crate) fn dial(&self, name: &NodeName) -> Result<Dialing<'_>, ClaimError> {
+        if *name == self.me {
+            return Err(ClaimError::Myself);
+        }
+        let mut state = lock(&self.state);
+        if state.current.contains_key(name) || !state.dialing.insert(name.clone()) {
+            return Err(ClaimError::Busy(name.clone()));
+        }
+        Ok(Dialing { sessions: self, name: name.clone() })
+    }
+
+    /// A dialed session.
+    pub(crate) fn dialed(&self, peer: &Arc<Peer>) -> Result<(), ClaimError> {
+        let Session { peer: name, incarnation, .. } = &peer.session;
+        let mut state = lock(&self.state);
+        state.check(name, *incarnation)?;
+        if state.current.contains_key(name) {
+            return Err(ClaimError::Busy(name.clone()));
+        }
+        state.current.insert(name.clone(), peer.clone());
+        Ok(())
+    }
+
+    /// Whether an accepted session of this node may go on. Ends the one that it replaces and waits until it is gone.
+    pub(crate) async fn admit(&self, name: &NodeName, incarnation: Incarnation) -> Result<(), ClaimError> {
+        let mut gone = self.gone.subscribe();
+        loop {
+            gone.mark_unchanged();
+            if !self.replace(name, incarnation)? {
+                return Ok(());
+            }
+            // The sender lives as long as `self`.
+            let _ = gone.changed().await;
+        }
+    }
+
+    /// True while an older one is there.
+    fn replace(&self, name: &NodeName, incarnation: Incarnation) -> Result<bool, ClaimError> {
+        if *name == self.me {
+            return Err(ClaimError::Myself);
+        }
+        let mut state = lock(&self.state);
+        state.check(name, incarnation)?;
+        // Both dial: the dial of the node whose name sorts last goes on.
+        if state.dialing.contains(name) && self.me > *name {
+            return Err(ClaimError::Busy(name.clone()));
+        }
+        let Some(older) = state.current.get(name).cloned() else { return Ok(false) };
+        if older.session.incarnation != incarnation {
+            let fenced = state.fenced.entry(name.clone()).or_default();
+            fenced.push_back(older.session.incarnation);
+            if fenced.len() > FENCED {
+                fenced.pop_front();
+            }
+        }
+        older.end.ask("a newer session of that node replaces it");
+        Ok(true)
+    }
+
+    /// An accepted session, after [`Self::admit`].
+    pub(crate) fn accepted(&self, peer: &Arc<Peer>) -> Result<(), ClaimError> {
+        let name = &peer.session.peer;
+        let mut state = lock(&self.state);
+        if state.current.contains_key(name) {
+            return Err(ClaimError::Busy(name.clone()));
+        }
+        state.current.insert(name.clone(), peer.clone());
+        Ok(())
+    }
+
+    /// A session is gone, from ractor too.
+    pub(crate) fn remove(&self, peer: &Peer) {
+        let mut state = lock(&self.state);
+        if state.current.get(&peer.session.peer).is_some_and(|current| current.session.id == peer.session.id) {
+            state.current.remove(&peer.session.peer);
+        }
+        drop(state);
+        self.gone.send_modify(|times| *times += 1);
+    }
+
+    /// Waits until there is neither a session with this node nor a dial of it.
+    pub(crate) async fn wait_gone(&self, name: &NodeName) {
+        let mut gone = self.gone.subscribe();
+        loop {
+            gone.mark_unchanged();
+            {
+                let state = lock(&self.state);
+                if !state.current.contains_key(name) && !state.dialing.contains(name) {
+                    return;
+                }
+            }
+            // The sender lives as long as `self`.
+            let _ = gone.changed().await;
+        }
+    }
+}
+
+impl State {
+    fn check(&self, name: &NodeName, incarnation: Incarnation) -> Result<(), ClaimError> {
+        let fenced = self.fenced.get(name).is_some_and(|fenced| fenced.contains(&incarnation));
+        if fenced { Err(ClaimError::Fenced(name.clone())) } else { Ok(()) }
+    }
+}
