@@ -26,6 +26,14 @@ pub enum TaskmasterMessage {
     GetFacts(GetFacts),
     /// A host reports its full state.
     HostReported(HostReport),
+    /// A host on another machine says that it lives.
+    HostAlive(HostName),
+    /// The link to a host went down.
+    HostSilent(HostName),
+    /// A host is no member any more: it has no lease.
+    HostGone(HostName),
+    /// Somebody's lease may have run out.
+    LeaseDue,
     /// An attempt is over; its bundle, if any, still lies on the host.
     AttemptExited(Exit),
     /// A DevOps actor answers.
