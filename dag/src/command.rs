@@ -74,8 +74,26 @@ pub enum Command {
     // ---- hosts --------------------------------------------------------------------------------
     /// A host is there (again), with what it has and everything it observes. The full state, always.
     ReportHost(HostReport),
-    /// A host is gone: its attempts end as infrastructure failures, uncharged.
+    /// A host is silent: it gets no attempt, and its own are UNKNOWN until it reports or is lost.
+    SuspectHost(HostName),
+    /// A host was silent for too long: its attempts end as infrastructure failures, uncharged, and start elsewhere at once.
     LoseHost(HostName),
+    /// Start no more attempts on a host; those that run finish, or are stopped after the deadline, uncharged.
+    DrainHost {
+        /// Which.
+        host: HostName,
+        /// Milliseconds that its attempts have; `None`: as long as they take.
+        deadline_ms: Option<u64>,
+    },
+    /// Start attempts on a drained host again.
+    UndrainHost(HostName),
+    /// Forget a host. One that reports afterwards is a new one: whoever wants it kept out stops its node first.
+    RemoveHost {
+        /// Which.
+        host: HostName,
+        /// Also while it is there and not drained and empty: its attempts end as if it was lost.
+        force: bool,
+    },
     /// An attempt is over and its result is pinned.
     FinishAttempt {
         /// Who says so. About an attempt of another host it has nothing to say.

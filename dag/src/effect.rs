@@ -88,6 +88,13 @@ pub enum Timer {
     Backoff(AttemptId),
     /// A failed shell job may be asked again.
     Retry(crate::command::Job),
+    /// The attempts of a draining host have had their time.
+    Drain {
+        /// Which.
+        host: HostName,
+        /// Since when it drains: a later drain has a timer of its own.
+        since: Timestamp,
+    },
     /// A parked provider may be asked again.
     Unpark {
         /// Which.

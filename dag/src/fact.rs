@@ -107,7 +107,7 @@ pub enum FactKind {
         /// Secrets it can resolve.
         secrets: Vec<String>,
     },
-    /// A host is gone.
+    /// A host was silent for too long; it is known still, and may return.
     HostLost {
         /// The host.
         host: HostName,
@@ -321,5 +321,32 @@ pub enum FactKind {
     ProviderServed {
         /// Which.
         provider: Box<str>,
+    },
+    /// A host is silent. Presence is kept in memory only: after a restart nobody is present who did not report.
+    HostSuspected {
+        /// The host.
+        host: HostName,
+    },
+    /// A host reports, for the first time or again.
+    HostReturned {
+        /// The host.
+        host: HostName,
+    },
+    /// A host gets no more attempts.
+    HostDrained {
+        /// The host.
+        host: HostName,
+        /// Milliseconds until those that run are stopped; `None`: they finish.
+        deadline_ms: Option<u64>,
+    },
+    /// A drained host gets attempts again.
+    HostUndrained {
+        /// The host.
+        host: HostName,
+    },
+    /// A host is forgotten.
+    HostRemoved {
+        /// The host.
+        host: HostName,
     },
 }

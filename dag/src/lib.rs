@@ -19,6 +19,7 @@ pub mod invariants;
 mod merge_queue;
 mod placement;
 pub mod plan;
+pub mod presence;
 pub mod profile;
 mod ready;
 mod reconcile;

@@ -51,9 +51,9 @@ pub(crate) fn choose<'a>(hosts: &'a BTreeMap<HostName, Host>, needs: Needs<'_>) 
     hosts.values().filter(fits).min_by(|a, b| load(a, b)).map(|host| &host.name)
 }
 
-/// Can any host ever run it, whatever is running now?
+/// Can any host run it some day, whatever is running now, without a person doing something about the hosts?
 pub(crate) fn possible(hosts: &BTreeMap<HostName, Host>, needs: Needs<'_>) -> bool {
-    hosts.values().any(|host| host.slots > 0 && needs.met(host))
+    hosts.values().any(|host| host.is_expected() && needs.met(host))
 }
 
 /// Compares used/slots without dividing.
@@ -71,6 +71,7 @@ mod tests {
             let name = HostName::new(name).unwrap();
             let mut host = Host::new(name.clone(), slots, secrets.iter().map(|s| s.to_string()).collect());
             host.running.extend(0..used);
+            host.presence = crate::presence::Presence::Present { since: crate::ids::Timestamp(0) };
             (name, host)
         };
         list.iter().map(host).collect()

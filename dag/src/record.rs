@@ -284,6 +284,24 @@ pub struct HostRecord {
     pub quarantine: Option<Quarantine>,
 }
 
+/// What people want of a host, apart from what it says of itself. There is a record only while they want something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostIntentRecord {
+    /// Its name.
+    pub host: HostName,
+    /// It gets no more attempts.
+    pub drain: Drain,
+}
+
+/// A host that is being emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Since when.
+    pub since: Timestamp,
+    /// How long its attempts have, in milliseconds; a restart gives it in full again.
+    pub deadline_ms: Option<u64>,
+}
+
 /// A provider of models that wanted no more. Until when it is parked is a time of day and not a duration, because the
 /// provider names it; a restart waits for what is left of it, and never longer than it was to wait at first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -317,6 +335,8 @@ pub enum Record {
     Host(HostRecord),
     /// A provider of models.
     Provider(ProviderRecord),
+    /// What people want of a host.
+    HostIntent(HostIntentRecord),
 }
 
 /// Which record.
@@ -336,6 +356,8 @@ pub enum RecordKey {
     Host(HostName),
     /// A provider of models.
     Provider(Box<str>),
+    /// What people want of a host.
+    HostIntent(HostName),
 }
 
 impl Record {
@@ -349,6 +371,7 @@ impl Record {
             Self::Merge(r) => RecordKey::Merge(r.project.clone(), r.id),
             Self::Host(r) => RecordKey::Host(r.host.clone()),
             Self::Provider(r) => RecordKey::Provider(r.provider.clone()),
+            Self::HostIntent(r) => RecordKey::HostIntent(r.host.clone()),
         }
     }
 }

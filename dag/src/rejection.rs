@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::{
-    ids::{ProjectName, RoleName, TaskId, TaskRef},
+    ids::{HostName, ProjectName, RoleName, TaskId, TaskRef},
     record::Status,
 };
 
@@ -110,6 +110,17 @@ pub enum Rejection {
     /// `task resolve` without a repository.
     #[error("`{0}` takes no commit: its project has no repository")]
     NoRepository(TaskRef),
+    /// No such host.
+    #[error("there is no host `{0}`")]
+    UnknownHost(HostName),
+    /// `host remove` of one that is there and in use.
+    #[error("host `{host}` cannot be removed: it is there, and not drained and empty ({running} attempts run on it)")]
+    HostInUse {
+        /// The host.
+        host: HostName,
+        /// Attempts that run on it.
+        running: u32,
+    },
 }
 
 impl Rejection {
@@ -131,6 +142,8 @@ impl Rejection {
             Self::DependenciesOpen { .. } => "DS0218",
             Self::AttemptMoved { .. } => "DS0219",
             Self::NoRepository(_) => "DS0220",
+            Self::UnknownHost(_) => "DS0221",
+            Self::HostInUse { .. } => "DS0222",
         }
     }
 
@@ -158,6 +171,10 @@ impl Rejection {
             Self::NotResolvable { task, .. } => format!("`devstack task explain {task}` says what moves it"),
             Self::DependenciesOpen { task, .. } => format!("`devstack task explain {task}` names them"),
             Self::AttemptMoved { .. } => "hand the result in again".into(),
+            Self::UnknownHost(_) => "`devstack host list` shows the hosts".into(),
+            Self::HostInUse { host, .. } => {
+                format!("`devstack host drain {host}` first, or `--force` to end its attempts")
+            }
             Self::NoRepository(task) => format!("`devstack task approve {task}` completes a person's task"),
         }
     }
@@ -165,7 +182,9 @@ impl Rejection {
     /// Its family.
     pub fn class(&self) -> Class {
         match self {
-            Self::UnknownProject(_) | Self::UnknownTask(_) | Self::UnknownPlan(..) => Class::NotFound,
+            Self::UnknownProject(_) | Self::UnknownTask(_) | Self::UnknownPlan(..) | Self::UnknownHost(_) => {
+                Class::NotFound
+            }
             Self::Plan(problems) => problems.iter().map(Problem::class).min().unwrap_or(Class::Invalid),
             _ => Class::State,
         }

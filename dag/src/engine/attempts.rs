@@ -15,6 +15,13 @@ use crate::{
     record::{BlockedReason, Status},
 };
 
+/// Is there a backoff before the next attempt?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    Yes,
+    No,
+}
+
 /// What an end means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -65,7 +72,7 @@ impl Engine {
             }
             (Verdict::Uncharged, _) => {
                 let back = if stage == Stage::Work { Status::Todo } else { Status::Testing };
-                self.uncharge(draft, ix, back, &describe(number, stage, &outcome, task));
+                self.uncharge(draft, ix, back, &describe(number, stage, &outcome, task), Wait::Yes);
             }
             (Verdict::Limited(reset), _) => {
                 let said = describe(number, stage, &outcome, task);
@@ -159,12 +166,12 @@ impl Engine {
     }
 
     /// A return that is not the task's fault: back after a backoff, or BLOCKED after too many in a row.
-    pub(super) fn uncharge(&self, draft: &mut Draft, ix: TaskIx, back: Status, said: &str) {
+    pub(super) fn uncharge(&self, draft: &mut Draft, ix: TaskIx, back: Status, said: &str, wait: Wait) {
         let task = self.at(ix);
         let uncharged = task.uncharged + 1;
         let place = Place { uncharged, ..self.place(task, back) };
         if uncharged < self.config.uncharged_cap {
-            let backoff_ms = Some(self.config.uncharged_backoff.after(uncharged));
+            let backoff_ms = (wait == Wait::Yes).then(|| self.config.uncharged_backoff.after(uncharged));
             self.go(draft, ix, Place { backoff_ms, ..place });
             return self.set_backoff(draft, ix, backoff_ms);
         }
@@ -198,6 +205,7 @@ impl Engine {
                 Answer::Done
             }
             Timer::Retry(job) => self.job_due(draft, job),
+            Timer::Drain { host, since } => self.drain_due(draft, &host, since),
             Timer::Unpark { provider, until } => self.unpark_due(draft, &provider, until),
         }
     }

@@ -2,13 +2,15 @@
 
 use super::{
     Engine,
+    compose::utc,
     state::{Project, Task, TaskIx},
 };
 use crate::{
     attempt::Stage,
     command::Job,
-    ids::{AttemptId, ProjectName, TaskRef},
+    ids::{AttemptId, HostName, ProjectName, TaskRef},
     plan::Executor,
+    presence::Presence,
     record::Status,
 };
 
@@ -84,7 +86,10 @@ impl Engine {
         } else if self.hosts.is_empty() {
             "it is ready, but no host is known".to_owned()
         } else if self.unplaceable(task) {
-            format!("no host offers slots and knows all secrets of `{role}`: {}", class.needs())
+            format!(
+                "no host offers slots, is not drained or lost, and knows all secrets of `{role}`: {}",
+                class.needs()
+            )
         } else if let Some(why) = held {
             why
         } else if class.busy.len() as u32 >= class.spec.count {
@@ -103,7 +108,8 @@ impl Engine {
         if let Some(run) = task.running() {
             let what = if run.stage == Stage::Work { "works on it" } else { "runs the project's checks" };
             let stopping = if run.stopping { "; its end was asked for" } else { "" };
-            return format!("{} {what} on {} (attempt {}){stopping}", run.agent, run.host, run.attempt.number);
+            let silent = self.silence(&run.host);
+            return format!("{} {what} on {} (attempt {}){stopping}{silent}", run.agent, run.host, run.attempt.number);
         }
         if let Some(ms) = task.backoff_ms {
             return format!("its checks are repeated after {:.1} s", ms as f64 / 1000.0);
@@ -111,6 +117,24 @@ impl Engine {
         match task.ready {
             Some(_) => format!("its merge is prepared and its checks are due; {}", self.explain_slot(project, task)),
             None => format!("its merge with the integration branch is being prepared{}", self.trouble(project, task)),
+        }
+    }
+
+    /// What its host's silence means for an attempt.
+    fn silence(&self, host: &HostName) -> String {
+        match self.hosts.get(host).map(|host| host.presence) {
+            Some(Presence::Awaited) => {
+                format!(
+                    "; host {host} has not reported since the start, so how it goes is UNKNOWN until it does or is given up"
+                )
+            }
+            Some(Presence::Suspect { since }) => {
+                let since = utc(since);
+                format!(
+                    "; host {host} has been silent since {since}, so how it goes is UNKNOWN until it returns or is given up"
+                )
+            }
+            _ => String::new(),
         }
     }
 

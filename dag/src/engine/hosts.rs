@@ -1,6 +1,7 @@
-//! Hosts that report and hosts that are lost.
+//! Hosts that report, fall silent, and are lost.
+//! Deliberately absent: when a host is silent or lost (the shell's leases) and what people want of it (`drain`).
 
-use super::{Draft, Engine, compose::head, state::Host};
+use super::{Draft, Engine, attempts::Wait, compose::head, state::Host};
 use crate::{
     answer::Answer,
     attempt::{Order, Outcome, Stage},
@@ -8,6 +9,7 @@ use crate::{
     effect::Effect,
     fact::FactKind,
     ids::{AttemptId, HostName},
+    presence::Presence,
     reconcile,
     record::Status,
 };
@@ -25,6 +27,9 @@ impl Engine {
         let quarantine = quarantine.map(|q| Quarantine { why: head(&q.why, self.config.reason_bytes).to_owned(), ..q });
         if known.and_then(|h| h.quarantine.as_ref()) != quarantine.as_ref() {
             draft.fact(FactKind::HostQuarantined { host: host.clone(), quarantine });
+        }
+        if known.is_none_or(Host::is_silent) {
+            draft.fact(FactKind::HostReturned { host: host.clone() });
         }
         let running = known.into_iter().flat_map(|h| &h.running);
         let believed: Vec<AttemptId> = running.filter_map(|&ix| Some(self.at(ix).running()?.attempt.clone())).collect();
@@ -60,22 +65,39 @@ impl Engine {
         self.order_again(task, record, Some(host))
     }
 
+    pub(super) fn suspect_host(&self, draft: &mut Draft, name: HostName) -> Answer {
+        if !self.hosts.get(&name).is_some_and(|host| host.presence.is_present()) {
+            return Answer::Unchanged;
+        }
+        draft.fact(FactKind::HostSuspected { host: name });
+        Answer::Done
+    }
+
     pub(super) fn lose_host(&self, draft: &mut Draft, name: HostName) -> Answer {
         let Some(host) = self.hosts.get(&name) else { return Answer::Unchanged };
+        if matches!(host.presence, Presence::Lost { .. }) {
+            return Answer::Unchanged;
+        }
+        self.end_attempts(draft, host, &format!("host {name} was lost"));
+        draft.fact(FactKind::HostLost { host: name });
+        Answer::Done
+    }
+
+    /// Nothing more will be heard of its attempts: they end uncharged. They start elsewhere at once, for whoever waited
+    /// until a host is given up has waited enough; the cap on returns in a row bounds them like others.
+    pub(super) fn end_attempts(&self, draft: &mut Draft, host: &Host, why: &str) {
         for &ix in &host.running {
             let task = self.at(ix);
             let Some(run) = task.running() else { continue };
             draft.fact(FactKind::AttemptEnded {
                 attempt: run.attempt.clone(),
-                outcome: Outcome::Infrastructure(format!("host {name} was lost")),
+                outcome: Outcome::Infrastructure(why.to_owned()),
                 charged: false,
                 commit: None,
                 usage: None,
             });
             let back = if run.stage == Stage::Work { Status::Todo } else { Status::Testing };
-            self.uncharge(draft, ix, back, &format!("host {name} was lost"));
+            self.uncharge(draft, ix, back, why, Wait::No);
         }
-        draft.fact(FactKind::HostLost { host: name });
-        Answer::Done
     }
 }

@@ -11,6 +11,7 @@ mod attempts;
 mod compose;
 mod config;
 mod delivery;
+mod drain;
 mod explain;
 mod hosts;
 mod keep;
@@ -183,7 +184,11 @@ impl Engine {
             Command::RequestChanges { task, message } => self.request_changes(d, task, message)?,
             Command::ResolveTask { task, number, commit } => self.resolve_task(d, task, number, commit)?,
             Command::ReportHost(report) => self.report_host(d, report),
+            Command::SuspectHost(host) => self.suspect_host(d, host),
             Command::LoseHost(host) => self.lose_host(d, host),
+            Command::DrainHost { host, deadline_ms } => self.drain_host(d, host, deadline_ms)?,
+            Command::UndrainHost(host) => self.undrain_host(d, host)?,
+            Command::RemoveHost { host, force } => self.remove_host(d, host, force)?,
             Command::FinishAttempt { host, report } => self.finish_attempt(d, host, report),
             Command::MergePrepared { attempt, onto, candidate } => self.merge_prepared(d, attempt, onto, candidate),
             Command::MergeConflicted { attempt, conflict } => self.merge_conflicted(d, attempt, conflict),

@@ -4,6 +4,7 @@
 
 use super::{
     Draft, Engine,
+    attempts::Wait,
     compose::head,
     state::{ClassIx, Project, Task, TaskIx},
     touched::Touched,
@@ -27,7 +28,9 @@ impl Engine {
     /// bounds what an agent can spend that only says so.
     pub(super) fn limit(&self, draft: &mut Draft, ix: TaskIx, role: &RoleName, reset: Option<Timestamp>, said: &str) {
         let task = self.at(ix);
-        let Some(provider) = self.provider_of(task, role) else { return self.uncharge(draft, ix, Status::Todo, said) };
+        let Some(provider) = self.provider_of(task, role) else {
+            return self.uncharge(draft, ix, Status::Todo, said, Wait::Yes);
+        };
         self.park(draft, provider, reset, said);
         let limited = task.limited + 1;
         let place = Place { limited, ..self.place(task, Status::Todo) };

@@ -4,12 +4,13 @@ use super::{
     Engine,
     delivery::clash,
     spending::RAISE,
-    state::{Project, Task, TaskIx},
+    state::{Host, Project, Task, TaskIx},
 };
 use crate::{
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, TaskId, TaskRef},
+    presence::Presence,
     record::{
-        AttemptRecord, BlockedReason, HostRecord, Kind, MergeRecord, MergeState, PlanRecord, ProjectRecord,
+        AttemptRecord, BlockedReason, Drain, HostRecord, Kind, MergeRecord, MergeState, PlanRecord, ProjectRecord,
         ProviderRecord, Status, TaskRecord,
     },
 };
@@ -149,6 +150,21 @@ impl Engine {
         self.hosts.values().map(|h| h.record())
     }
 
+    /// Is a host there?
+    pub fn presence(&self, host: &HostName) -> Option<Presence> {
+        Some(self.hosts.get(host)?.presence)
+    }
+
+    /// Is a host being emptied?
+    pub fn drain(&self, host: &HostName) -> Option<Drain> {
+        self.hosts.get(host)?.drain
+    }
+
+    /// Does nobody know how an attempt is, because it runs on a host that is silent?
+    pub fn is_unknown(&self, attempt: &AttemptRecord) -> bool {
+        attempt.outcome.is_none() && self.hosts.get(&attempt.host).is_some_and(Host::is_silent)
+    }
+
     /// The attempts that run on a host, in the order of their tasks.
     pub fn on_host(&self, host: &HostName) -> impl Iterator<Item = &AttemptRecord> + '_ {
         let tasks = self.hosts.get(host).into_iter().flat_map(|h| &h.running);
@@ -255,7 +271,10 @@ impl Engine {
             },
             _ => {
                 let secrets = self.class_of(task).map(|ix| self.classes[ix as usize].needs().to_string());
-                format!("no host knows all secrets of its role: {}", secrets.unwrap_or_default())
+                format!(
+                    "no host that is expected and not drained knows all secrets of its role: {}",
+                    secrets.unwrap_or_default()
+                )
             }
         };
         Some(Waiting {

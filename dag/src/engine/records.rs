@@ -7,7 +7,7 @@ use super::{
     state::{Git, Host, Project, ProjectIx, Task, TaskIx, Undelivered},
 };
 use crate::{
-    ids::{AttemptId, CommitId, MergeId, ProjectName, TaskId, TaskRef},
+    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, TaskId, TaskRef},
     merge_queue,
     record::{AttemptRecord, Kind, MergeRecord, MergeState, PlanRecord, Record, RecordKey, Status, TaskRecord},
 };
@@ -48,6 +48,9 @@ pub enum Damaged {
     /// A running attempt whose host is not there.
     #[error("attempt `{0}` runs on a host without a record; restore the store from a backup")]
     NoHost(AttemptId),
+    /// People want something of a host that is not there.
+    #[error("host `{0}` is to be drained but has no record; restore the store from a backup")]
+    NoDrainedHost(HostName),
     /// The newest attempt of a task is not there.
     #[error("attempt `{0}` has no record; restore the store from a backup")]
     NoAttempt(AttemptId),
@@ -74,6 +77,7 @@ impl Engine {
     pub fn from_records(config: Config, records: impl Iterator<Item = Record>) -> Result<Self, Damaged> {
         let mut engine = Self::new(config);
         let (mut tasks, mut plans, mut attempts, mut merges) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut intents = Vec::new();
         for record in records {
             match record {
                 Record::Project(record) => {
@@ -90,9 +94,14 @@ impl Engine {
                 Record::Host(record) => {
                     let mut host = Host::new(record.host.clone(), record.slots, record.secrets);
                     host.quarantine = record.quarantine;
-                    engine.free += host.free();
                     engine.hosts.insert(record.host, host);
                 }
+                Record::HostIntent(record) => intents.push(record),
+            }
+        }
+        for intent in intents {
+            if !engine.change_host(&intent.host, |host| host.drain = Some(intent.drain)) {
+                return Err(Damaged::NoDrainedHost(intent.host));
             }
         }
         engine.restore_plans(plans)?;
@@ -278,6 +287,7 @@ impl Engine {
                 Some(Record::Merge(Box::new(find_merge(&project(name)?.merges, *id)?.clone())))
             }
             RecordKey::Host(name) => Some(Record::Host(self.hosts.get(name)?.record())),
+            RecordKey::HostIntent(name) => Some(Record::HostIntent(self.hosts.get(name)?.intent()?)),
             RecordKey::Provider(name) => Some(Record::Provider(self.providers.get(name)?.clone())),
         }
     }
@@ -293,7 +303,10 @@ impl Engine {
             let attempts = self.at(ix).history.iter().map(|a| Record::Attempt(Box::new(a.clone())));
             std::iter::once(Record::Task(Box::new(self.task_record(ix)))).chain(attempts)
         });
-        let hosts = self.hosts.values().map(|h| Record::Host(h.record()));
+        let hosts = self
+            .hosts
+            .values()
+            .flat_map(|host| std::iter::once(Record::Host(host.record())).chain(host.intent().map(Record::HostIntent)));
         projects.chain(tasks).chain(hosts).chain(self.providers.values().cloned().map(Record::Provider))
     }
 

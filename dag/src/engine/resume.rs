@@ -41,6 +41,7 @@ impl Engine {
             }
         }
         self.resume_providers(d);
+        self.resume_drains(d);
         draft.effects
     }
 

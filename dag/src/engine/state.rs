@@ -12,9 +12,13 @@ use crate::{
     ids::{AgentName, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
     placement::Needs,
     plan::{Executor, Priority, RoleSpec, TaskSpec},
+    presence::Presence,
     profile::Profile,
     ready::{Key, Ready},
-    record::{AttemptRecord, BlockedReason, HostRecord, Kind, MergeRecord, PlanRecord, ProjectRecord, Status},
+    record::{
+        AttemptRecord, BlockedReason, Drain, HostIntentRecord, HostRecord, Kind, MergeRecord, PlanRecord,
+        ProjectRecord, Status,
+    },
 };
 
 /// Index of a task: its `seq`.
@@ -295,16 +299,47 @@ pub(crate) struct Host {
     pub(crate) allowed: u32,
     /// Slots that cannot be used.
     pub(crate) quarantine: Option<Quarantine>,
+    /// In memory only.
+    pub(crate) presence: Presence,
+    /// People want it empty.
+    pub(crate) drain: Option<Drain>,
 }
 
 impl Host {
     pub(crate) fn new(name: HostName, slots: u32, secrets: Vec<String>) -> Self {
-        Self { name, slots, secrets, running: BTreeSet::new(), allowed: slots, quarantine: None }
+        Self {
+            name,
+            slots,
+            secrets,
+            running: BTreeSet::new(),
+            allowed: slots,
+            quarantine: None,
+            presence: Presence::Awaited,
+            drain: None,
+        }
     }
 
+    /// Slots that an attempt may be started in now.
     pub(crate) fn free(&self) -> u32 {
+        if !matches!(self.presence, Presence::Present { .. }) || self.drain.is_some() {
+            return 0;
+        }
         let quarantined = self.quarantine.as_ref().map_or(0, |quarantine| quarantine.slots);
         self.slots.saturating_sub(quarantined).saturating_sub(self.running.len() as u32)
+    }
+
+    /// Its attempts are UNKNOWN: it does not say how they are.
+    pub(crate) fn is_silent(&self) -> bool {
+        !self.presence.is_present()
+    }
+
+    /// Could it take an attempt without a person doing something? One that is silent is expected back, until it is lost.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.slots > 0 && self.drain.is_none() && !matches!(self.presence, Presence::Lost { .. })
+    }
+
+    pub(crate) fn intent(&self) -> Option<HostIntentRecord> {
+        Some(HostIntentRecord { host: self.name.clone(), drain: self.drain? })
     }
 
     pub(crate) fn record(&self) -> HostRecord {

@@ -18,6 +18,7 @@ enum Touch {
     Merge(ProjectIx, MergeId),
     Host(HostName),
     Provider(Box<str>),
+    HostIntent(HostName),
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +49,10 @@ impl Touched {
         self.0.push(Touch::Host(host));
     }
 
+    pub(crate) fn host_intent(&mut self, host: HostName) {
+        self.0.push(Touch::HostIntent(host));
+    }
+
     pub(crate) fn provider(&mut self, provider: Box<str>) {
         self.0.push(Touch::Provider(provider));
     }
@@ -64,6 +69,7 @@ impl Touched {
             Touch::Attempt(ix, number) => RecordKey::Attempt(AttemptId { task: task(ix), number }),
             Touch::Merge(ix, merge) => RecordKey::Merge(project(ix), merge),
             Touch::Host(host) => RecordKey::Host(host),
+            Touch::HostIntent(host) => RecordKey::HostIntent(host),
             Touch::Provider(provider) => RecordKey::Provider(provider),
         };
         self.0.into_iter().map(key).collect()

@@ -183,6 +183,7 @@ fn words(effect: &Effect) -> String {
         }
         Effect::Deliver(_) => "deliver".into(),
         Effect::SetTimer { timer: Timer::Backoff(attempt), after_ms } => format!("backoff {attempt} {after_ms}"),
+        Effect::SetTimer { timer: Timer::Drain { host, .. }, after_ms } => format!("drain {host} {after_ms}"),
         Effect::SetTimer { timer: Timer::Unpark { provider, .. }, after_ms } => format!("unpark {provider} {after_ms}"),
         Effect::SetTimer { timer: Timer::Retry(job), after_ms } => match job {
             Job::Prepare(attempt) => format!("again prepare {attempt} {after_ms}"),

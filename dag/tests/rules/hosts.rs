@@ -4,7 +4,9 @@ use devstack_dag::{
     Answer, Config, Engine,
     attempt::{Outcome, Report},
     command::{Command, HostReport, Quarantine},
+    effect::{Effect, Timer},
     ids::{Text, Timestamp},
+    presence::Presence,
     record::Status,
 };
 
@@ -32,10 +34,11 @@ fn a_host_gets_every_valid_order_again_and_drops_what_is_fenced() {
 #[test]
 fn a_lost_host_returns_its_attempts_uncharged_and_is_fenced_when_it_comes_back() {
     let (mut desk, _) = Desk::new(plan(vec![task("a", &[])]), 2);
-    assert_eq!(desk.act(Command::LoseHost(host_name("h"))), ["backoff a/1 1000"]);
+    assert_eq!(desk.act(Command::LoseHost(host_name("h"))), [""; 0]);
+    assert_eq!(desk.act(Command::LoseHost(host_name("h"))), [""; 0]);
+    assert_eq!(desk.answer(), Answer::Unchanged);
     assert_eq!((desk.status("a"), desk.task("a").charged), (Status::Todo, 0));
-    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h"]);
-    assert_eq!(desk.backoff_over("a"), ["start a/2 dev1@h"]);
+    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h", "start a/2 dev1@h"]);
     desk.act(Command::LoseHost(host_name("other")));
 }
 
@@ -44,8 +47,8 @@ fn what_a_fenced_attempt_left_is_given_in_before_it_is_forgotten() {
     let (mut desk, _) = Desk::new(repo_plan(vec![task("a", &[])]), 1);
     desk.act(Command::LoseHost(host_name("h")));
     // Salvaged as often as it is seen: nobody knows whether the order came, or the report.
-    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h"]);
-    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h"]);
+    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h", "start a/2 dev1@h"]);
+    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h", "start a/2 dev1@h"]);
     assert_eq!(desk.attempt_ends("a", 1, Outcome::Stopped, Some(commit(5))), ["forget a/1"]);
     assert_eq!((desk.answer(), desk.task("a").harvested), (Answer::Fenced, None));
 }
@@ -130,4 +133,93 @@ fn a_quarantined_slot_takes_nothing_until_it_is_well() {
     assert!(!desk.engine.settled(&[task_ref("a")]), "it recovers without a person");
     assert_eq!(desk.act(sick(1)), ["start a/1 dev1@h"]);
     assert_eq!(desk.act(sick(0)), ["start a/1 dev1@h", "start b/1 dev2@h"]);
+}
+
+#[test]
+fn a_silent_host_keeps_its_work_and_gets_no_more() {
+    let (mut desk, _) = Desk::new(plan(vec![task("a", &[]), task("b", &["a"])]), 2);
+    assert_eq!(desk.act(Command::SuspectHost(host_name("h"))), [""; 0]);
+    assert!(desk.engine.is_unknown(desk.engine.running(&task_ref("a")).unwrap()));
+    assert!(desk.engine.explain(&task_ref("a")).unwrap().contains("host h has been silent since"));
+    assert_eq!((desk.engine.free_slots(), desk.engine.slots()), (0, 2));
+    // Its report counts, but only the host itself can say that it is there.
+    assert_eq!(desk.passes("a"), ["forget a/1"]);
+    assert_eq!(desk.status("b"), Status::Todo);
+    assert_eq!(desk.act(holding(&[])), ["start b/1 dev1@h"]);
+    assert!(!desk.engine.is_unknown(desk.engine.running(&task_ref("b")).unwrap()));
+}
+
+#[test]
+fn work_of_a_lost_host_starts_elsewhere_in_the_same_step() {
+    let (mut desk, _) = Desk::new(plan(vec![task("a", &[])]), 1);
+    desk.host("k", 1, &[]);
+    desk.act(Command::SuspectHost(host_name("h")));
+    assert_eq!(desk.act(Command::LoseHost(host_name("h"))), ["start a/2 dev1@k"]);
+    assert_eq!(desk.task("a").charged, 0);
+    // It is known still, so that a restart waits for it again.
+    assert_eq!(desk.engine.hosts().count(), 2);
+    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h"]);
+}
+
+#[test]
+fn after_a_restart_nobody_is_present_who_did_not_report() {
+    let (mut desk, _) = Desk::new(plan(vec![task("a", &[]), task("b", &["a"])]), 1);
+    desk.engine = Engine::from_records(Config::default(), desk.engine.records()).unwrap();
+    assert_eq!(desk.engine.presence(&host_name("h")), Some(Presence::Awaited));
+    assert!(desk.engine.is_unknown(desk.engine.running(&task_ref("a")).unwrap()));
+    assert_eq!(desk.passes("a"), ["forget a/1"]);
+    assert_eq!(desk.act(holding(&[])), ["start b/1 dev1@h"]);
+}
+
+#[test]
+fn a_drained_host_finishes_what_runs_or_stops_it_at_its_deadline() {
+    let (mut desk, _) = Desk::new(plan(vec![task("a", &[]), task("b", &["a"])]), 1);
+    let drain = |deadline_ms| Command::DrainHost { host: host_name("h"), deadline_ms };
+    assert_eq!(desk.act(drain(None)), [""; 0]);
+    assert_eq!(desk.act(drain(Some(600_000))), ["drain h 600000"]);
+    let since = desk.engine.drain(&host_name("h")).unwrap().since;
+    desk.act(drain(Some(600_000)));
+    assert_eq!(desk.answer(), Answer::Unchanged);
+    // A restart keeps the wish, and gives the deadline in full again.
+    desk.engine = Engine::from_records(Config::default(), desk.engine.records()).unwrap();
+    let again = Effect::SetTimer { timer: Timer::Drain { host: host_name("h"), since }, after_ms: 600_000 };
+    assert!(desk.engine.resume(Timestamp(99)).contains(&again));
+    desk.act(holding(&[("a", 1)]));
+    let due = |since| Command::TimerFired(Timer::Drain { host: host_name("h"), since });
+    assert_eq!(desk.act(due(Timestamp(since.0 - 1))), [""; 0], "the timer of an earlier drain");
+    assert_eq!(desk.act(due(since)), ["stop a/1"]);
+    assert_eq!(desk.ends("a", Outcome::Stopped, None), ["forget a/1", "backoff a/1 1000"]);
+    assert_eq!((desk.backoff_over("a"), desk.task("a").charged), (vec![], 0));
+    assert!(desk.engine.settled(&[task_ref("a")]), "nothing runs until a person does something about the host");
+    assert_eq!(desk.act(Command::UndrainHost(host_name("h"))), ["start a/2 dev1@h"]);
+    assert_eq!(desk.refused(Command::UndrainHost(host_name("other"))), "DS0221");
+}
+
+#[test]
+fn a_host_is_removed_when_it_is_gone_or_empty_or_by_force() {
+    let (mut desk, _) = Desk::new(plan(vec![task("a", &[])]), 1);
+    let remove = |force| Command::RemoveHost { host: host_name("h"), force };
+    assert_eq!(desk.refused(remove(false)), "DS0222");
+    desk.act(Command::DrainHost { host: host_name("h"), deadline_ms: None });
+    assert_eq!(desk.refused(remove(false)), "DS0222");
+    assert_eq!(desk.act(remove(true)), ["salvage a/1@h"]);
+    assert_eq!((desk.status("a"), desk.engine.hosts().count()), (Status::Todo, 0));
+    assert_eq!(desk.refused(remove(false)), "DS0221");
+    assert_eq!(desk.attempt_ends("a", 1, Outcome::Stopped, None), ["forget a/1"]);
+    // It is a new one: nothing is wanted of it.
+    assert_eq!(desk.host("h", 1, &[]), ["start a/2 dev1@h"]);
+    desk.act(Command::SuspectHost(host_name("h")));
+    assert_eq!(desk.act(remove(false)), ["salvage a/2@h"]);
+}
+
+#[test]
+fn agents_keep_their_names_over_hosts_and_restarts() {
+    let mut plan = plan(["a", "b", "c"].map(|id| task(id, &[])).to_vec());
+    plan.project.roles = vec![role("dev", 3)];
+    let (mut desk, effects) = Desk::new(plan, 1);
+    assert_eq!(effects, ["start a/1 dev1@h"]);
+    assert_eq!(desk.host("k", 1, &[]), ["start b/1 dev2@k"]);
+    desk.engine = Engine::from_records(Config::default(), desk.engine.records()).unwrap();
+    assert_eq!(desk.host("h", 1, &[]), ["start a/1 dev1@h"]);
+    assert_eq!(desk.host("k", 2, &[]), ["start b/1 dev2@k", "start c/1 dev3@k"]);
 }

@@ -145,6 +145,10 @@ impl World {
     /// Guarantees 3 and 4: what is COMPLETED is in the head, and only the newest work result is merged.
     fn check_fact(&self, fact: &Fact) {
         match &fact.kind {
+            FactKind::AttemptStarted { attempt, host, .. } => {
+                let there = self.engine.presence(host).is_some_and(|presence| presence.is_present());
+                assert!(there && self.engine.drain(host).is_none(), "{attempt} starts on {host}, which takes nothing");
+            }
             FactKind::TaskCompleted { task, merge_commit: Some(commit), .. } => {
                 let hub = &self.hubs[&task.project];
                 assert!(self.git.contains(hub.head, *commit), "{task} is COMPLETED but not merged");
@@ -210,6 +214,18 @@ impl World {
         let effects = self.engine.resume(Timestamp(self.now));
         self.perform(effects);
         self.connect_all();
+    }
+
+    /// The faults are over: hosts are well, people want nothing of them, and what they said of themselves on earlier
+    /// connections is not delivered any more.
+    pub fn calm(&mut self) {
+        self.faults = false;
+        self.hosts.values_mut().for_each(|host| host.quarantine = None);
+        self.from_hosts.retain(|command| !matches!(command, Command::ReportHost(_)));
+        let known: Vec<HostName> = self.engine.hosts().map(|host| host.host).collect();
+        for host in known {
+            self.send(Command::UndrainHost(host)).unwrap();
+        }
     }
 
     pub fn connect_all(&mut self) {
@@ -305,7 +321,7 @@ impl World {
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
         let name = self.random.pick(&names).unwrap().clone();
         let host = self.hosts.get_mut(&name).unwrap();
-        match self.random.below(11) {
+        match self.random.below(16) {
             0 => host.connected = false,
             1 => host.crash(&mut self.random),
             2..4 => {
@@ -313,6 +329,20 @@ impl World {
                 self.from_hosts.extend(host.tell_all());
             }
             4 => _ = self.send(Command::LoseHost(name)),
+            11..13 => {
+                host.connected = false;
+                _ = self.send(Command::SuspectHost(name));
+            }
+            13 => {
+                let deadline_ms = self.random.percent(50).then_some(1_000);
+                // It may be removed.
+                _ = self.send(Command::DrainHost { host: name, deadline_ms });
+            }
+            14 => _ = self.send(Command::UndrainHost(name)),
+            15 => {
+                let force = self.random.percent(30);
+                _ = self.send(Command::RemoveHost { host: name, force });
+            }
             5 => {
                 // Truth from an earlier time: a report that overtook everything.
                 let (slots, secrets) = (host.slots, host.secrets.clone());

@@ -84,7 +84,28 @@ fn describe(kind: &FactKind, to: &mut dto::Fact) {
         }
         FactKind::HostLost { host } => {
             to.kind = "host-lost".to_owned();
-            to.message = format!("host {host} is gone");
+            to.message = format!("host {host} was silent for too long: its attempts are replaced");
+        }
+        FactKind::HostSuspected { host } => {
+            to.kind = "host-suspected".to_owned();
+            to.message = format!("host {host} is silent: nobody knows how its attempts are");
+        }
+        FactKind::HostReturned { host } => {
+            to.kind = "host-returned".to_owned();
+            to.message = format!("host {host} reports");
+        }
+        FactKind::HostDrained { host, deadline_ms } => {
+            to.kind = "host-drained".to_owned();
+            let until = deadline_ms.map_or_else(String::new, |ms| format!("; those that run have {} s", ms / 1000));
+            to.message = format!("host {host} gets no more attempts{until}");
+        }
+        FactKind::HostUndrained { host } => {
+            to.kind = "host-undrained".to_owned();
+            to.message = format!("host {host} gets attempts again");
+        }
+        FactKind::HostRemoved { host } => {
+            to.kind = "host-removed".to_owned();
+            to.message = format!("host {host} is forgotten");
         }
         FactKind::AttemptStarted { attempt, stage, host, agent, .. } => {
             let what = dto::stage(*stage);

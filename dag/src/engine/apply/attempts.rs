@@ -75,11 +75,7 @@ impl Engine {
         else {
             return;
         };
-        if let Some(host) = self.hosts.get_mut(&host) {
-            self.free -= host.free();
-            host.running.insert(ix);
-            self.free += host.free();
-        }
+        self.change_host(&host, |host| _ = host.running.insert(ix));
         let project = &mut self.projects[self.tasks[ix as usize].project as usize];
         project.running += 1;
         let class = project.classes.get(&role).copied();
@@ -93,11 +89,7 @@ impl Engine {
     }
 
     fn vacate(&mut self, ix: TaskIx, stage: Stage, (host, agent, role): (&HostName, &AgentName, &RoleName)) {
-        if let Some(host) = self.hosts.get_mut(host) {
-            self.free -= host.free();
-            host.running.remove(&ix);
-            self.free += host.free();
-        }
+        self.change_host(host, |host| _ = host.running.remove(&ix));
         let project = &mut self.projects[self.tasks[ix as usize].project as usize];
         project.running -= 1;
         project.agents.remove(agent);

@@ -3,11 +3,15 @@
 
 mod attempts;
 mod git;
+mod hosts;
 mod plans;
 mod tasks;
 
 use super::{Engine, touched::Touched};
-use crate::fact::{Fact, FactKind as F};
+use crate::{
+    fact::{Fact, FactKind as F},
+    presence::Presence,
+};
 
 impl Engine {
     pub(super) fn absorb(&mut self, fact: &Fact, touched: &mut Touched) {
@@ -23,7 +27,12 @@ impl Engine {
             F::ProjectPaused { project, paused } => self.project_paused(project, *paused, touched),
             F::HostQuarantined { host, quarantine } => self.host_quarantined(host, quarantine.as_ref(), touched),
             F::HostReported { host, slots, secrets } => self.host_reported(host, *slots, secrets, touched),
-            F::HostLost { host } => self.host_lost(host, touched),
+            F::HostReturned { host } => self.host_is(host, Presence::Present { since: at }),
+            F::HostSuspected { host } => self.host_is(host, Presence::Suspect { since: at }),
+            F::HostLost { host } => self.host_is(host, Presence::Lost { since: at }),
+            F::HostDrained { host, deadline_ms } => self.host_drained(at, host, *deadline_ms, touched),
+            F::HostUndrained { host } => self.host_undrained(host, touched),
+            F::HostRemoved { host } => self.host_removed(host, touched),
             F::AttemptStarted { attempt, stage, host, agent, role, start, image } => {
                 self.attempt_started(at, attempt, (*stage, host, agent, role, start, image), touched);
             }

@@ -1,15 +1,14 @@
-//! Facts about projects, plans and hosts.
+//! Facts about projects and plans.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    command::Quarantine,
     engine::{
         Engine,
-        state::{Class, Host, Project, ProjectIx, Task, TaskIx},
+        state::{Class, Project, ProjectIx, Task, TaskIx},
         touched::Touched,
     },
-    ids::{CommitId, HostName, ProjectName, Timestamp},
+    ids::{CommitId, ProjectName, Timestamp},
     plan::{ProjectSpec, TaskSpec},
     ready::Ready,
     record::{Kind, PlanRecord, ProjectRecord, Status},
@@ -244,30 +243,5 @@ impl Engine {
         let classes: Vec<u32> = project.classes.values().copied().collect();
         classes.into_iter().for_each(|class| self.refresh_class(class));
         touched.project(ix);
-    }
-
-    pub(super) fn host_reported(&mut self, name: &HostName, slots: u32, secrets: &[String], touched: &mut Touched) {
-        let secrets = secrets.to_vec();
-        let host = self.hosts.entry(name.clone()).or_insert_with(|| Host::new(name.clone(), 0, Vec::new()));
-        self.free -= host.free();
-        (host.slots, host.secrets) = (slots, secrets);
-        host.allowed = slots.max(host.running.len() as u32);
-        self.free += host.free();
-        touched.host(name.clone());
-    }
-
-    pub(super) fn host_quarantined(&mut self, name: &HostName, quarantine: Option<&Quarantine>, touched: &mut Touched) {
-        let Some(host) = self.hosts.get_mut(name) else { return };
-        self.free -= host.free();
-        host.quarantine = quarantine.cloned();
-        self.free += host.free();
-        touched.host(name.clone());
-    }
-
-    pub(super) fn host_lost(&mut self, name: &HostName, touched: &mut Touched) {
-        if let Some(host) = self.hosts.remove(name) {
-            self.free -= host.free();
-            touched.host(name.clone());
-        }
     }
 }

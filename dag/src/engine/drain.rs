@@ -1,0 +1,85 @@
+//! What people want of hosts: emptied, used again, forgotten.
+//! Deliberately absent: whether they are there (`hosts`) and keeping a removed node out (its certificate).
+
+use super::{Draft, Engine, state::Host};
+use crate::{
+    answer::Answer,
+    effect::{Effect, Timer},
+    fact::FactKind,
+    ids::{HostName, Timestamp},
+    record::Drain,
+    rejection::Rejection,
+};
+
+impl Engine {
+    fn find_host(&self, name: &HostName) -> Result<&Host, Rejection> {
+        self.hosts.get(name).ok_or_else(|| Rejection::UnknownHost(name.clone()))
+    }
+
+    /// A second drain with another deadline counts from then.
+    pub(super) fn drain_host(
+        &self,
+        draft: &mut Draft,
+        name: HostName,
+        deadline_ms: Option<u64>,
+    ) -> Result<Answer, Rejection> {
+        let host = self.find_host(&name)?;
+        if host.drain.is_some_and(|drain| drain.deadline_ms == deadline_ms) {
+            return Ok(Answer::Unchanged);
+        }
+        self.set_drain_timer(draft, host, Drain { since: draft.now, deadline_ms });
+        draft.fact(FactKind::HostDrained { host: name, deadline_ms });
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn undrain_host(&self, draft: &mut Draft, name: HostName) -> Result<Answer, Rejection> {
+        if self.find_host(&name)?.drain.is_none() {
+            return Ok(Answer::Unchanged);
+        }
+        draft.fact(FactKind::HostUndrained { host: name });
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn remove_host(&self, draft: &mut Draft, name: HostName, force: bool) -> Result<Answer, Rejection> {
+        let host = self.find_host(&name)?;
+        let running = host.running.len() as u32;
+        if host.presence.is_present() && !force && (host.drain.is_none() || running > 0) {
+            return Err(Rejection::HostInUse { host: name, running });
+        }
+        // Whoever hears it gives in what was done.
+        for &ix in &host.running {
+            if let Some((host, order)) = self.running_order(ix) {
+                draft.effect(Effect::SalvageAttempt { host, order: Box::new(order) });
+            }
+        }
+        self.end_attempts(draft, host, &format!("host {name} was removed"));
+        draft.fact(FactKind::HostRemoved { host: name });
+        Ok(Answer::Done)
+    }
+
+    fn set_drain_timer(&self, draft: &mut Draft, host: &Host, drain: Drain) {
+        if let Some(after_ms) = drain.deadline_ms {
+            let timer = Timer::Drain { host: host.name.clone(), since: drain.since };
+            draft.effect(Effect::SetTimer { timer, after_ms });
+        }
+    }
+
+    /// Deadlines run again in full; one whose host is empty has nothing to stop.
+    pub(super) fn resume_drains(&self, draft: &mut Draft) {
+        for host in self.hosts.values().filter(|host| !host.running.is_empty()) {
+            if let Some(drain) = host.drain {
+                self.set_drain_timer(draft, host, drain);
+            }
+        }
+    }
+
+    pub(super) fn drain_due(&self, draft: &mut Draft, name: &HostName, since: Timestamp) -> Answer {
+        let host = self.hosts.get(name).filter(|host| host.drain.is_some_and(|drain| drain.since == since));
+        let running = host.into_iter().flat_map(|host| &host.running).filter_map(|&ix| self.at(ix).running());
+        for run in running.filter(|run| !run.stopping) {
+            draft.effect(Effect::StopAttempt { host: name.clone(), attempt: run.attempt.clone() });
+            draft.fact(FactKind::AttemptStopping { attempt: run.attempt.clone() });
+        }
+        if draft.facts.is_empty() { Answer::Unchanged } else { Answer::Done }
+    }
+}
