@@ -267,7 +267,7 @@ async fn docker_runtime(config: &NodeConfig, label: String) -> Result<(Arc<dyn R
     let host = &config.agent_host;
     let mut docker = DockerConfig::new(config.state_dir.clone(), label, host.docker.clone());
     docker.bundle_max = config.limits.bundle_size;
-    docker.subnet = host.shards.first().and_then(|shard| shard.subnet.clone());
+    docker.shards = host.shards.clone();
     // Slots share the processors, so that one that spins takes nothing from the others.
     docker.cpu_millis = Some(cpu_share(host.slots));
     docker.pin = docker.cpu_millis >= Some(1000);

@@ -309,5 +309,9 @@ attempts = "1h"
         assert!(refused("[agent_host]\nshards = []\n").contains("is empty"));
         let twice = "[agent_host]\nshards = [{ name = \"a\" }, { name = \"a\" }]\n";
         assert!(refused(twice).contains("another shard's"));
+        let within = "[agent_host]\nshards = [{ subnet = \"10.9.0.0/16\" }, { subnet = \"10.9.4.0/24\" }]\n";
+        assert!(refused(within).contains("another shard's"));
+        let crowded = "[agent_host]\nshards = [{ subnet = \"10.9.0.0/28\", capacity = 14 }]\n";
+        assert!(refused(crowded).contains("room for 13 containers"));
     }
 }
