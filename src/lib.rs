@@ -9,6 +9,7 @@ pub mod devops;
 pub mod fault;
 pub mod gateway;
 pub mod node;
+pub mod notify;
 pub mod repository;
 pub mod runtime;
 pub mod store;

@@ -6,6 +6,7 @@ mod agents_dir;
 mod backend;
 pub mod embed;
 mod housekeeping;
+mod pulse;
 mod supervisor;
 
 use std::{
@@ -24,7 +25,7 @@ use tokio::{
 
 use crate::{
     actor::{Address, Generations},
-    agent_host::{Host, Seeds, Shelf, message::AgentHostMessage},
+    agent_host::{Host, Keyring, Seeds, Shelf, message::AgentHostMessage},
     config::{self, node::NodeConfig, secrets::Secrets},
     devops::{Devops, DevopsArguments, Project},
     gateway::Backend,
@@ -35,6 +36,7 @@ use crate::{
 };
 use backend::Core;
 use housekeeping::Housekeeping;
+pub use pulse::Pulse;
 use supervisor::{NodeSupervisor, Parts, SupervisorArguments, SupervisorMessage};
 
 /// A running node.
@@ -149,7 +151,7 @@ impl Node {
                 slots: config.agent_host.slots,
                 runtime,
                 seeds: Arc::new(Seeds::new(hubs.clone(), &agents_dir)),
-                secrets,
+                secrets: Keyring::new(secrets),
                 blobs: blobs.clone(),
                 incarnations: Generations::default(),
                 shelf: shelf.clone(),
@@ -206,6 +208,19 @@ impl Node {
             // Nobody asks a node that was told to stop.
             None => "the node's supervisor failed".to_owned(),
         }
+    }
+
+    /// Asks its actors whether they live.
+    pub fn pulse(&self) -> Pulse {
+        Pulse { taskmaster: self.core.taskmaster.clone(), agent_host: self.agent_host.clone() }
+    }
+
+    /// From now on attempts get these secrets, and placement knows their names.
+    pub fn replace_secrets(&self, secrets: Secrets) {
+        let (Some(host), Some(agent_host)) = (&self.core.host, &self.agent_host) else { return };
+        host.secrets.replace(secrets);
+        // It is being restarted: its successor reports by itself.
+        let _ = agent_host.cast(AgentHostMessage::ReportAgain);
     }
 
     /// Stops the actors; what was accepted becomes durable. Attempts go on, to be adopted by the next start, unless

@@ -46,6 +46,8 @@ pub struct NodeConfig {
     pub agent_host: AgentHostConfig,
     /// Log lines for people or for programs.
     pub log_format: Format,
+    /// Which log lines, where `DEVSTACK_LOG` says nothing; in its syntax.
+    pub log_filter: String,
     /// Sizes and times.
     pub limits: Limits,
 }
@@ -72,6 +74,7 @@ impl NodeConfig {
             link: LinkConfig::default(),
             agent_host: AgentHostConfig::default(),
             log_format: Format::Human,
+            log_filter: "info".to_owned(),
             limits: Limits::default(),
         }
     }
@@ -126,7 +129,16 @@ impl NodeConfig {
         if let Some(mut table) = section(reader, &mut top, "telemetry") {
             let words = [("human", Format::Human), ("json", Format::Json)];
             self.log_format = table.word(reader, "format", &words).map_or(self.log_format, |v| v.value);
-            table.finish(reader, &["format"]);
+            if let Some(text) = table.text(reader, "filter") {
+                match crate::telemetry::check_filter(&text.value) {
+                    Ok(()) => self.log_filter = text.value.into_owned(),
+                    Err(why) => {
+                        let message = format!("`filter`{}: {why}", table.of());
+                        reader.add(text.at, code::BAD_VALUE, message, None);
+                    }
+                }
+            }
+            table.finish(reader, &["format", "filter"]);
         }
         for name in ["limits", "retention"] {
             let Some(mut table) = section(reader, &mut top, name) else { continue };
@@ -233,6 +245,7 @@ slots = 7
 sandbox = "off"
 [telemetry]
 format = "json"
+filter = "devstack=debug"
 [limits]
 plan_size = "1MiB"
 request_timeout = "5s"
@@ -266,7 +279,7 @@ attempts = "1h"
             capacity,
         };
         assert_eq!(host.shards, [shard("a", Some("10.9.0.0/24"), SHARD_CAPACITY), shard("shard2", None, 1000)]);
-        assert_eq!(config.log_format, Format::Json);
+        assert_eq!((config.log_format, config.log_filter.as_str()), (Format::Json, "devstack=debug"));
         assert_eq!(config.limits.values(), [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 64 << 20, 10, 3_600_000]);
     }
 
