@@ -9,6 +9,8 @@ pub mod message;
 mod reading;
 mod seeds;
 mod shelf;
+pub mod superior;
+pub mod supply;
 mod task_file;
 
 pub use actor::AgentHost;
@@ -16,3 +18,5 @@ pub use host::Host;
 pub use keyring::Keyring;
 pub use seeds::Seeds;
 pub use shelf::Shelf;
+pub use superior::Superior;
+pub use supply::Supply;

@@ -1,20 +1,29 @@
-//! The daemon: a node from a configuration file, until it is told to stop.
+//! The daemon: a node from a configuration file, until it is told to stop; and `join`, which makes that file.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use devstack::{
-    config::{node::NodeConfig, secrets::Secrets},
-    gateway,
-    node::{Mode, Node, Pulse},
+    cli::CliError,
+    config::{
+        node::{NodeConfig, STATE_DIR},
+        secrets::Secrets,
+    },
+    node::{
+        Identity, Mode, Node, Pulse, Serving,
+        join::{self, Order},
+    },
     notify::ServiceManager,
     telemetry,
 };
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use devstack_cluster::join_token::InvalidToken;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The daemon of devstack.
 #[derive(Debug, Parser)]
@@ -34,11 +43,35 @@ struct Args {
 enum Command {
     /// Check the configuration and do nothing else
     Check,
+    /// Make this machine an agent host of a cluster, with the line that `devstack token create --role agent-host` printed
+    Join {
+        /// The token; `-`: read it from stdin
+        token: String,
+        /// The name of this machine in the cluster. Default: its host name
+        #[arg(long)]
+        name: Option<String>,
+        /// Where the node's state will lie
+        #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
+        state_dir: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
     devstack::allocator::bound();
     let args = Args::parse();
+    if let Some(Command::Join { token, name, state_dir }) = &args.command {
+        return match join(&args.config, token, name.clone(), state_dir) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let problem = &error.error.problem;
+                eprintln!("error: {problem} [{}]", problem.code);
+                if let Some(hint) = &problem.hint {
+                    eprintln!("hint: {hint}");
+                }
+                error.exit.into()
+            }
+        };
+    }
     let config = match NodeConfig::load(&args.config) {
         Ok(config) => config,
         Err(problems) => {
@@ -64,11 +97,10 @@ async fn run(args: &Args, config: &NodeConfig) -> anyhow::Result<()> {
     telemetry::start(config.log_format, &config.log_filter).map_err(anyhow::Error::msg)?;
     let manager = Arc::new(ServiceManager::of_this_process().context("cannot reach the service manager")?);
     let secrets = Secrets::load(&args.config.with_file_name(".env"))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let identity = Identity::open(config, now.as_secs().try_into().unwrap_or(i64::MAX))?;
     let mut node = Node::start(config, secrets, Mode::Dispatch).await?;
-    let server = gateway::server::Server::bind(&config.socket)?;
-    let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
-    let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(server.serve(gateway::router(node.backend(), config.limits), connections, stopped));
+    let serving = Serving::start(config, node.backend(), identity.as_ref()).await?;
     tracing::info!(node = %config.name, socket = %config.socket.display(), "the node is up");
 
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
@@ -94,7 +126,7 @@ async fn run(args: &Args, config: &NodeConfig) -> anyhow::Result<()> {
             }
         }
     };
-    stop.send_replace(true);
+    serving.stop();
     manager.stopping(if args.stop_attempts { "ending attempts" } else { "attempts go on without the node" });
     // From here on the manager waits by its limit for a stop.
     watchdog.inspect(tokio::task::JoinHandle::abort);
@@ -103,7 +135,23 @@ async fn run(args: &Args, config: &NodeConfig) -> anyhow::Result<()> {
         anyhow::bail!("the node cannot go on: {reason}");
     }
     node.stop(args.stop_attempts).await;
-    serving.await.context("the API ended badly")?;
+    serving.ended().await;
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn join(config: &Path, token: &str, name: Option<String>, state_dir: &Path) -> Result<(), CliError> {
+    let token = match token {
+        "-" => std::io::read_to_string(std::io::stdin())?,
+        token => token.to_owned(),
+    };
+    let token = token.parse().map_err(|error: InvalidToken| {
+        CliError::usage(error.to_string()).hint("`devstack token create --role agent-host` prints one")
+    })?;
+    let (config, state_dir) = (std::path::absolute(config)?, std::path::absolute(state_dir)?);
+    let joined = join::join(&Order { token, name, config: config.clone(), state_dir }).await?;
+    println!("{} is a member of {}; its Taskmaster is at {}", joined.name, joined.cluster, joined.taskmaster);
+    println!("start it: devstack-node --config {}", config.display());
     Ok(())
 }
 

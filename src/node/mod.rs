@@ -6,7 +6,11 @@ mod agents_dir;
 mod backend;
 pub mod embed;
 mod housekeeping;
+pub mod identity;
+pub mod join;
 mod pulse;
+mod renewal;
+mod serving;
 mod supervisor;
 
 use std::{
@@ -25,7 +29,7 @@ use tokio::{
 
 use crate::{
     actor::{Address, Generations},
-    agent_host::{Host, Keyring, Seeds, Shelf, message::AgentHostMessage},
+    agent_host::{Host, Keyring, Seeds, Shelf, Supply, message::AgentHostMessage, supply},
     config::{self, node::NodeConfig, secrets::Secrets},
     devops::{Devops, DevopsArguments, Project},
     gateway::Backend,
@@ -36,7 +40,9 @@ use crate::{
 };
 use backend::Core;
 use housekeeping::Housekeeping;
+pub use identity::Identity;
 pub use pulse::Pulse;
+pub use serving::Serving;
 use supervisor::{NodeSupervisor, Parts, SupervisorArguments, SupervisorMessage};
 
 /// A running node.
@@ -146,17 +152,21 @@ impl Node {
         };
         let shelf = Shelf::new(config.state_dir.join("logs"));
         let host = runtime.map(|(runtime, agents_dir)| {
+            let supply: Arc<dyn Supply> = Arc::new(supply::Local { hubs: hubs.clone(), blobs: blobs.clone() });
+            let git = hubs.as_ref().map(|hubs| hubs.git().clone());
             Arc::new(Host {
                 name: config.name.clone(),
                 slots: config.agent_host.slots,
+                labels: config.labels.clone(),
+                roles: config.agent_host.roles.clone(),
                 runtime,
-                seeds: Arc::new(Seeds::new(hubs.clone(), &agents_dir)),
+                seeds: Arc::new(Seeds::new(supply.clone(), git, &agents_dir)),
                 secrets: Keyring::new(secrets),
-                blobs: blobs.clone(),
+                supply,
                 incarnations: Generations::default(),
                 shelf: shelf.clone(),
                 log_retention: Duration::from_millis(config.limits.attempts),
-                taskmaster: taskmaster.clone(),
+                superior: Arc::new(taskmaster.clone()),
             })
         });
         let agent_host = Address::vacant("AgentHost");
@@ -220,7 +230,7 @@ impl Node {
         let (Some(host), Some(agent_host)) = (&self.core.host, &self.agent_host) else { return };
         host.secrets.replace(secrets);
         // It is being restarted: its successor reports by itself.
-        let _ = agent_host.cast(AgentHostMessage::ReportAgain);
+        let _ = agent_host.cast(AgentHostMessage::Order(crate::wire::HostOrder::ReportAgain));
     }
 
     /// Stops the actors; what was accepted becomes durable. Attempts go on, to be adopted by the next start, unless
@@ -328,6 +338,11 @@ fn start_devops(
         let arguments = DevopsArguments { project, taskmaster: taskmaster.clone() };
         Box::pin(async move { Ok(Actor::spawn_linked(None, Devops, arguments, supervisor).await?.0) })
     })
+}
+
+/// The wall clock, in seconds since 1970: what certificates count by.
+pub(crate) fn unix_seconds() -> i64 {
+    i64::try_from(wall_clock().0 / 1000).unwrap_or(i64::MAX)
 }
 
 fn wall_clock() -> Timestamp {

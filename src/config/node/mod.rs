@@ -5,6 +5,7 @@
 mod agent_host;
 mod limits;
 mod link;
+mod reach;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +19,7 @@ pub use agent_host::{
 use devstack_dag::ids::HostName;
 pub use limits::{Limits, SETTINGS, Setting, Unit};
 pub use link::LinkConfig;
+pub use reach::{STATE_DIR, founder, joiner};
 
 use super::{
     problem::{Problem, Problems},
@@ -97,7 +99,7 @@ impl NodeConfig {
     /// Everything that is wrong with it, in the order of its lines.
     pub fn parse(file: &str, text: &str) -> Result<Self, Problems> {
         let mut reader = Reader::new(file, text);
-        let mut config = Self::embedded(Path::new("/var/lib/devstack"));
+        let mut config = Self::embedded(Path::new(STATE_DIR));
         config.socket = PathBuf::from("/run/devstack/api.sock");
         if let Some(top) = reader.document() {
             config.read(&mut reader, top);
