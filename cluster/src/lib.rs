@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `frame`, `hello`, `credit`, `redial`, `membership` | pure: bytes and decisions |
 //! | `ractor_wire`, `gate` | pure: which of a peer's messages ractor may see at all |
+//! | `ca`, `credentials`, `tls`, `join_token` | the cluster's CA, a node's certificate, and the line that lets a node join |
 //! | `handshake`, `listener`, `dialer` | TLS, admission, hellos; ours, because ractor's listener serves one client at a time |
 //! | `stream` | owns a session's socket, with a deadline on every step; ractor gets one end of a pipe |
 //! | `node`, `gateway` | ractor's node, and the one remotable actor of the process |
@@ -29,14 +30,20 @@
 //! Several links may run in one process and share its gateway, each as a node of its own: that is how one load process
 //! stands for a thousand hosts. The gateway lives on the runtime of the link that was started first.
 
+pub mod ca;
+pub mod credentials;
 pub mod credit;
 mod dialer;
 pub mod error;
+pub mod files;
+pub mod fingerprint;
 pub mod frame;
 mod gate;
 mod gateway;
 mod handshake;
 mod hello;
+pub mod hex;
+pub mod join_token;
 pub mod limits;
 pub mod link;
 mod listener;
@@ -50,8 +57,13 @@ pub mod session;
 mod sessions;
 mod stream;
 mod sync;
+pub mod tls;
 
+pub use ca::{CaError, ClusterCa, Issued, SigningRequest};
+pub use credentials::{Credentials, CredentialsError, NodeKey};
 pub use error::{CallError, LinkError, SendError};
+pub use fingerprint::Fingerprint;
+pub use join_token::{JoinToken, TokenId, TokenSecret};
 pub use limits::Limits;
 pub use link::{Admit, Link, LinkConfig, TlsSource};
 pub use membership::{Change, Leases, Membership, Standing};

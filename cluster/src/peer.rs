@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::NodeName;
@@ -70,6 +70,15 @@ impl PeerCertificate {
         }
         let not_after = certificate.validity().not_after.timestamp();
         Ok(Self { name, serial: Serial::new(certificate.raw_serial()), not_after })
+    }
+
+    /// Reads the first certificate of a PEM text that comes from the cluster's CA.
+    ///
+    /// # Errors
+    /// As [`PeerCertificate::of`].
+    pub fn from_pem(pem: &str) -> Result<Self, PeerError> {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes());
+        Self::of(&[der.map_err(|error| PeerError::Unreadable(error.to_string()))?])
     }
 }
 

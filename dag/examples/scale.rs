@@ -99,14 +99,15 @@ fn run(name: &str, plan: PlanSpec, slots: u32) {
     let mut engine = Engine::new(Config::default());
     engine.step(Timestamp(1), Command::SubmitPlan { plan, head: None }).unwrap();
     let host = HostName::new("h").unwrap();
-    let report = HostReport { host, slots, secrets: Vec::new(), attempts: Vec::new(), quarantine: None };
+    let report = HostReport::new(host.clone(), slots);
     let mut work: Vec<Effect> = engine.step(Timestamp(1), Command::ReportHost(report)).unwrap().effects;
     let (start, mut steps) = (Instant::now(), 0u32);
     while let Some(effect) = work.pop() {
         let Effect::StartAttempt { order, .. } = effect else { continue };
         let (attempt, outcome) = (order.attempt, Outcome::Exited(0));
         let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
-        let Decision { effects, touched, .. } = engine.step(Timestamp(2), Command::FinishAttempt(report)).unwrap();
+        let finish = Command::FinishAttempt { host: host.clone(), report };
+        let Decision { effects, touched, .. } = engine.step(Timestamp(2), finish).unwrap();
         // The shell stores every changed record.
         touched.iter().for_each(|key| drop(std::hint::black_box(engine.record(key))));
         work.extend(effects);

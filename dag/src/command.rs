@@ -2,12 +2,14 @@
 //! refused changed nothing.
 //! Deliberately absent: who asks (the gateway checks that) and how the answer travels.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     attempt::{Conflict, Report},
     effect::Timer,
-    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, TaskRef, Text},
+    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskRef, Text},
     plan::PlanSpec,
 };
 
@@ -75,7 +77,12 @@ pub enum Command {
     /// A host is gone: its attempts end as infrastructure failures, uncharged.
     LoseHost(HostName),
     /// An attempt is over and its result is pinned.
-    FinishAttempt(Report),
+    FinishAttempt {
+        /// Who says so. About an attempt of another host it has nothing to say.
+        host: HostName,
+        /// How it went.
+        report: Report,
+    },
 
     // ---- DevOps -------------------------------------------------------------------------------
     /// The merge of a task's commit was prepared: objects durable, no ref moved.
@@ -185,6 +192,44 @@ pub struct HostReport {
     pub attempts: Vec<AttemptId>,
     /// Slots that cannot be used for now.
     pub quarantine: Option<Quarantine>,
+    /// What its configuration says of it, for roles that ask for it: `gpu = "a100"`.
+    pub labels: BTreeMap<String, String>,
+    /// The roles whose attempts it takes; empty: all.
+    pub roles: Vec<RoleName>,
+    /// Images that need not be fetched first, by every name and digest, sorted. What is too many of them is cut.
+    pub images: Vec<String>,
+    /// The networks that its attempts are attached to.
+    pub shards: Vec<ShardReport>,
+}
+
+impl HostReport {
+    /// Of a host that has so many slots and nothing else.
+    pub fn new(host: HostName, slots: u32) -> Self {
+        Self {
+            host,
+            slots,
+            secrets: Vec::new(),
+            attempts: Vec::new(),
+            quarantine: None,
+            labels: BTreeMap::new(),
+            roles: Vec::new(),
+            images: Vec::new(),
+            shards: Vec::new(),
+        }
+    }
+}
+
+/// One of a host's networks for attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardReport {
+    /// Its name on that host.
+    pub name: String,
+    /// Its addresses, as `10.200.0.0/24`.
+    pub subnet: String,
+    /// Ports in use: attempts attached to it.
+    pub ports: u32,
+    /// The most there may be.
+    pub capacity: u32,
 }
 
 /// Slots of a host that cannot be used until it says otherwise: its container engine is gone, a container does not end.

@@ -26,6 +26,14 @@ pub enum Effect {
         /// Which.
         attempt: AttemptId,
     },
+    /// Give in what an attempt left that is over here already, because its host was lost or nobody heard of its end: end
+    /// it if it runs, harvest, report. Never starts it. The report is fenced, and its commit pinned all the same.
+    SalvageAttempt {
+        /// Where it is.
+        host: HostName,
+        /// What it was, for the harvest and for the search for secrets in it.
+        order: Box<Order>,
+    },
     /// The report of this attempt is durable (or the attempt is fenced): the host removes everything it keeps of it.
     ForgetAttempt {
         /// Where it ran.

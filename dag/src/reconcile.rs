@@ -1,12 +1,11 @@
 //! What a host must be told to give up after it reported everything it holds. Pure: two lists in, one out.
-//! Deliberately absent: leases, and SUSPECT or UNKNOWN hosts.
+//! Deliberately absent: which of it is work to be saved first (`hosts`), leases, and silent hosts (`presence`).
 
 use std::collections::HashSet;
 
 use crate::ids::AttemptId;
 
-/// What the host holds and the engine does not believe to run there: fenced or over, to be stopped and forgotten. In
-/// the order given.
+/// What the host holds and the engine does not believe to run there: fenced or over. In the order given.
 pub(crate) fn stale(believed: &[AttemptId], held: &[AttemptId]) -> Vec<AttemptId> {
     let believed: HashSet<&AttemptId> = believed.iter().collect();
     held.iter().filter(|attempt| !believed.contains(attempt)).cloned().collect()

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     actor::{Fence, Generations, RestartPolicy, RestartVerdict, Restarts},
     fault::{self, Point},
-    taskmaster::message::TaskmasterMessage,
+    wire::HostOrder,
 };
 
 /// Between two tries to remove what does not go: a container that hangs in the kernel, an engine that is gone.
@@ -106,16 +106,14 @@ impl Actor for AgentHost {
         message: Self::Msg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        if !state.surveyed && !matches!(message, AgentHostMessage::Observed(_)) {
+        if !state.surveyed && !matches!(message, AgentHostMessage::Observed(_) | AgentHostMessage::Beat) {
             state.early.push(message);
             return Ok(());
         }
         match message {
-            AgentHostMessage::Start(order) => state.start(&myself, Arc::new(*order)).await?,
-            AgentHostMessage::Stop(attempt) => state.stop(&attempt),
-            AgentHostMessage::Forget(attempt) => state.forget(&myself, attempt),
+            AgentHostMessage::Order(order) => state.order(&myself, order).await?,
+            AgentHostMessage::Beat => state.host.superior.alive(),
             AgentHostMessage::Observed(found) => state.found(&myself, found)?,
-            AgentHostMessage::ReportAgain => state.report_again(),
             AgentHostMessage::Removed(attempt) => state.removed(&attempt),
             AgentHostMessage::Stuck(attempt, why) => state.cannot_remove(attempt, why),
             AgentHostMessage::Health(sick) => state.health(sick),
@@ -142,10 +140,22 @@ impl Actor for AgentHost {
 }
 
 impl State {
+    async fn order(&mut self, myself: &ActorRef<AgentHostMessage>, order: HostOrder) -> Result<(), ActorProcessingErr> {
+        match order {
+            HostOrder::Start(order) => self.start(myself, Arc::new(*order), false).await?,
+            HostOrder::Stop(attempt) => self.stop(&attempt),
+            HostOrder::Forget(attempt) => self.forget(myself, attempt),
+            HostOrder::ReportAgain => self.report_again(),
+            HostOrder::Salvage(order) => self.salvage(myself, *order).await?,
+        }
+        Ok(())
+    }
+
     async fn start(
         &mut self,
         myself: &ActorRef<AgentHostMessage>,
         order: Arc<Order>,
+        stop: bool,
     ) -> Result<(), ActorProcessingErr> {
         let attempt = order.attempt.clone();
         self.found.remove(&attempt);
@@ -154,8 +164,21 @@ impl State {
         }
         fault::point(Point::AgentHostOrder);
         let generations = Generations::default();
-        let actor = self.spawn(myself, &order, &generations, false).await?;
-        self.running.insert(attempt, Child { actor, order, generations, restarts: Restarts::default(), stop: false });
+        let actor = self.spawn(myself, &order, &generations, stop).await?;
+        self.running.insert(attempt, Child { actor, order, generations, restarts: Restarts::default(), stop });
+        Ok(())
+    }
+
+    /// With the wish to stop from the beginning an Attempt starts nothing: it ends what runs and reports what it finds.
+    /// What is neither there nor found was removed since it was reported.
+    async fn salvage(&mut self, myself: &ActorRef<AgentHostMessage>, order: Order) -> Result<(), ActorProcessingErr> {
+        if let Some(child) = self.running.get(&order.attempt) {
+            // It may be over, and its report lost.
+            let _ = child.actor.cast(AttemptMessage::ReportAgain);
+            self.stop(&order.attempt);
+        } else if self.found.contains(&order.attempt) {
+            self.start(myself, Arc::new(order), true).await?;
+        }
         Ok(())
     }
 
@@ -255,11 +278,8 @@ impl State {
     }
 
     fn report_attempts(&self, attempts: Vec<AttemptId>) {
-        let Host { name, slots, .. } = &*self.host;
-        let (secrets, quarantine) = (self.host.secret_names(), self.quarantine());
-        let report = HostReport { host: name.clone(), slots: *slots, secrets, attempts, quarantine };
-        // Nobody there: the Taskmaster asks when it is back.
-        let _ = self.host.taskmaster.cast(TaskmasterMessage::HostReported(report));
+        let report = HostReport { attempts, quarantine: self.quarantine(), ..self.host.describe() };
+        self.host.superior.report(report);
     }
 
     fn report_again(&self) {
@@ -299,8 +319,8 @@ impl State {
         let verdict = child.restarts.failed(RestartPolicy::default(), self.started.elapsed());
         tracing::error!(%attempt, %reason, ?verdict, "the Attempt actor failed");
         if verdict == RestartVerdict::GiveUp {
-            let exit = infrastructure(&child.order, format!("its actor failed too often: {reason}"));
-            let _ = self.host.taskmaster.cast(TaskmasterMessage::AttemptExited(exit));
+            let exit = infrastructure(&self.host, &child.order, format!("its actor failed too often: {reason}"));
+            self.host.superior.exited(exit);
             return Ok(());
         }
         child.actor = self.spawn(myself, &child.order, &child.generations, child.stop).await?;

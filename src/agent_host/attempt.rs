@@ -13,7 +13,7 @@ use super::{flow, host::Host};
 use crate::{
     actor::Fence,
     fault::{self, Point},
-    taskmaster::message::{Exit, TaskmasterMessage},
+    taskmaster::message::Exit,
 };
 
 /// The actor.
@@ -104,8 +104,7 @@ impl State {
 
     fn report(&self) {
         if let Some(exit) = &self.exit {
-            // Nobody there: the Taskmaster asks for reports when it is back.
-            let _ = self.host.taskmaster.cast(TaskmasterMessage::AttemptExited((**exit).clone()));
+            self.host.superior.exited((**exit).clone());
         }
     }
 }
@@ -116,6 +115,6 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// The exit of an attempt that could not be run, for no fault of its task.
-pub(super) fn infrastructure(order: &Order, reason: String) -> Exit {
-    Exit::without_result(order.attempt.clone(), Outcome::Infrastructure(reason))
+pub(super) fn infrastructure(host: &Host, order: &Order, reason: String) -> Exit {
+    Exit::without_result(host.name.clone(), order.attempt.clone(), Outcome::Infrastructure(reason))
 }

@@ -42,17 +42,17 @@ pub(super) async fn run(
         Err(RuntimeError::Unknown(_)) => {
             let job = tokio::select! {
                 biased;
-                () = asked(&mut stop) => return Ok(Exit::without_result(attempt.clone(), Outcome::Stopped)),
+                () = asked(&mut stop) => return Ok(Exit::without_result(host.name.clone(), attempt.clone(), Outcome::Stopped)),
                 job = host.prepare(order.clone()) => job,
             };
             let job = match job {
                 Ok(job) => job,
-                Err(reason) => return Ok(infrastructure(&order, reason)),
+                Err(reason) => return Ok(infrastructure(&host, &order, reason)),
             };
             fence.check()?;
             fault::point(Point::AttemptBeforeStart);
             if let Err(error) = host.runtime.start(&job).await {
-                return Ok(infrastructure(&order, format!("it could not be started: {error}")));
+                return Ok(infrastructure(&host, &order, format!("it could not be started: {error}")));
             }
             fault::point(Point::AttemptAfterStart);
             wait(&host, attempt, &mut stop).await
@@ -71,7 +71,7 @@ pub(super) async fn run(
             let said = read_output(&order, &host).await;
             exit(&order, &host, ended, said)
         }
-        Err(error) => infrastructure(&order, format!("the runtime lost it: {error}")),
+        Err(error) => infrastructure(&host, &order, format!("the runtime lost it: {error}")),
     })
 }
 
@@ -136,6 +136,7 @@ fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> Exit {
     }
     tail.push_str(clip_front(&ended.tail, TAIL_MAX));
     Exit {
+        host: host.name.clone(),
         report: Report {
             attempt: order.attempt.clone(),
             outcome: said.outcome(ended.outcome),

@@ -2,24 +2,24 @@
 //! Deliberately absent: which attempts there are (the actor knows) and what they are for (the order says).
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use devstack_dag::{
     attempt::{Order, Stage, Start},
-    ids::{AttemptId, HostName},
+    command::HostReport,
+    ids::{AttemptId, HostName, RoleName, Text},
 };
 
 use devstack_shim::tool::parts_of;
 
-use super::{Seeds, Shelf, task_file};
+use super::{Seeds, Shelf, Superior, Supply, task_file};
 use crate::{
-    actor::{Address, Generations},
+    actor::Generations,
     config::secrets::{Secret, Secrets},
     runtime::{Job, Runtime, RuntimeError, State, Workspace},
-    store::Blobs,
-    taskmaster::message::TaskmasterMessage,
 };
 
 /// The longest prompt or feedback, in bytes.
@@ -31,14 +31,18 @@ pub struct Host {
     pub name: HostName,
     /// Room for so many attempts at once.
     pub slots: u32,
+    /// What the machine is, for roles that ask for it.
+    pub labels: BTreeMap<String, String>,
+    /// Roles whose attempts it takes; empty: all.
+    pub roles: Vec<RoleName>,
     /// What runs attempts.
     pub runtime: Arc<dyn Runtime>,
     /// Where workspaces get their commits from.
     pub seeds: Arc<Seeds>,
     /// What `.env` and its like hold.
     pub secrets: Secrets,
-    /// Long prompts and feedback.
-    pub blobs: Arc<Blobs>,
+    /// Where prompts and feedback come from.
+    pub supply: Arc<dyn Supply>,
     /// Logs of attempts that were removed.
     pub shelf: Shelf,
     /// How long they stay.
@@ -46,13 +50,18 @@ pub struct Host {
     /// Counts the AgentHosts of this process: jobs of an earlier one must not start anything.
     pub incarnations: Generations,
     /// Where reports go.
-    pub taskmaster: Address<TaskmasterMessage>,
+    pub superior: Arc<dyn Superior>,
 }
 
 impl Host {
-    /// Names of the secrets it can resolve.
-    pub(super) fn secret_names(&self) -> Vec<String> {
-        self.secrets.names()
+    /// What it is and has, for its reports; which attempts it holds the actor knows.
+    pub(super) fn describe(&self) -> HostReport {
+        HostReport {
+            secrets: self.secrets.names(),
+            labels: self.labels.clone(),
+            roles: self.roles.clone(),
+            ..HostReport::new(self.name.clone(), self.slots)
+        }
     }
 
     /// Values, for the search in results, with the tokens within those that are files. A name that is gone meanwhile has
@@ -71,17 +80,16 @@ impl Host {
     /// Everything the runtime needs for this order. The error is for people.
     pub(super) async fn prepare(self: &Arc<Self>, order: Arc<Order>) -> Result<Job, String> {
         let host = self.clone();
-        // Reads blobs and moves commits between repositories: not on an async thread.
-        if order.start == Start::Empty && order.feedback.is_empty() {
+        // Fetches texts and moves commits between repositories: not on an async thread.
+        let inline = matches!(order.prompt, Text::Inline(_)) && order.conflict.is_none();
+        if order.start == Start::Empty && order.feedback.is_empty() && inline {
             return host.assemble(&order);
         }
         tokio::task::spawn_blocking(move || host.assemble(&order)).await.map_err(|error| error.to_string())?
     }
 
     fn assemble(&self, order: &Order) -> Result<Job, String> {
-        let read = |text: &_| {
-            self.blobs.read_text(text, TEXT_MAX).map_err(|error| format!("its prompt cannot be read: {error}"))
-        };
+        let read = |text: &_| self.supply.text(text, TEXT_MAX);
         let work = order.stage == Stage::Work;
         let workspace = match self.seeds.gather(&order.attempt, &order.start)? {
             None => None,

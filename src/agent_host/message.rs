@@ -1,23 +1,20 @@
-//! What an AgentHost and its Attempts are asked and told. `Start`, `Stop` and `Forget` will cross hosts; the rest
-//! is local only.
+//! What an AgentHost is asked and told. Orders cross hosts; the rest is local only.
 
-use devstack_dag::{attempt::Order, ids::AttemptId};
+use devstack_dag::ids::AttemptId;
 use ractor::Message;
 use tokio::sync::oneshot;
 
+use crate::wire::HostOrder;
+
 /// To the AgentHost.
 pub enum AgentHostMessage {
-    /// Run this attempt; one that is there already is left alone.
-    Start(Box<Order>),
-    /// End this attempt; it is reported as stopped.
-    Stop(AttemptId),
-    /// Its report is durable, or it is fenced: remove what is left of it.
-    Forget(AttemptId),
+    /// From the Taskmaster.
+    Order(HostOrder),
+    /// Say that this actor lives: over a link, that is asked for regularly.
+    Beat,
     /// What the runtime holds, found at start. The Taskmaster answers the report with an order for each that is
-    /// valid, which adopts it, and with `Forget` for the rest.
+    /// valid, which adopts it, with `Salvage` for what may be work of this host, and with `Forget` for the rest.
     Observed(Vec<AttemptId>),
-    /// The Taskmaster is new: report the full state, and every exit that was not acknowledged, again.
-    ReportAgain,
     /// What an attempt left is removed.
     Removed(AttemptId),
     /// What an attempt left cannot be removed, for now.

@@ -8,9 +8,13 @@ pub mod message;
 mod reading;
 mod seeds;
 mod shelf;
+pub mod superior;
+pub mod supply;
 mod task_file;
 
 pub use actor::AgentHost;
 pub use host::Host;
 pub use seeds::Seeds;
 pub use shelf::Shelf;
+pub use superior::Superior;
+pub use supply::Supply;

@@ -1,5 +1,5 @@
 //! Where workspaces get their commits from: this host's mirror of a project's integration history, and bundles for the
-//! commits that are not in it. Here the hub is on the same machine. Deliberately absent: making the workspace.
+//! commits that are not in it. Deliberately absent: where those come from ([`Supply`]) and making the workspace.
 
 use std::{
     collections::HashMap,
@@ -12,20 +12,22 @@ use devstack_dag::{
     ids::{AttemptId, CommitId, ProjectName},
 };
 
-use crate::repository::{self, Hub, HubOptions, Hubs, mirror::Mirror};
+use super::Supply;
+use crate::repository::{self, HubOptions, git::Git, mirror::Mirror};
 
 /// The seeds of one host.
 pub struct Seeds {
-    hubs: Option<Arc<Hubs>>,
+    supply: Arc<dyn Supply>,
+    git: Option<Git>,
     mirrors: PathBuf,
     bundles: PathBuf,
     mirrored: Mutex<HashMap<ProjectName, Arc<Mutex<Option<Project>>>>>,
 }
 
-/// A project with its hub and mirror open.
-struct Project {
-    hub: Arc<Hub>,
-    mirror: Mirror,
+/// A project with its mirror open.
+pub(super) struct Project {
+    pub(super) mirror: Mirror,
+    integration: String,
 }
 
 /// What a workspace is made from.
@@ -36,10 +38,10 @@ pub(super) struct Gathered {
 }
 
 impl Seeds {
-    /// Mirrors and bundles are made below `own`. Without hubs (no usable git here) only attempts of projects without
-    /// a repository can be prepared.
-    pub fn new(hubs: Option<Arc<Hubs>>, own: &Path) -> Self {
-        Self { hubs, mirrors: own.join("mirrors"), bundles: own.join("bundles"), mirrored: Mutex::default() }
+    /// Mirrors and bundles are made below `own`. Without git here only attempts of projects without a repository can be
+    /// prepared.
+    pub fn new(supply: Arc<dyn Supply>, git: Option<Git>, own: &Path) -> Self {
+        Self { supply, git, mirrors: own.join("mirrors"), bundles: own.join("bundles"), mirrored: Mutex::default() }
     }
 
     /// Everything for this start; `None`: the workspace is empty. Blocks. The error is for people.
@@ -49,13 +51,41 @@ impl Seeds {
             Start::Commit { base, tip } => (*base, (base != tip).then_some(*tip)),
             Start::Merging { base, theirs } => (*base, Some(*theirs)),
         };
-        let project = self.project(&attempt.task.project);
+        let name = &attempt.task.project;
+        let (mirror_objects, integration) = self.with(name, |project| {
+            if !project.mirror.contains(base) {
+                self.supply.update(name, &project.mirror)?;
+            }
+            Ok((project.mirror.objects_dir(), project.integration.clone()))
+        })?;
+        let mut bundles = Vec::new();
+        if let Some(tip) = extra {
+            bundles.push(self.bundle(attempt, tip, base)?);
+        }
+        Ok(Some(Gathered { mirror_objects, bundles, integration }))
+    }
+
+    fn bundle(&self, attempt: &AttemptId, tip: CommitId, base: CommitId) -> Result<PathBuf, String> {
+        let dir = self.bundles_of(attempt);
+        std::fs::create_dir_all(&dir).map_err(|error| format!("cannot make {}: {error}", dir.display()))?;
+        let bundle = dir.join("tip.bundle");
+        self.supply.bundle(&attempt.task.project, tip, base, &bundle)?;
+        Ok(bundle)
+    }
+
+    /// Uses a project's mirror, which is opened, or made, first. One at a time.
+    pub(super) fn with<T>(
+        &self,
+        name: &ProjectName,
+        job: impl FnOnce(&Project) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let project = self.project(name);
         let mut project = project.lock().unwrap_or_else(PoisonError::into_inner);
         let open = match &mut *project {
             Some(open) => open,
-            none => none.insert(self.open(&attempt.task.project)?),
+            none => none.insert(self.open(name)?),
         };
-        self.gather_from(open, attempt, base, extra).map(Some).map_err(|error| format!("its repository: {error}"))
+        job(open)
     }
 
     /// Bundles made for this attempt are not needed any more: the runtime has its own copies.
@@ -73,40 +103,15 @@ impl Seeds {
     }
 
     fn open(&self, name: &ProjectName) -> Result<Project, String> {
-        let hubs =
-            self.hubs.as_ref().ok_or("there is no usable git on this host; `devstack doctor` says how to get it")?;
+        let missing = "there is no usable git on this host; `devstack doctor` says how to get it";
+        let git = self.git.clone().ok_or(missing)?;
+        let integration = self.supply.integration(name)?;
         let open = || {
-            let hub = hubs.get(name)?;
-            let options = HubOptions::new(hub.integration())?;
-            let mirror = Mirror::open(&self.mirrors.join(format!("{name}.git")), hubs.git().clone(), &options)?;
-            Ok(Project { hub, mirror })
+            let options = HubOptions::new(&integration)?;
+            Mirror::open(&self.mirrors.join(format!("{name}.git")), git, &options)
         };
-        open().map_err(|error: repository::Error| format!("its repository: {error}"))
-    }
-
-    fn gather_from(
-        &self,
-        Project { hub, mirror }: &Project,
-        attempt: &AttemptId,
-        base: CommitId,
-        extra: Option<CommitId>,
-    ) -> Result<Gathered, repository::Error> {
-        if !mirror.contains(base) {
-            mirror.update(hub)?;
-        }
-        let mut bundles = Vec::new();
-        if let Some(tip) = extra {
-            let dir = self.bundles_of(attempt);
-            std::fs::create_dir_all(&dir).map_err(|source| repository::Error::Io {
-                what: "make",
-                path: dir.clone(),
-                source,
-            })?;
-            let bundle = dir.join("tip.bundle");
-            hub.bundle_for(tip, base, &bundle)?;
-            bundles.push(bundle);
-        }
-        Ok(Gathered { mirror_objects: mirror.objects_dir(), bundles, integration: hub.integration().to_owned() })
+        let mirror = open().map_err(|error: repository::Error| format!("its repository: {error}"))?;
+        Ok(Project { mirror, integration })
     }
 
     fn bundles_of(&self, attempt: &AttemptId) -> PathBuf {

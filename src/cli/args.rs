@@ -1,9 +1,13 @@
-//! The command line. Flag beats `DEVSTACK_*` beats default.
+//! The command line. Flag beats `DEVSTACK_*` beats context beats default.
 //! Deliberately absent: doing anything.
+
+mod cluster;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+pub(super) use cluster::{ClusterCommand, InitArgs, TokenCommand};
 
 use crate::config::{node::Sandbox, units};
 
@@ -24,9 +28,19 @@ pub(super) struct Global {
     /// How to print data
     #[arg(short, long, global = true, value_enum, default_value = "table", env = "DEVSTACK_OUTPUT")]
     pub(super) output: Format,
-    /// The node to ask: unix:///path/to/api.sock. Default: the nearest .devstack upwards
+    /// The node to ask: unix:///path/to/api.sock or https://HOST:PORT. Default: the context, else the nearest .devstack
+    /// upwards
     #[arg(long, global = true, value_name = "URL", env = "DEVSTACK_ADDRESS")]
     pub(super) address: Option<String>,
+    /// A cluster of your config.toml; `local`: the nearest .devstack. Default: the one named there
+    #[arg(long, global = true, value_name = "NAME", env = "DEVSTACK_CONTEXT")]
+    pub(super) context: Option<String>,
+    /// The file with your token, for https
+    #[arg(long, global = true, value_name = "FILE", env = "DEVSTACK_TOKEN_FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// The file with the cluster's CA, for https
+    #[arg(long, global = true, value_name = "FILE", env = "DEVSTACK_CA_FILE")]
+    pub(super) ca_file: Option<PathBuf>,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value = "auto", env = "DEVSTACK_COLOR")]
     pub(super) color: Color,
@@ -143,6 +157,12 @@ pub(super) enum Command {
     Merge(MergeCommand),
     /// The whole at a glance
     Status,
+    /// Make a cluster of this machine and others, and look at it
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Follow what happens
     #[command(subcommand)]
     Event(EventCommand),

@@ -1,9 +1,12 @@
-//! One HTTP request at a time, over the unix socket or straight into the router of a node in this process.
+//! One HTTP request at a time: over the unix socket, over TLS, or straight into the router of a node in this process.
 
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{Method, Request, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, Method, Request,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
 };
 use futures::StreamExt;
 use http_body_util::BodyExt;
@@ -13,13 +16,23 @@ use std::path::PathBuf;
 use tower::ServiceExt;
 
 use super::CliError;
-use crate::gateway::{ApiError, ByteStream, server};
+use crate::{
+    config::Secret,
+    gateway::{ApiError, ByteStream, Caller, https::Https, server},
+};
 
 /// Where requests go.
 #[derive(Clone)]
 pub(super) enum Client {
     /// A node of another process.
     Socket(PathBuf),
+    /// A node of another machine.
+    Https {
+        /// The node, and how to know it.
+        https: Https,
+        /// Shown to it, and to no other.
+        token: Secret,
+    },
     /// A node of this process.
     Router(Router),
 }
@@ -57,10 +70,21 @@ impl Client {
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind).header("idempotency-key", fresh_key()?);
         }
-        let request = request.body(body).map_err(|e| CliError::usage(format!("`{path}` cannot be asked for: {e}")))?;
+        let mut request =
+            request.body(body).map_err(|e| CliError::usage(format!("`{path}` cannot be asked for: {e}")))?;
         let response = match self {
             // The router answers everything, errors too.
-            Self::Router(router) => router.clone().oneshot(request).await.unwrap_or_else(|never| match never {}),
+            Self::Router(router) => {
+                request.extensions_mut().insert(Caller::Local);
+                router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+            }
+            Self::Https { https, token } => {
+                let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))
+                    .map_err(|_| CliError::usage("the token has characters that no token has"))?;
+                bearer.set_sensitive(true);
+                request.headers_mut().insert(AUTHORIZATION, bearer);
+                https.send(request).await?
+            }
             Self::Socket(socket) => {
                 let lost = |e: &dyn std::fmt::Display| {
                     let error = CliError::unreachable(format!("no node answers on {}: {e}", socket.display()));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     config::problem::{Problem, Problems},
-    gateway::ApiError,
+    gateway::{ApiError, https::HttpsError},
 };
 
 /// Codes of the CLI itself. Stable.
@@ -19,8 +19,8 @@ pub(super) mod code {
     pub(crate) const FAILURE: &str = "DS0404";
     /// The same short id in several projects.
     pub(crate) const AMBIGUOUS: &str = "DS0405";
-    /// Something of a later release.
-    pub(crate) const NOT_BUILT: &str = "DS0105";
+    /// Somebody answers who is not the cluster.
+    pub(crate) const UNTRUSTED: &str = "DS0411";
     /// No engine for `--runtime auto`.
     pub(crate) const NO_ENGINE: &str = "DS0406";
     /// `up` beside a running node.
@@ -119,6 +119,26 @@ impl From<ApiError> for CliError {
             _ => Exit::Failure,
         };
         Self { exit, error }
+    }
+}
+
+impl From<HttpsError> for CliError {
+    fn from(error: HttpsError) -> Self {
+        let message = error.to_string();
+        match error {
+            HttpsError::Address(_) => Self::usage(message),
+            HttpsError::Unreachable { .. } => {
+                Self::unreachable(message).hint("is the node running, and its port open? [api] listen in its node.toml")
+            }
+            HttpsError::Untrusted { .. } => {
+                let hint = "nothing was sent; compare the fingerprint with `devstack cluster status` on the Taskmaster";
+                Self::new(Exit::Unreachable, Problem::new(code::UNTRUSTED, message).hint(hint))
+            }
+            HttpsError::Refused(error) => error.into(),
+            HttpsError::Lost { .. } => {
+                Self::unreachable(message).hint("whether it was carried out is unknown: look before repeating it")
+            }
+        }
     }
 }
 

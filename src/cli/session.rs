@@ -50,7 +50,7 @@ impl Session {
     /// A way to the target's node. Started here, it dispatches nothing.
     pub(super) async fn open(target: &Target, seams: Seams) -> Result<Self, CliError> {
         match target {
-            Target::Socket(socket) => Ok(Self { client: Client::Socket(socket.clone()), node: None }),
+            Target::Node(client) => Ok(Self { client: client.clone(), node: None }),
             Target::Dir(dir) => match find(dir).await? {
                 Found::Running(client) => Ok(Self { client, node: None }),
                 Found::Free(lock) => {

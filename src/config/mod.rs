@@ -2,6 +2,8 @@
 //! configuration ([`node`]) and secrets ([`secrets`]). All of it is parsed here, checked whole, and refused with place and mend.
 //! Deliberately absent: acting on any of it.
 
+pub mod context;
+mod labels;
 pub mod node;
 pub mod plan_file;
 pub mod problem;

@@ -218,11 +218,11 @@ impl Project {
 
     /// Quarantine, pin, report: a result that is refused ends the attempt as a policy finding.
     fn import(&self, exit: Exit) -> Result<Command, Stop> {
-        let Exit { mut report, bundle, start, secrets } = exit;
-        let Some(bundle) = bundle else { return Ok(Command::FinishAttempt(report)) };
+        let Exit { host, mut report, bundle, start, secrets } = exit;
+        let Some(bundle) = bundle else { return Ok(Command::FinishAttempt { host, report }) };
         fault::point(Point::DevopsBeforeImport);
         let (base, must_contain) = match start {
-            Start::Empty => return Ok(Command::FinishAttempt(report)),
+            Start::Empty => return Ok(Command::FinishAttempt { host, report }),
             Start::Commit { base, .. } => (base, vec![]),
             Start::Merging { base, theirs } => (base, vec![theirs]),
         };
@@ -249,7 +249,7 @@ impl Project {
                 };
             }
         }
-        Ok(Command::FinishAttempt(report))
+        Ok(Command::FinishAttempt { host, report })
     }
 
     fn prepare(&self, request: &MergeRequest) -> Result<Command, Stop> {

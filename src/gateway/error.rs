@@ -33,6 +33,16 @@ pub mod code {
     pub const INTERNAL: &str = "DS0308";
     /// No such attempt, log, diff, conflict.
     pub const NOTHING_THERE: &str = "DS0309";
+    /// No token, or one that is not good.
+    pub const UNAUTHENTICATED: &str = "DS0312";
+    /// A role or a certificate that is not enough.
+    pub const FORBIDDEN: &str = "DS0313";
+    /// The node is the Taskmaster of no cluster, or of one that nobody can reach.
+    pub const NO_CLUSTER: &str = "DS0314";
+    /// A join token that lets nobody in any more.
+    pub const JOIN_REFUSED: &str = "DS0315";
+    /// The name belongs to another machine or token, or there are too many.
+    pub const NAME_TAKEN: &str = "DS0316";
 }
 
 /// A refused or failed request.

@@ -1,5 +1,5 @@
 //! Reading requests: paths, queries and bodies, every mistake answered with the error object.
-//! Deliberately absent: authentication (the socket's mode is it).
+//! Deliberately absent: who asks ([`access`](super::access)).
 
 use axum::{
     body::Bytes,

@@ -1,16 +1,21 @@
-//! The HTTP API (`/v1`): handlers, answers and errors over one object-safe trait, [`Backend`].
-//! On the unix socket the file's mode decides who may ask.
-//! Deliberately absent: deciding anything (the engine does), vendor types in answers, and a TCP listener (later).
+//! The HTTP API (`/v1`): handlers, answers and errors over one object-safe trait, [`Backend`], and the [`Cluster`].
+//! On the unix socket the file's mode decides who may ask, on TCP a token or a certificate ([`access`]).
+//! Deliberately absent: deciding anything (the engine and the registry do), and vendor types in answers.
 
+pub mod access;
 pub mod backend;
+mod cluster;
 pub mod dto;
 pub mod error;
 mod extract;
+pub mod https;
 mod metrics;
 mod routes;
 pub mod server;
 pub mod view;
 
+pub use access::{Access, Caller, Peer};
 pub use backend::{Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery};
+pub use cluster::Cluster;
 pub use error::ApiError;
-pub use routes::router;
+pub use routes::{ROUTES, Route, router, router_of};

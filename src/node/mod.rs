@@ -6,6 +6,10 @@ mod agents_dir;
 mod backend;
 pub mod embed;
 mod housekeeping;
+pub mod identity;
+pub mod join;
+mod renewal;
+mod serving;
 mod supervisor;
 
 use std::{
@@ -24,7 +28,7 @@ use tokio::{
 
 use crate::{
     actor::{Address, Generations},
-    agent_host::{Host, Seeds, Shelf, message::AgentHostMessage},
+    agent_host::{Host, Seeds, Shelf, Supply, message::AgentHostMessage, supply},
     config::{self, node::NodeConfig, secrets::Secrets},
     devops::{Devops, DevopsArguments, Project},
     gateway::Backend,
@@ -35,6 +39,8 @@ use crate::{
 };
 use backend::Core;
 use housekeeping::Housekeeping;
+pub use identity::Identity;
+pub use serving::Serving;
 use supervisor::{NodeSupervisor, Parts, SupervisorArguments, SupervisorMessage};
 
 /// A running node.
@@ -144,17 +150,21 @@ impl Node {
         };
         let shelf = Shelf::new(config.state_dir.join("logs"));
         let host = runtime.map(|(runtime, agents_dir)| {
+            let supply: Arc<dyn Supply> = Arc::new(supply::Local { hubs: hubs.clone(), blobs: blobs.clone() });
+            let git = hubs.as_ref().map(|hubs| hubs.git().clone());
             Arc::new(Host {
                 name: config.name.clone(),
                 slots: config.agent_host.slots,
+                labels: config.labels.clone(),
+                roles: config.agent_host.roles.clone(),
                 runtime,
-                seeds: Arc::new(Seeds::new(hubs.clone(), &agents_dir)),
+                seeds: Arc::new(Seeds::new(supply.clone(), git, &agents_dir)),
                 secrets,
-                blobs: blobs.clone(),
+                supply,
                 incarnations: Generations::default(),
                 shelf: shelf.clone(),
                 log_retention: Duration::from_millis(config.limits.attempts),
-                taskmaster: taskmaster.clone(),
+                superior: Arc::new(taskmaster.clone()),
             })
         });
         let agent_host = Address::vacant("AgentHost");
@@ -267,7 +277,7 @@ async fn docker_runtime(config: &NodeConfig, label: String) -> Result<(Arc<dyn R
     let host = &config.agent_host;
     let mut docker = DockerConfig::new(config.state_dir.clone(), label, host.docker.clone());
     docker.bundle_max = config.limits.bundle_size;
-    docker.subnet = host.subnet.clone();
+    docker.subnet = host.shards.first().and_then(|shard| shard.subnet.clone());
     // Slots share the processors, so that one that spins takes nothing from the others.
     docker.cpu_millis = Some(cpu_share(host.slots));
     docker.pin = docker.cpu_millis >= Some(1000);
@@ -313,6 +323,11 @@ fn start_devops(
         let arguments = DevopsArguments { project, taskmaster: taskmaster.clone() };
         Box::pin(async move { Ok(Actor::spawn_linked(None, Devops, arguments, supervisor).await?.0) })
     })
+}
+
+/// The wall clock, in seconds since 1970: what certificates count by.
+pub(crate) fn unix_seconds() -> i64 {
+    i64::try_from(wall_clock().0 / 1000).unwrap_or(i64::MAX)
 }
 
 fn wall_clock() -> Timestamp {

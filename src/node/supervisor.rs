@@ -12,6 +12,7 @@ use crate::{
     agent_host::{AgentHost, Host, message::AgentHostMessage},
     store::{Journal, JournalConfig, Store},
     taskmaster::{Ledger, Outbox, StartDevops, Taskmaster, TaskmasterArguments, message::TaskmasterMessage},
+    wire::HostOrder,
 };
 
 /// The actor.
@@ -187,9 +188,9 @@ impl State {
         let (actor, _) = Actor::spawn_linked(None, AgentHost, host.clone(), myself.get_cell()).await?;
         self.agent_host = Some(actor.get_cell());
         self.parts.agent_host.move_in(actor.clone());
-        self.parts.outbox.connect_host(host.name.clone(), self.parts.agent_host.clone());
+        self.parts.outbox.connect_host(host.name.clone(), Arc::new(self.parts.agent_host.clone()));
         // Orders given before this moment found nobody.
-        actor.cast(AgentHostMessage::ReportAgain)?;
+        actor.cast(AgentHostMessage::Order(HostOrder::ReportAgain))?;
         Ok(())
     }
 

@@ -282,7 +282,7 @@ impl State {
 
     fn attempt_exited(&mut self, exit: Exit) {
         if exit.bundle.is_none() {
-            return self.tell(Command::FinishAttempt(exit.report));
+            return self.tell(Command::FinishAttempt { host: exit.host, report: exit.report });
         }
         if let Some(devops) = self.outbox.devops(exit.project()) {
             // Nobody there: DevOps is being restarted, and the hosts are asked again when it is back.

@@ -6,7 +6,7 @@ use devstack_dag::{
     Answer, Engine, Rejection,
     attempt::{Conflict, Outcome, Report, Start},
     command::{Command, HostReport},
-    ids::{AttemptId, CommitId, ProjectName, Text, Timestamp},
+    ids::{AttemptId, CommitId, HostName, ProjectName, Text, Timestamp},
     plan::PlanSpec,
 };
 use ractor::Message;
@@ -147,6 +147,8 @@ pub struct FactsAnswer {
 /// An attempt is over.
 #[derive(Clone)]
 pub struct Exit {
+    /// The host that it was on.
+    pub host: HostName,
     /// How it went; `commit` is what the sandbox claims and is not yet proven.
     pub report: Report,
     /// Its result, to be taken through quarantine.
@@ -159,9 +161,9 @@ pub struct Exit {
 
 impl Exit {
     /// An attempt that left nothing.
-    pub fn without_result(attempt: AttemptId, outcome: Outcome) -> Self {
+    pub fn without_result(host: HostName, attempt: AttemptId, outcome: Outcome) -> Self {
         let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
-        Self { report, bundle: None, start: Start::Empty, secrets: Vec::new() }
+        Self { host, report, bundle: None, start: Start::Empty, secrets: Vec::new() }
     }
 
     /// The attempt.

@@ -10,4 +10,4 @@ mod tests;
 
 pub use actor::{StartDevops, Taskmaster, TaskmasterArguments};
 pub use ledger::Ledger;
-pub use outbox::Outbox;
+pub use outbox::{HostRoute, Outbox, Unreachable};

@@ -20,7 +20,27 @@ use crate::{
     agent_host::message::AgentHostMessage,
     devops::message::DevopsMessage,
     fault::{self, Point},
+    wire::HostOrder,
 };
+
+/// The way to one host. Orders are queued, never waited for.
+pub trait HostRoute: Send + Sync + 'static {
+    /// Queues an order.
+    ///
+    /// # Errors
+    /// The host cannot be reached now; it is told again when it reports.
+    fn send(&self, order: HostOrder) -> Result<(), Unreachable>;
+}
+
+/// A host that cannot be reached now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreachable;
+
+impl HostRoute for Address<AgentHostMessage> {
+    fn send(&self, order: HostOrder) -> Result<(), Unreachable> {
+        self.cast(AgentHostMessage::Order(order)).map_err(|_| Unreachable)
+    }
+}
 
 /// Where effects go. Cloning is cheap; all clones see the same addresses.
 #[derive(Clone)]
@@ -33,7 +53,7 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct Routes {
-    hosts: HashMap<HostName, Address<AgentHostMessage>>,
+    hosts: HashMap<HostName, Arc<dyn HostRoute>>,
     devops: HashMap<ProjectName, Address<DevopsMessage>>,
     generations: HashMap<ProjectName, Generations>,
 }
@@ -46,8 +66,8 @@ impl Outbox {
     }
 
     /// Orders for this host go here.
-    pub fn connect_host(&self, host: HostName, address: Address<AgentHostMessage>) {
-        self.routes.write().unwrap_or_else(PoisonError::into_inner).hosts.insert(host, address);
+    pub fn connect_host(&self, host: HostName, route: Arc<dyn HostRoute>) {
+        self.routes.write().unwrap_or_else(PoisonError::into_inner).hosts.insert(host, route);
     }
 
     /// Jobs for this project go here.
@@ -80,9 +100,10 @@ impl Outbox {
 
     fn carry(&self, effect: Effect) {
         match effect {
-            Effect::StartAttempt { host, order } => self.to_host(&host, AgentHostMessage::Start(order)),
-            Effect::StopAttempt { host, attempt } => self.to_host(&host, AgentHostMessage::Stop(attempt)),
-            Effect::ForgetAttempt { host, attempt } => self.to_host(&host, AgentHostMessage::Forget(attempt)),
+            Effect::StartAttempt { host, order } => self.to_host(&host, HostOrder::Start(order)),
+            Effect::StopAttempt { host, attempt } => self.to_host(&host, HostOrder::Stop(attempt)),
+            Effect::SalvageAttempt { host, order } => self.to_host(&host, HostOrder::Salvage(order)),
+            Effect::ForgetAttempt { host, attempt } => self.to_host(&host, HostOrder::Forget(attempt)),
             Effect::PrepareMerge(request) => {
                 self.to_devops(&request.attempt.task.project.clone(), DevopsMessage::Prepare(request));
             }
@@ -96,15 +117,16 @@ impl Outbox {
 
     /// Hosts report their full state and every exit that nobody acknowledged.
     pub fn ask_hosts_to_report(&self) {
-        for address in self.routes.read().unwrap_or_else(PoisonError::into_inner).hosts.values() {
+        for route in self.routes.read().unwrap_or_else(PoisonError::into_inner).hosts.values() {
             // A host that is not there reports when it comes.
-            let _ = address.cast(AgentHostMessage::ReportAgain);
+            let _ = route.send(HostOrder::ReportAgain);
         }
     }
 
-    fn to_host(&self, host: &HostName, message: AgentHostMessage) {
-        let address = self.routes.read().unwrap_or_else(PoisonError::into_inner).hosts.get(host).cloned();
-        if address.is_none_or(|address| address.cast(message).is_err()) {
+    /// Gives an order to a host, if it can be reached now.
+    pub(super) fn to_host(&self, host: &HostName, order: HostOrder) {
+        let route = self.routes.read().unwrap_or_else(PoisonError::into_inner).hosts.get(host).cloned();
+        if route.is_none_or(|route| route.send(order).is_err()) {
             tracing::debug!(%host, "host is not reachable now; it is told again when it reports");
         }
     }

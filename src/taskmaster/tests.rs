@@ -97,15 +97,7 @@ type Reply = oneshot::Receiver<Result<Answer, AskError>>;
 async fn every_answer_waits_until_what_it_saw_is_durable() {
     let ((there, at_the_gate), (open, leave)) = (channel(), channel());
     let actor = taskmaster(Gated { inner: MemoryStore::new(InstallationLabel([7; 16])), there, leave }).await;
-    let report = || {
-        Command::ReportHost(HostReport {
-            host: "h".parse().unwrap(),
-            slots: 2,
-            secrets: vec![],
-            attempts: vec![],
-            quarantine: None,
-        })
-    };
+    let report = || Command::ReportHost(HostReport::new("h".parse().unwrap(), 2));
     let mut changed = ask(&actor, report(), Some("once"));
     tokio::task::spawn_blocking(move || at_the_gate.recv()).await.unwrap().unwrap();
     let mut again = ask(&actor, report(), Some("once"));

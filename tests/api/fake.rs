@@ -48,14 +48,8 @@ impl Fake {
         let inner = Inner { engine, now: START, facts: Vec::new(), horizon: 0, replies: HashMap::new() };
         let fake = Self { inner: Mutex::new(inner), news: watch::channel(0).0 };
         if slots > 0 {
-            let host = HostReport {
-                host: HostName::new("one").unwrap(),
-                slots,
-                secrets: vec!["KEY".into()],
-                attempts: vec![],
-                quarantine: None,
-            };
-            fake.step(Command::ReportHost(host)).unwrap();
+            let host = HostReport::new(HostName::new("one").unwrap(), slots);
+            fake.step(Command::ReportHost(HostReport { secrets: vec!["KEY".into()], ..host })).unwrap();
         }
         Arc::new(fake)
     }
@@ -73,7 +67,8 @@ impl Fake {
         let attempt = self.inner.lock().unwrap().engine.running(&task).unwrap().attempt.clone();
         let commit = None;
         let report = Report { attempt, outcome: Outcome::Exited(code), commit, tail: Text::empty(), usage: None };
-        self.step(Command::FinishAttempt(report)).unwrap();
+        let host = HostName::new("one").unwrap();
+        self.step(Command::FinishAttempt { host, report }).unwrap();
     }
 
     fn step(&self, command: Command) -> Result<Answer, ApiError> {
@@ -111,7 +106,7 @@ impl Inner {
     fn step(&mut self, command: Command) -> Result<Answer, ApiError> {
         let (answer, mut reports) = self.apply(command)?;
         while let Some(report) = reports.pop() {
-            reports.extend(self.apply(Command::FinishAttempt(report))?.1);
+            reports.extend(self.apply(Command::FinishAttempt { host: HostName::new("one").unwrap(), report })?.1);
         }
         Ok(answer)
     }

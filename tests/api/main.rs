@@ -1,9 +1,13 @@
-//! The HTTP API over a real unix socket, with the real engine behind it and everything below replaced.
+//! The HTTP API over a real unix socket and over TLS, with the real engine behind it and everything below replaced.
 
 #![allow(unreachable_pub, missing_docs, clippy::unwrap_used, reason = "a test crate")]
 
+mod access;
 mod client;
 mod fake;
+mod joining;
+mod remote;
 mod routes;
 mod socket;
 mod streams;
+mod tls;

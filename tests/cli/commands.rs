@@ -86,7 +86,8 @@ fn every_kind_of_failure_has_its_exit_code() {
         (&["task", "resolve", "a", "--checkout", "x"], 5, "DS0217"),
         (&["task", "list", "--status", "done"], 2, "DS0301"),
         (&["up", "--runtime", "process"], 5, "DS0408"),
-        (&["--address", "https://example.org", "status"], 2, "DS0105"),
+        (&["--address", "https://example.org", "status"], 2, "DS0401"),
+        (&["--address", "http://example.org:1", "status"], 2, "DS0401"),
         (&["--address", "nonsense", "status"], 2, "DS0401"),
         (&["--address", "unix:///nonexistent/api.sock", "status"], 6, "DS0402"),
     ];

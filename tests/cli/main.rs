@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, missing_docs, clippy::unwrap_used, dead_code, reason = "a test crate that shares a fake")]
 
+mod cluster;
 mod commands;
 #[path = "../api/fake.rs"]
 mod fake;

@@ -10,7 +10,7 @@ use crate::{
     attempt::{Outcome, Report, Stage},
     effect::{Effect, Timer},
     fact::{FactKind, Place},
-    ids::{AttemptId, CommitId, TaskId, Text, Timestamp},
+    ids::{AttemptId, CommitId, HostName, TaskId, Text, Timestamp},
     plan::{Executor, Review},
     record::{BlockedReason, Status},
 };
@@ -29,13 +29,15 @@ enum Verdict {
 const EXIT_LATER: i32 = 75;
 
 impl Engine {
-    pub(super) fn finish_attempt(&self, draft: &mut Draft, report: Report) -> Answer {
+    pub(super) fn finish_attempt(&self, draft: &mut Draft, host: HostName, report: Report) -> Answer {
         let Some(ix) = self.ix(&report.attempt.task) else { return Answer::Fenced };
         let task = self.at(ix);
         let Some(known) = task.attempt(report.attempt.number) else { return Answer::Fenced };
-        if self.hosts.contains_key(&known.host) {
-            draft.effect(Effect::ForgetAttempt { host: known.host.clone(), attempt: report.attempt.clone() });
+        // A host has no say about the attempts of another one, whatever it claims.
+        if known.host != host {
+            return Answer::Fenced;
         }
+        draft.effect(Effect::ForgetAttempt { host, attempt: report.attempt.clone() });
         if known.outcome.is_some() || known.attempt.number != task.attempts {
             return Answer::Fenced;
         }

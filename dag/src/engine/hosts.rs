@@ -1,9 +1,9 @@
 //! Hosts that report and hosts that are lost.
 
-use super::{Draft, Engine, compose::head};
+use super::{Draft, Engine, compose::head, state::Host};
 use crate::{
     answer::Answer,
-    attempt::{Outcome, Stage},
+    attempt::{Order, Outcome, Stage},
     command::{HostReport, Quarantine},
     effect::Effect,
     fact::FactKind,
@@ -14,9 +14,10 @@ use crate::{
 
 impl Engine {
     pub(super) fn report_host(&self, draft: &mut Draft, report: HostReport) -> Answer {
-        let HostReport { host, slots, mut secrets, attempts, quarantine } = report;
+        let HostReport { host, slots, mut secrets, attempts, quarantine, .. } = report;
         secrets.sort_unstable();
         secrets.dedup();
+        let seen = Host::new(host.clone(), slots, secrets.clone());
         let known = self.hosts.get(&host);
         if known.is_none_or(|h| h.slots != slots || h.secrets != secrets) {
             draft.fact(FactKind::HostReported { host: host.clone(), slots, secrets });
@@ -28,6 +29,10 @@ impl Engine {
         let running = known.into_iter().flat_map(|h| &h.running);
         let believed: Vec<AttemptId> = running.filter_map(|&ix| Some(self.at(ix).running()?.attempt.clone())).collect();
         for attempt in reconcile::stale(&believed, &attempts) {
+            if let Some(order) = self.left_behind(&seen, &attempt) {
+                draft.effect(Effect::SalvageAttempt { host: host.clone(), order: Box::new(order) });
+                continue;
+            }
             draft.effect(Effect::StopAttempt { host: host.clone(), attempt: attempt.clone() });
             draft.effect(Effect::ForgetAttempt { host: host.clone(), attempt });
         }
@@ -44,6 +49,15 @@ impl Engine {
             draft.effect(Effect::StopAttempt { host: host.clone(), attempt: run.attempt.clone() });
         }
         if draft.facts.is_empty() && draft.effects.is_empty() { Answer::Unchanged } else { Answer::Done }
+    }
+
+    /// The order of an attempt of this host that is over, but whose report may not have come. An attempt that is not
+    /// known, was of another host, or whose role is gone with its plan (nobody could search its result for secrets)
+    /// leaves nothing that could be saved.
+    fn left_behind(&self, host: &Host, attempt: &AttemptId) -> Option<Order> {
+        let task = self.at(self.ix(&attempt.task)?);
+        let record = task.attempt(attempt.number).filter(|record| record.host == host.name)?;
+        self.order_again(task, record, Some(host))
     }
 
     pub(super) fn lose_host(&self, draft: &mut Draft, name: HostName) -> Answer {

@@ -184,7 +184,7 @@ impl Engine {
             Command::ResolveTask { task, number, commit } => self.resolve_task(d, task, number, commit)?,
             Command::ReportHost(report) => self.report_host(d, report),
             Command::LoseHost(host) => self.lose_host(d, host),
-            Command::FinishAttempt(report) => self.finish_attempt(d, report),
+            Command::FinishAttempt { host, report } => self.finish_attempt(d, host, report),
             Command::MergePrepared { attempt, onto, candidate } => self.merge_prepared(d, attempt, onto, candidate),
             Command::MergeConflicted { attempt, conflict } => self.merge_conflicted(d, attempt, conflict),
             Command::MergeRefused { attempt, reason } => self.merge_refused(d, attempt, reason),

@@ -3,7 +3,7 @@
 
 use super::{
     Draft, Engine,
-    state::{Class, ClassIx, Git, Task, TaskIx},
+    state::{Class, ClassIx, Git, Host, Task, TaskIx},
 };
 use crate::{
     attempt::{Order, Stage, Start},
@@ -14,6 +14,7 @@ use crate::{
     placement,
     plan::RetryFrom,
     ready::Key,
+    record::AttemptRecord,
 };
 
 impl Engine {
@@ -105,7 +106,8 @@ impl Engine {
         let agent = self.free_agent(class);
         let attempt = AttemptId { task: self.task_ref(task), number: task.attempts + 1 };
         let start = self.start_of(task, stage);
-        let order = self.order(task, attempt.clone(), (stage, &host), agent.clone(), class_state, start.clone());
+        let on = (stage, self.hosts.get(&host));
+        let order = self.order(task, attempt.clone(), on, agent.clone(), class_state, start.clone());
         let (at, image, role) = (host.clone(), order.image.clone(), role.name.clone());
         draft.fact(FactKind::AttemptStarted { attempt, stage, host: at, agent, role, start, image });
         draft.effect(Effect::StartAttempt { host, order: Box::new(order) });
@@ -147,7 +149,7 @@ impl Engine {
         &self,
         task: &Task,
         attempt: AttemptId,
-        (stage, host): (Stage, &HostName),
+        (stage, host): (Stage, Option<&Host>),
         agent: AgentName,
         class: &Class,
         start: Start,
@@ -171,7 +173,7 @@ impl Engine {
             feedback: task.feedback.clone(),
             conflict: task.conflict().cloned(),
             start,
-            secrets: class.needs().on(self.hosts.get(host)),
+            secrets: class.needs().on(host),
             image: role.image.clone(),
             network: role.network,
             limits: role.limits,
@@ -187,10 +189,14 @@ impl Engine {
     pub(super) fn running_order(&self, ix: TaskIx) -> Option<(HostName, Order)> {
         let task = self.at(ix);
         let run = task.running()?;
+        Some((run.host.clone(), self.order_again(task, run, self.hosts.get(&run.host))?))
+    }
+
+    /// The order as it was given for this attempt, as far as its task and role are as they were.
+    pub(super) fn order_again(&self, task: &Task, run: &AttemptRecord, host: Option<&Host>) -> Option<Order> {
         let class = &self.classes[*self.project_of(task).classes.get(&run.role)? as usize];
-        let at = (run.stage, &run.host);
-        let order = self.order(task, run.attempt.clone(), at, run.agent.clone(), class, run.start.clone());
-        Some((run.host.clone(), order))
+        let on = (run.stage, host);
+        Some(self.order(task, run.attempt.clone(), on, run.agent.clone(), class, run.start.clone()))
     }
 }
 

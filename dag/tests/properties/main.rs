@@ -69,23 +69,12 @@ fn start(graph: &Graph, done: &BTreeSet<usize>, running: &mut BTreeSet<usize>, r
 
 fn finish(n: usize) -> Command {
     let attempt = common::attempt_id(&format!("t{n}"), 1);
-    Command::FinishAttempt(Report {
-        attempt,
-        outcome: Outcome::Exited(0),
-        commit: None,
-        tail: Text::empty(),
-        usage: None,
-    })
+    let report = Report { attempt, outcome: Outcome::Exited(0), commit: None, tail: Text::empty(), usage: None };
+    Command::FinishAttempt { host: host_name("h"), report }
 }
 
 fn host(slots: u32) -> Command {
-    Command::ReportHost(HostReport {
-        host: host_name("h"),
-        slots,
-        secrets: Vec::new(),
-        attempts: Vec::new(),
-        quarantine: None,
-    })
+    Command::ReportHost(HostReport::new(host_name("h"), slots))
 }
 
 proptest! {

@@ -70,13 +70,8 @@ impl Desk {
     pub fn host(&mut self, name: &str, slots: u32, secrets: &[&str]) -> Vec<String> {
         let secrets = secrets.iter().map(|s| s.to_string()).collect();
         let held = self.engine.on_host(&host_name(name)).map(|a| a.attempt.clone()).collect();
-        self.act(Command::ReportHost(HostReport {
-            host: host_name(name),
-            slots,
-            secrets,
-            attempts: held,
-            quarantine: None,
-        }))
+        let report = HostReport { secrets, attempts: held, ..HostReport::new(host_name(name), slots) };
+        self.act(Command::ReportHost(report))
     }
 
     /// The newest attempt of a task ends.
@@ -88,14 +83,21 @@ impl Desk {
     pub fn attempt_ends(&mut self, id: &str, number: u32, outcome: Outcome, result: Option<CommitId>) -> Vec<String> {
         let tail = Text::Inline("last words".into());
         let attempt = attempt_id(id, number);
-        self.act(Command::FinishAttempt(Report { attempt, outcome, commit: result, tail, usage: None }))
+        self.reports(Report { attempt, outcome, commit: result, tail, usage: None })
     }
 
     /// The newest attempt ends and says what it cost, in dollars.
     pub fn costs(&mut self, id: &str, outcome: Outcome, dollars: Option<u64>) -> Vec<String> {
         let attempt = attempt_id(id, self.task(id).attempts);
         let usage = dollars.map(|dollars| Usage { cost_micros: Some(dollars * 1_000_000), ..Usage::default() });
-        self.act(Command::FinishAttempt(Report { attempt, outcome, commit: None, tail: Text::empty(), usage }))
+        self.reports(Report { attempt, outcome, commit: None, tail: Text::empty(), usage })
+    }
+
+    /// The host of an attempt says how it went.
+    pub fn reports(&mut self, report: Report) -> Vec<String> {
+        let known = self.engine.attempts(&report.attempt.task).iter().find(|known| known.attempt == report.attempt);
+        let host = known.map_or_else(|| host_name("h"), |known| known.host.clone());
+        self.act(Command::FinishAttempt { host, report })
     }
 
     /// The newest attempt exits 0 with this commit.
@@ -173,6 +175,7 @@ fn words(effect: &Effect) -> String {
             format!("{what} {} {}@{host}", order.attempt, order.agent)
         }
         Effect::StopAttempt { attempt, .. } => format!("stop {attempt}"),
+        Effect::SalvageAttempt { host, order } => format!("salvage {}@{host}", order.attempt),
         Effect::ForgetAttempt { attempt, .. } => format!("forget {attempt}"),
         Effect::PrepareMerge(request) => format!("prepare {}", request.attempt),
         Effect::PublishMerge { merge, onto, candidate, .. } => {

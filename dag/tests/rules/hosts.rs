@@ -1,20 +1,21 @@
 //! Hosts that report, return and are lost; restarts.
 
 use devstack_dag::{
-    Config, Engine,
+    Answer, Config, Engine,
+    attempt::{Outcome, Report},
     command::{Command, HostReport, Quarantine},
-    ids::Timestamp,
+    ids::{Text, Timestamp},
     record::Status,
 };
 
 use crate::{
-    common::{attempt_id, host_name, plan, repo_plan, role, task, task_ref},
+    common::{attempt_id, commit, host_name, plan, repo_plan, role, task, task_ref},
     desk::Desk,
 };
 
 fn holding(attempts: &[(&str, u32)]) -> Command {
     let attempts = attempts.iter().map(|&(id, number)| attempt_id(id, number)).collect();
-    Command::ReportHost(HostReport { host: host_name("h"), slots: 2, secrets: Vec::new(), attempts, quarantine: None })
+    Command::ReportHost(HostReport { attempts, ..HostReport::new(host_name("h"), 2) })
 }
 
 #[test]
@@ -33,9 +34,39 @@ fn a_lost_host_returns_its_attempts_uncharged_and_is_fenced_when_it_comes_back()
     let (mut desk, _) = Desk::new(plan(vec![task("a", &[])]), 2);
     assert_eq!(desk.act(Command::LoseHost(host_name("h"))), ["backoff a/1 1000"]);
     assert_eq!((desk.status("a"), desk.task("a").charged), (Status::Todo, 0));
-    assert_eq!(desk.act(holding(&[("a", 1)])), ["stop a/1", "forget a/1"]);
+    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h"]);
     assert_eq!(desk.backoff_over("a"), ["start a/2 dev1@h"]);
     desk.act(Command::LoseHost(host_name("other")));
+}
+
+#[test]
+fn what_a_fenced_attempt_left_is_given_in_before_it_is_forgotten() {
+    let (mut desk, _) = Desk::new(repo_plan(vec![task("a", &[])]), 1);
+    desk.act(Command::LoseHost(host_name("h")));
+    // Salvaged as often as it is seen: nobody knows whether the order came, or the report.
+    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h"]);
+    assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h"]);
+    assert_eq!(desk.attempt_ends("a", 1, Outcome::Stopped, Some(commit(5))), ["forget a/1"]);
+    assert_eq!((desk.answer(), desk.task("a").harvested), (Answer::Fenced, None));
+}
+
+#[test]
+fn a_host_has_no_say_about_the_attempts_of_another() {
+    let (mut desk, _) = Desk::new(plan(vec![task("a", &[])]), 1);
+    let other = host_name("other");
+    let report = Report {
+        attempt: attempt_id("a", 1),
+        outcome: Outcome::Exited(0),
+        commit: None,
+        tail: Text::empty(),
+        usage: None,
+    };
+    assert_eq!(desk.act(Command::FinishAttempt { host: other.clone(), report }), [""; 0]);
+    assert_eq!((desk.answer(), desk.status("a")), (Answer::Fenced, Status::Wip));
+    let attempts = vec![attempt_id("a", 1)];
+    let claim = Command::ReportHost(HostReport { attempts, ..HostReport::new(other, 0) });
+    assert_eq!(desk.act(claim), ["stop a/1", "forget a/1"]);
+    assert_eq!(desk.engine.running(&task_ref("a")).unwrap().host, host_name("h"));
 }
 
 #[test]
@@ -92,8 +123,7 @@ fn a_quarantined_slot_takes_nothing_until_it_is_well() {
     let mut desk = Desk::new(plan(vec![task("a", &[]), task("b", &[])]), 0).0;
     let sick = |slots| {
         let quarantine = (slots > 0).then(|| Quarantine { slots, why: "the engine is gone".into() });
-        let (host, secrets) = (host_name("h"), Vec::new());
-        Command::ReportHost(HostReport { host, slots: 2, secrets, attempts: Vec::new(), quarantine })
+        Command::ReportHost(HostReport { quarantine, ..HostReport::new(host_name("h"), 2) })
     };
     assert_eq!(desk.act(sick(2)), [""; 0]);
     assert!(desk.engine.explain(&task_ref("a")).unwrap().contains("the engine is gone"));

@@ -9,7 +9,7 @@ use devstack_dag::{
 };
 
 use crate::{
-    common::{attempt_id, commit, project_name, repo_plan, task, task_ref},
+    common::{attempt_id, commit, host_name, project_name, repo_plan, task, task_ref},
     desk::Desk,
 };
 
@@ -29,7 +29,8 @@ fn prompts_feedback_and_conflicts_name_blobs_and_what_is_forgotten_does_not() {
     assert_eq!(kept(&desk), [1].into());
     let failed = |number| {
         let (attempt, tail) = (attempt_id("a", number), blob(2));
-        Command::FinishAttempt(Report { attempt, outcome: Outcome::Exited(1), commit: None, tail, usage: None })
+        let report = Report { attempt, outcome: Outcome::Exited(1), commit: None, tail, usage: None };
+        Command::FinishAttempt { host: host_name("h"), report }
     };
     desk.act(failed(1));
     desk.act(Command::RetryTask { task: task_ref("a"), message: Some(blob(3)) });

@@ -33,18 +33,17 @@ pub enum Held {
 impl Host {
     pub fn report(&self) -> Command {
         Command::ReportHost(HostReport {
-            host: self.name.clone(),
-            slots: self.slots,
             secrets: self.secrets.clone(),
             attempts: self.attempts.keys().cloned().collect(),
             quarantine: self.quarantine.clone(),
+            ..HostReport::new(self.name.clone(), self.slots)
         })
     }
 
     /// Everything a host says when it connects, and again every few seconds.
     pub fn tell_all(&self) -> Vec<Command> {
         let finished = self.attempts.values().filter_map(|held| match held {
-            Held::Finished(report) => Some(Command::FinishAttempt(report.clone())),
+            Held::Finished(report) => Some(Command::FinishAttempt { host: self.name.clone(), report: report.clone() }),
             Held::Running(_) => None,
         });
         std::iter::once(self.report()).chain(finished).collect()
@@ -61,6 +60,12 @@ impl Host {
                 Held::Running(_) => Some(self.end(attempt, Outcome::Stopped, None, None)),
                 Held::Finished(_) => None,
             },
+            Effect::SalvageAttempt { order, .. } => match self.attempts.get(&order.attempt)? {
+                Held::Finished(report) => {
+                    Some(Command::FinishAttempt { host: self.name.clone(), report: report.clone() })
+                }
+                Held::Running(_) => Some(self.end(order.attempt, Outcome::Stopped, None, None)),
+            },
             Effect::ForgetAttempt { attempt, .. } => {
                 self.attempts.remove(&attempt);
                 None
@@ -74,7 +79,7 @@ impl Host {
         let usage = cost.map(|cost| Usage { cost_micros: Some(cost), ..Usage::default() });
         let report = Report { attempt: attempt.clone(), outcome, commit, tail, usage };
         self.attempts.insert(attempt, Held::Finished(report.clone()));
-        Command::FinishAttempt(report)
+        Command::FinishAttempt { host: self.name.clone(), report }
     }
 
     /// Ends one of its running attempts in some way.

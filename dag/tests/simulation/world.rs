@@ -116,7 +116,9 @@ impl World {
                     self.check_start(&order.attempt.task, &order.start);
                     self.to_hosts.push((host.clone(), effect));
                 }
-                Effect::StopAttempt { host, .. } | Effect::ForgetAttempt { host, .. } => {
+                Effect::StopAttempt { host, .. }
+                | Effect::SalvageAttempt { host, .. }
+                | Effect::ForgetAttempt { host, .. } => {
                     self.to_hosts.push((host.clone(), effect));
                 }
                 Effect::PrepareMerge(_) | Effect::PublishMerge { .. } | Effect::Deliver(_) => {
@@ -314,7 +316,7 @@ impl World {
             5 => {
                 // Truth from an earlier time: a report that overtook everything.
                 let (slots, secrets) = (host.slots, host.secrets.clone());
-                let report = HostReport { host: name, slots, secrets, attempts: Vec::new(), quarantine: None };
+                let report = HostReport { secrets, ..HostReport::new(name, slots) };
                 _ = self.send(Command::ReportHost(report));
             }
             6 => self.crash(),

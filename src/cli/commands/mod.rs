@@ -1,5 +1,6 @@
 //! One module per noun; each command asks the API and prints the answer.
 
+mod cluster;
 mod event;
 mod host;
 pub(super) mod image;
@@ -9,6 +10,7 @@ mod quickstart;
 mod resolve;
 mod run;
 mod task;
+mod token;
 mod wait;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +19,7 @@ use axum::body::Bytes;
 use serde_json::Value;
 
 use super::{
-    CliError, Exit, Seams,
-    address::{self, Target},
+    CliError, Exit, Seams, address,
     args::{Command, Format, Global},
     client::parse,
     completions, doctor,
@@ -46,6 +47,8 @@ pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, 
         Command::Host(_) => lists::hosts(&context).await,
         Command::Merge(command) => lists::merges(&context, command).await,
         Command::Status => lists::status(&context).await,
+        Command::Cluster(command) => cluster::run(&context, command).await,
+        Command::Token(command) => token::run(&context, command).await,
         Command::Event(command) => event::run(&context, command).await,
         Command::Image(command) => image::run(&context, command).await,
         Command::Doctor => doctor::run(context.output).await,
@@ -69,13 +72,8 @@ impl Context<'_> {
 
     /// A way to the node of the directory that `from` is in.
     async fn session_from(&self, from: &Path) -> Result<Session, CliError> {
-        let target = address::target(self.global.address.as_deref(), from)?;
+        let target = address::target(&self.global, from)?;
         Session::open(&target, self.seams).await
-    }
-
-    /// The socket of `--address`, if it was given.
-    fn address(&self) -> Result<Option<Target>, CliError> {
-        self.global.address.as_deref().map(address::parse).transpose().map(|socket| socket.map(Target::Socket))
     }
 
     /// Asks for one thing, prints it, and ends the session.

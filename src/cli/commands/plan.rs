@@ -9,7 +9,7 @@ use super::{Context, directory_of, wait};
 use crate::{
     cli::{
         CliError, Exit, Workdir,
-        address::Target,
+        address::{self, Target},
         args::{Format, PlanCommand},
         client::{Client, escape, parse},
         session::Session,
@@ -55,8 +55,8 @@ fn check(context: &Context<'_>, path: &Path) -> Result<Exit, CliError> {
 
 async fn submit_file(context: &Context<'_>, path: &Path, wait: bool, through_humans: bool) -> Result<Exit, CliError> {
     let plan = plan_file::load(path)?;
-    let target = match context.address()? {
-        Some(target) => target,
+    let target = match address::named(&context.global)? {
+        Some(client) => Target::Node(client),
         None => {
             let dir = directory_of(path)?;
             Target::Dir(match Workdir::find(&dir) {

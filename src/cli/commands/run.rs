@@ -9,8 +9,7 @@ use futures::StreamExt;
 use super::{Context, directory_of, host::Hosted, plan, wait};
 use crate::{
     cli::{
-        CliError, Exit, Workdir,
-        address::Target,
+        CliError, Exit, Workdir, address,
         args::HostArgs,
         client::{Client, parse},
         interrupt::Interrupts,
@@ -32,8 +31,8 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     let plan = plan_file::load(path)?;
     let mut interrupts = Interrupts::listen();
-    if let Some(Target::Socket(socket)) = context.address()? {
-        return beside(context, &Client::Socket(socket), &plan, through_humans, &mut interrupts).await;
+    if let Some(client) = address::named(&context.global)? {
+        return beside(context, &client, &plan, through_humans, &mut interrupts).await;
     }
     let dir = directory_of(path)?;
     let dir = match Workdir::find(&dir) {

@@ -1,12 +1,14 @@
 //! Answers of the API, field by field as in the contract: unknown values are `null`, never absent; times are RFC 3339 UTC.
 //! Deliberately absent: behaviour. Conversions from records are here because they are spelling, not judgement.
 
+mod cluster;
 mod overview;
 mod task;
 mod words;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use cluster::*;
 pub use overview::*;
 pub use task::*;
 pub use words::*;
@@ -92,4 +94,6 @@ lists! {
     HostList { hosts: Host }
     /// `GET /v1/merges`.
     MergeList { merges: Merge }
+    /// `GET /v1/tokens`.
+    TokenList { tokens: Token }
 }

@@ -1,6 +1,8 @@
-//! The router: which path is which handler, limits on bodies and time, errors for what is not there.
+//! The router, made from one table: which path is which handler, and the least that it takes to ask. Limits on bodies
+//! and time; errors for what is not there.
 //! Deliberately absent: what handlers do.
 
+mod cluster;
 mod facts;
 mod plans;
 mod reads;
@@ -11,12 +13,19 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
+    http::Method,
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 
-use super::{ApiError, Backend, error::code, metrics};
+use super::{
+    ApiError, Backend,
+    access::{self, Access},
+    cluster::Cluster,
+    error::code,
+    metrics::metrics,
+};
 use crate::config::{node::Limits, problem::Problem};
 
 /// The largest body of a request that is neither a plan nor a bundle, in bytes: a person's message.
@@ -26,47 +35,118 @@ const MESSAGE_MAX: usize = 64 << 10;
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) backend: Arc<dyn Backend>,
+    pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) limits: Limits,
 }
 
-/// The whole API over a backend.
-pub fn router(backend: Arc<dyn Backend>, limits: Limits) -> Router {
-    let api = Api { backend, limits };
-    let size = |bytes: u64| DefaultBodyLimit::max(usize::try_from(bytes).unwrap_or(usize::MAX));
-    let bounded = Router::new()
-        .route("/v1/plans", post(plans::submit).layer(size(limits.plan_size)).get(plans::list))
-        .route("/v1/plans/{project}", get(plans::show))
-        .route("/v1/plans/{project}/cancel", post(plans::cancel))
-        .route("/v1/projects", get(reads::projects))
-        .route("/v1/projects/{project}", get(reads::project))
-        .route("/v1/projects/{project}/pause", post(plans::pause))
-        .route("/v1/projects/{project}/resume", post(plans::resume))
-        .route("/v1/tasks", get(tasks::list))
-        .route("/v1/tasks/{project}/{id}", get(tasks::show))
-        .route("/v1/tasks/{project}/{id}/explain", get(tasks::explain))
-        .route("/v1/tasks/{project}/{id}/stop", post(tasks::stop))
-        .route("/v1/tasks/{project}/{id}/retry", post(tasks::retry))
-        .route("/v1/tasks/{project}/{id}/reject", post(tasks::reject))
-        .route("/v1/tasks/{project}/{id}/approve", post(tasks::approve))
-        .route("/v1/tasks/{project}/{id}/request-changes", post(tasks::request_changes))
-        .route("/v1/agents", get(reads::agents))
-        .route("/v1/hosts", get(reads::hosts))
-        .route("/v1/merges", get(reads::merges))
-        .route("/v1/status", get(reads::status))
-        .route("/healthz", get(reads::healthy))
-        .route("/readyz", get(reads::ready))
-        .route("/metrics", get(metrics::metrics))
-        .layer(DefaultBodyLimit::max(MESSAGE_MAX))
-        .layer(middleware::from_fn_with_state(api.clone(), in_time));
+impl Api {
+    /// The cluster of this node.
+    pub(super) fn cluster(&self) -> Result<&Cluster, ApiError> {
+        self.cluster.as_deref().ok_or_else(|| {
+            ApiError::state(code::NO_CLUSTER, "this node is the Taskmaster of no cluster")
+                .hint("`devstack cluster init` makes one; then restart the node")
+        })
+    }
+}
+
+/// One entry of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// The least that it takes to ask.
+    pub least: Access,
+    /// `get` or `post`.
+    pub method: &'static str,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+}
+
+macro_rules! routes {
+    ($($group:ident { $($least:ident $method:ident $path:literal => $handler:path;)* })*) => {
+        /// Every route of the API.
+        pub const ROUTES: &[Route] = &[$($(
+            Route { least: Access::$least, method: stringify!($method), path: $path },
+        )*)*];
+
+        $(fn $group() -> Router<Api> {
+            Router::new()$(.route($path, $method($handler)))*
+        })*
+    };
+}
+
+routes! {
+    // The body is as large as a plan may be.
+    large {
+        Operator post "/v1/plans" => plans::submit;
+    }
+    bounded {
+        Viewer   get  "/v1/plans" => plans::list;
+        Viewer   get  "/v1/plans/{project}" => plans::show;
+        Operator post "/v1/plans/{project}/cancel" => plans::cancel;
+        Viewer   get  "/v1/projects" => reads::projects;
+        Viewer   get  "/v1/projects/{project}" => reads::project;
+        Operator post "/v1/projects/{project}/pause" => plans::pause;
+        Operator post "/v1/projects/{project}/resume" => plans::resume;
+        Viewer   get  "/v1/tasks" => tasks::list;
+        Viewer   get  "/v1/tasks/{project}/{id}" => tasks::show;
+        Viewer   get  "/v1/tasks/{project}/{id}/explain" => tasks::explain;
+        Operator post "/v1/tasks/{project}/{id}/stop" => tasks::stop;
+        Operator post "/v1/tasks/{project}/{id}/retry" => tasks::retry;
+        Operator post "/v1/tasks/{project}/{id}/reject" => tasks::reject;
+        Operator post "/v1/tasks/{project}/{id}/approve" => tasks::approve;
+        Operator post "/v1/tasks/{project}/{id}/request-changes" => tasks::request_changes;
+        Viewer   get  "/v1/agents" => reads::agents;
+        Viewer   get  "/v1/hosts" => reads::hosts;
+        Viewer   get  "/v1/merges" => reads::merges;
+        Viewer   get  "/v1/status" => reads::status;
+        Viewer   get  "/v1/cluster" => cluster::show;
+        Admin    get  "/v1/tokens" => cluster::tokens;
+        Admin    post "/v1/tokens" => cluster::create_token;
+        Admin    post "/v1/tokens/{id}/revoke" => cluster::revoke_token;
+        // The join token in the body is the proof.
+        Anyone   post "/v1/join" => cluster::join;
+        Node     post "/v1/renew" => cluster::renew;
+        Anyone   get  "/healthz" => reads::healthy;
+        Anyone   get  "/readyz" => reads::ready;
+        Viewer   get  "/metrics" => metrics;
+    }
     // These stream, or wait for something that may take days: a reader that goes away ends them.
-    let streaming = Router::new()
-        .route("/v1/wait", get(reads::wait))
-        .route("/v1/facts", get(facts::follow))
-        .route("/v1/tasks/{project}/{id}/logs", get(tasks::logs))
-        .route("/v1/tasks/{project}/{id}/diff", get(tasks::diff))
-        .route("/v1/tasks/{project}/{id}/resolve", get(tasks::conflict).post(tasks::resolve));
-    bounded
-        .merge(streaming)
+    streaming {
+        Viewer   get  "/v1/wait" => reads::wait;
+        Viewer   get  "/v1/facts" => facts::follow;
+        Viewer   get  "/v1/tasks/{project}/{id}/logs" => tasks::logs;
+        Viewer   get  "/v1/tasks/{project}/{id}/diff" => tasks::diff;
+        Viewer   get  "/v1/tasks/{project}/{id}/resolve" => tasks::conflict;
+        Operator post "/v1/tasks/{project}/{id}/resolve" => tasks::resolve;
+    }
+}
+
+/// The least that it takes to ask this. A path that has no entry is refused to everyone; a method that a path does not take
+/// is answered (405) to whoever may look.
+pub(super) fn least(method: &Method, path: &str) -> Result<Access, ApiError> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let mut of_path = ROUTES.iter().filter(|route| route.path == path).peekable();
+    if of_path.peek().is_none() {
+        return Err(ApiError::internal(format!("the route {path} has no entry in the table of routes")));
+    }
+    let entry = of_path.find(|route| method.as_str().eq_ignore_ascii_case(route.method));
+    Ok(entry.map_or(Access::Viewer, |route| route.least))
+}
+
+/// The whole API over a backend, of a node that is no part of a cluster.
+pub fn router(backend: Arc<dyn Backend>, limits: Limits) -> Router {
+    router_of(backend, None, limits)
+}
+
+/// The whole API over a backend and a cluster. Requests without a [`Caller`](super::Caller) are refused.
+pub fn router_of(backend: Arc<dyn Backend>, cluster: Option<Arc<Cluster>>, limits: Limits) -> Router {
+    let api = Api { backend, cluster, limits };
+    let plan_size = usize::try_from(limits.plan_size).unwrap_or(usize::MAX);
+    let timely = middleware::from_fn_with_state(api.clone(), in_time);
+    large()
+        .layer(DefaultBodyLimit::max(plan_size))
+        .merge(bounded().layer(DefaultBodyLimit::max(MESSAGE_MAX)))
+        .layer(timely)
+        .merge(streaming())
         .method_not_allowed_fallback(|| async {
             not_there(
                 405,
@@ -81,6 +161,7 @@ pub fn router(backend: Arc<dyn Backend>, limits: Limits) -> Router {
                 "there are plans, projects, tasks, agents, hosts, merges, facts, status and wait, each below /v1/",
             )
         })
+        .layer(middleware::from_fn_with_state(api.clone(), access::authorize))
         .with_state(api)
 }
 
@@ -94,5 +175,25 @@ async fn in_time(State(api): State<Api>, request: Request, next: Next) -> Respon
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::timed_out(format!("there was no answer within {} s", limit.as_secs_f64())).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_without_an_entry_is_for_nobody() {
+        assert!(least(&Method::GET, "/v1/forgotten").is_err());
+        assert_eq!(least(&Method::HEAD, "/healthz").unwrap(), Access::Anyone);
+        assert_eq!(least(&Method::DELETE, "/v1/join").unwrap(), Access::Viewer);
+    }
+
+    #[test]
+    fn no_entry_stands_twice() {
+        for (index, route) in ROUTES.iter().enumerate() {
+            let same = |other: &&Route| (other.method, other.path) == (route.method, route.path);
+            assert_eq!(ROUTES[index..].iter().filter(same).count(), 1, "{route:?}");
+        }
     }
 }

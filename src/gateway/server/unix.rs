@@ -1,5 +1,5 @@
 //! The API on a unix socket: mode 0600, a stale one replaced, a path of any length, a graceful end.
-//! Deliberately absent: TCP and TLS (later).
+//! Deliberately absent: who asks; the file's mode decided it.
 
 use std::{
     fs, io,
@@ -9,39 +9,15 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use axum::Router;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{Semaphore, watch},
 };
 
-/// A client has this long to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// After the signal to stop, open requests have this long.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why the socket cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// Another node answers there: use it, or stop it.
-    #[error("another node answers on {0}")]
-    InUse(PathBuf),
-    /// There is something at the path that is no socket: move it away.
-    #[error("{0} exists and is not a socket; move it away")]
-    NotASocket(PathBuf),
-    /// The socket cannot be made: see the reason.
-    #[error("cannot make the socket {path}: {source}")]
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
+use super::{Caller, Connections, HEADER_TIMEOUT, ServerError, not_accepted, told};
 
 /// A bound socket, not yet served. Dropping it removes the socket's file.
 #[derive(Debug)]
@@ -117,7 +93,7 @@ impl Server {
     /// At most `connections` at once; more wait to be accepted.
     pub async fn serve(self, router: Router, connections: usize, mut stop: watch::Receiver<bool>) {
         let room = Arc::new(Semaphore::new(connections));
-        let (closing, closed) = watch::channel(false);
+        let all = Connections::new(router);
         loop {
             let accepted = tokio::select! {
                 () = told(&mut stop) => break,
@@ -125,30 +101,18 @@ impl Server {
             };
             match accepted {
                 Ok((stream, permit)) => {
-                    let connection = connection(stream, router.clone(), closed.clone());
+                    let connection = all.one();
                     tokio::spawn(async move {
-                        connection.await;
+                        connection.serve(stream, Caller::Local, HEADER_TIMEOUT).await;
                         drop(permit);
                     });
                 }
-                Err(error) => {
-                    // Out of descriptors, for example: no busy loop while others end.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                Err(error) => not_accepted(&error).await,
             }
         }
         drop(self.file);
-        closing.send_replace(true);
-        let all = u32::try_from(connections).unwrap_or(u32::MAX);
-        // What is still open after this is cut off with the runtime.
-        let _ = tokio::time::timeout(DRAIN_TIMEOUT, room.acquire_many(all)).await;
+        all.end().await;
     }
-}
-
-/// Returns when the value is true, or will never change again.
-async fn told(signal: &mut watch::Receiver<bool>) {
-    let _ = signal.wait_for(|value| *value).await;
 }
 
 async fn accept(
@@ -158,24 +122,4 @@ async fn accept(
     let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, permit))
-}
-
-/// Serves one connection; when told to close, the request under way is finished and no other taken.
-async fn connection(stream: UnixStream, router: Router, mut closing: watch::Receiver<bool>) {
-    let service = hyper_util::service::TowerToHyperService::new(router);
-    let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let serving = http.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = told(&mut closing) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        // A client that went away in the middle is no fault of ours.
-        tracing::debug!(%error, "a connection ended early");
-    }
 }

@@ -1,0 +1,266 @@
+//! What a node proves itself with: its key and certificate, and the CA that it trusts. The certificate is exchanged
+//! while the node runs: every new handshake uses the present one.
+//! Deliberately absent: asking for a certificate (joining and renewing do, over HTTPS).
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+
+use crate::{
+    Fingerprint, PeerCertificate,
+    ca::{CA_FILE, SLACK},
+    files,
+    tls::{self, ClientCertificate, Identity, TlsError},
+};
+
+/// Key and certificate in one file, so that they are exchanged in one step.
+pub const NODE_FILE: &str = "node.pem";
+
+/// A node's key: ECDSA P-256. A new one for each certificate: a stolen key ends with its certificate.
+pub struct NodeKey(KeyPair);
+
+/// Why credentials cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// The files cannot be read or written.
+    #[error("cannot use {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There are some already: this machine is a member.
+    #[error("{0} exists: this machine is a member of a cluster already")]
+    Exists(PathBuf),
+    /// They do not belong together, or are not of the cluster's CA.
+    #[error("the node's certificate is not usable: {0}")]
+    Unusable(String),
+}
+
+impl From<TlsError> for CredentialsError {
+    fn from(error: TlsError) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}
+
+impl NodeKey {
+    /// A new key.
+    ///
+    /// # Errors
+    /// The machine gives no random numbers.
+    pub fn generate() -> Result<Self, CredentialsError> {
+        KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map(Self).map_err(unusable)
+    }
+
+    /// A request for a certificate, PEM. It carries the key alone: the cluster decides the name.
+    ///
+    /// # Errors
+    /// None that is known: the library's say.
+    pub fn request(&self) -> Result<String, CredentialsError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.serialize_request(&self.0).and_then(|request| request.pem()).map_err(unusable)
+    }
+}
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeKey(…)")
+    }
+}
+
+/// A node's own key, certificate and CA.
+pub struct Credentials {
+    dir: PathBuf,
+    ca: CertificateDer<'static>,
+    present: RwLock<Arc<Present>>,
+}
+
+/// What stands now, ready to be used.
+struct Present {
+    links: Arc<ServerConfig>,
+    api: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
+    own: PeerCertificate,
+    not_before: i64,
+}
+
+impl Credentials {
+    /// Reads what is in a directory. An expired certificate is read, too: the Taskmaster renews its own.
+    ///
+    /// # Errors
+    /// Nothing is there, or it does not belong together.
+    pub fn load(dir: &Path) -> Result<Self, CredentialsError> {
+        let read = |name: &str| {
+            let path = dir.join(name);
+            fs::read_to_string(&path).map_err(|source| CredentialsError::Io { path, source })
+        };
+        let ca = certificate(&read(CA_FILE)?)?;
+        let present = Present::read(&read(NODE_FILE)?, &ca)?;
+        Ok(Self { dir: dir.to_owned(), ca, present: RwLock::new(Arc::new(present)) })
+    }
+
+    /// Writes a first certificate and the CA that issued it into a directory; `now` in seconds since 1970.
+    ///
+    /// # Errors
+    /// There are some already, they do not belong together, or the disk fails; nothing was changed then, but for a
+    /// failing disk.
+    pub fn create(
+        dir: &Path,
+        key: &NodeKey,
+        certificate_pem: &str,
+        ca_pem: &str,
+        now: i64,
+    ) -> Result<Self, CredentialsError> {
+        let (ca, text) = (certificate(ca_pem)?, node_file(key, certificate_pem));
+        let present = Present::read(&text, &ca)?;
+        present.verify(&ca, &text, now)?;
+        let path = dir.join(NODE_FILE);
+        if path.exists() {
+            return Err(CredentialsError::Exists(path));
+        }
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            |source| CredentialsError::Io { path, source }
+        };
+        files::private_dir(dir).map_err(failed(dir))?;
+        // The node's file last: whoever finds it finds the CA, too.
+        files::replace(&dir.join(CA_FILE), ca_pem.as_bytes()).map_err(failed(&dir.join(CA_FILE)))?;
+        files::replace(&path, text.as_bytes()).map_err(failed(&path))?;
+        Ok(Self { dir: dir.to_owned(), ca, present: RwLock::new(Arc::new(present)) })
+    }
+
+    /// Puts a new key and its certificate in the place of the old ones, durably, and uses them from now on. Open
+    /// connections stay as they are. `now` in seconds since 1970.
+    ///
+    /// # Errors
+    /// The certificate is not of this key, of the cluster's CA, valid now, or for the same name; or the disk fails. The
+    /// old one is used on then.
+    pub fn replace(&self, key: &NodeKey, certificate_pem: &str, now: i64) -> Result<(), CredentialsError> {
+        let text = node_file(key, certificate_pem);
+        let present = Present::read(&text, &self.ca)?;
+        present.verify(&self.ca, &text, now)?;
+        if present.own.name != self.certificate().name {
+            return Err(CredentialsError::Unusable(format!("it is for {}", present.own.name)));
+        }
+        let path = self.dir.join(NODE_FILE);
+        files::replace(&path, text.as_bytes()).map_err(|source| CredentialsError::Io { path, source })?;
+        *self.present.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(present);
+        Ok(())
+    }
+
+    /// For the listener of links: a client must show a certificate of the cluster. Ask anew for each handshake.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.present().links.clone()
+    }
+
+    /// For the API on TCP: a client may show a certificate of the cluster, or a token later. Ask anew for each handshake.
+    pub fn api_server_config(&self) -> Arc<ServerConfig> {
+        self.present().api.clone()
+    }
+
+    /// For dialling: shows this node's certificate, and trusts servers of the cluster for the name dialled. Ask anew for
+    /// each handshake.
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        self.present().client.clone()
+    }
+
+    /// What this node's certificate says.
+    pub fn certificate(&self) -> PeerCertificate {
+        self.present().own.clone()
+    }
+
+    /// What join tokens say of the CA.
+    pub fn ca_fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.ca)
+    }
+
+    /// The certificate is valid until then, in seconds since 1970.
+    pub fn not_after(&self) -> i64 {
+        self.present().own.not_after
+    }
+
+    /// When to ask for the next certificate, in seconds since 1970: two thirds into the life of this one, which leaves
+    /// a third for a Taskmaster that is away.
+    pub fn renew_at(&self) -> i64 {
+        let present = self.present();
+        renew_at(present.not_before, present.own.not_after)
+    }
+
+    /// Is it time to ask for the next certificate? `now` in seconds since 1970.
+    pub fn renew_due(&self, now: i64) -> bool {
+        now >= self.renew_at()
+    }
+
+    fn present(&self) -> Arc<Present> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("dir", &self.dir).field("certificate", &self.certificate()).finish()
+    }
+}
+
+impl Present {
+    fn read(node_pem: &str, ca: &CertificateDer<'static>) -> Result<Self, CredentialsError> {
+        let key = PrivateKeyDer::from_pem_slice(node_pem.as_bytes()).map_err(unusable)?;
+        let leaf = certificate(node_pem)?;
+        let own = PeerCertificate::of(std::slice::from_ref(&leaf)).map_err(unusable)?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).map_err(unusable)?;
+        let not_before = parsed.validity().not_before.timestamp();
+        // The CA goes along: a machine that joins knows its fingerprint and must see it.
+        let identity = Identity { chain: vec![leaf, ca.clone()], key };
+        Ok(Self {
+            links: tls::server(&identity, ca, ClientCertificate::Required)?,
+            api: tls::server(&identity, ca, ClientCertificate::Optional)?,
+            client: tls::client(Some(&identity), ca)?,
+            own,
+            not_before,
+        })
+    }
+
+    /// Is it of this CA, and valid now?
+    fn verify(&self, ca: &CertificateDer<'static>, node_pem: &str, now: i64) -> Result<(), CredentialsError> {
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.clone()).map_err(unusable)?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider()).build().map_err(unusable)?;
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(now.try_into().unwrap_or_default()));
+        verifier.verify_client_cert(&certificate(node_pem)?, &[], now).map(drop).map_err(unusable)
+    }
+}
+
+fn node_file(key: &NodeKey, certificate_pem: &str) -> String {
+    format!("{}{certificate_pem}", key.0.serialize_pem())
+}
+
+fn certificate(pem: &str) -> Result<CertificateDer<'static>, CredentialsError> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).map_err(unusable)
+}
+
+fn unusable(error: impl fmt::Display) -> CredentialsError {
+    CredentialsError::Unusable(error.to_string())
+}
+
+/// Two thirds between the issue (the certificate counts from [`SLACK`] earlier) and the end.
+fn renew_at(not_before: i64, not_after: i64) -> i64 {
+    let issued = not_before.saturating_add(SLACK.as_secs().try_into().unwrap_or_default());
+    issued.saturating_add(not_after.saturating_sub(issued).max(0) / 3 * 2)
+}
+
+#[cfg(test)]
+#[path = "credentials/tests.rs"]
+mod tests;

@@ -1,0 +1,62 @@
+//! Files that hold keys and registries: whole or not at all, durable, and nobody else's to read.
+//! Deliberately absent: locks; each directory has one writer.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+/// Makes a directory, and those above it that are missing; it is 0700 whatever the umask and whoever made it.
+///
+/// # Errors
+/// As the file system says.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+/// Writes a file of mode 0600 under another name, makes it durable, and puts it in the place of the old one: a crash or
+/// a power cut leaves the old content or the new.
+///
+/// # Errors
+/// As the file system says; the old content stands then, or the new one is not yet known to be durable.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let fresh = path.with_added_extension("new");
+    // One that a crash left may have any mode.
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    match path.parent() {
+        Some(dir) => File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inner, mode) = (dir.path().join("a/b"), |path: &Path| fs::metadata(path).unwrap().permissions().mode());
+        private_dir(&inner).unwrap();
+        private_dir(&inner).unwrap();
+        assert_eq!(mode(&inner) & 0o777, 0o700);
+        let file = inner.join("members.json");
+        fs::write(inner.join("members.json.new"), "left by a crash").unwrap();
+        for content in ["one", "two"] {
+            replace(&file, content.as_bytes()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), content);
+        }
+        assert_eq!(mode(&file) & 0o777, 0o600);
+        assert_eq!(fs::read_dir(&inner).unwrap().count(), 1);
+    }
+}

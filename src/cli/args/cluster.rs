@@ -1,0 +1,71 @@
+//! Command lines of clusters and tokens.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use super::{duration, named};
+use crate::members::Role;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ClusterCommand {
+    /// Make this machine the Taskmaster of a new cluster
+    Init(InitArgs),
+    /// Show the cluster and its members
+    Status,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct InitArgs {
+    /// What to call the cluster
+    #[arg(long, default_value = "devstack")]
+    pub(in crate::cli) name: String,
+    /// The name or address, without a port, by which other machines reach this one. Default: its host name
+    #[arg(long, value_name = "HOST")]
+    pub(in crate::cli) advertise: Option<String>,
+    /// The node's configuration; written if it is not there
+    #[arg(long, default_value = "/etc/devstack/node.toml")]
+    pub(in crate::cli) config: PathBuf,
+    /// The node's state directory. Default: what the configuration says
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) state_dir: Option<PathBuf>,
+    /// Where the API listens, in a configuration that is written
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7421")]
+    pub(in crate::cli) api_listen: SocketAddr,
+    /// Where agent hosts dial, in a configuration that is written
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7420")]
+    pub(in crate::cli) link_listen: SocketAddr,
+    /// How long certificates are valid; they are renewed at two thirds of it
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30d")]
+    pub(in crate::cli) certificate_life: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum TokenCommand {
+    /// Make a token; it is shown this once
+    Create {
+        /// What it allows
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// Whose it is, or what for
+        #[arg(long)]
+        name: Option<String>,
+        /// How long it lives. Default: 24h for agent hosts, 90d for people
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        expires: Option<Duration>,
+    },
+    /// List tokens, without their secrets
+    List,
+    /// End a token
+    Revoke {
+        /// Its id, or its name
+        #[arg(value_parser = named)]
+        token: String,
+    },
+}
+
+/// `viewer`, `operator`, `admin` or `agent-host`.
+fn role(text: &str) -> Result<Role, String> {
+    let known = || Role::ALL.map(Role::as_str).join(", ");
+    Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or_else(|| format!("it must be one of {}", known()))
+}

@@ -1,0 +1,184 @@
+//! `[agent_host]`: what runs attempts on this machine, how many, and which it accepts.
+//! Deliberately absent: values of secrets.
+
+use std::path::{Path, PathBuf};
+
+use devstack_dag::ids::RoleName;
+
+use super::super::section::{Reader, Table, code};
+
+/// How attempts are run here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentHostConfig {
+    /// Room for so many attempts at once.
+    pub slots: u32,
+    /// What runs attempts.
+    pub runtime: Runtime,
+    /// The Docker engine's unix socket.
+    pub docker: PathBuf,
+    /// The private bridges, in the order in which they are opened; at least one.
+    pub shards: Vec<Shard>,
+    /// Roles whose attempts are accepted; empty: all.
+    pub roles: Vec<RoleName>,
+    /// What happens to attempts while the Taskmaster cannot be reached.
+    pub on_disconnect: OnDisconnect,
+    /// Is bwrap used where it is there?
+    pub sandbox: Sandbox,
+}
+
+/// What runs the attempts of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// Containers.
+    Docker,
+    /// Processes of this machine.
+    Process,
+}
+
+/// Where Docker listens if nobody says otherwise.
+pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// Is an attempt of the `process` runtime put into a sandbox?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sandbox {
+    /// Where bwrap works; shown as "unsandboxed" where it does not.
+    Auto,
+    /// Never.
+    Off,
+}
+
+/// A private bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Its name, for people and metrics.
+    pub name: String,
+    /// Its subnet; `None`: a free one of devstack's own.
+    pub subnet: Option<String>,
+    /// Containers on it at once; the next shard is opened when it is full.
+    pub capacity: u32,
+}
+
+/// Ports used of a bridge unless the file says otherwise: broadcasts stay cheap.
+pub const SHARD_CAPACITY: u32 = 200;
+/// The most: a bridge of the kernel has 1,023 ports, and broadcasts cost by the port.
+pub const SHARD_CAPACITY_MAX: u32 = 1000;
+
+/// What a host does with its attempts while it cannot reach the Taskmaster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// They go on; their results are kept and delivered later.
+    Continue,
+    /// They are stopped after `max_disconnect`, when the Taskmaster replaces them.
+    Stop,
+}
+
+/// The most slots of a host: the kernel's limit of ports on one bridge.
+const SLOTS_MAX: u32 = 1000;
+
+/// One slot per processor: an agent that builds and tests fills one.
+fn default_slots() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1)).min(SLOTS_MAX)
+}
+
+impl Default for AgentHostConfig {
+    fn default() -> Self {
+        Self {
+            slots: default_slots(),
+            runtime: Runtime::Docker,
+            docker: DOCKER_SOCKET.into(),
+            shards: vec![Shard { name: "default".to_owned(), subnet: None, capacity: SHARD_CAPACITY }],
+            roles: Vec::new(),
+            on_disconnect: OnDisconnect::Continue,
+            sandbox: Sandbox::Auto,
+        }
+    }
+}
+
+impl AgentHostConfig {
+    /// Takes what the table says.
+    pub(super) fn read<'i>(&mut self, reader: &mut Reader<'i>, mut table: Table<'i>) {
+        let words = [("docker", Runtime::Docker), ("process", Runtime::Process)];
+        self.runtime = table.word(reader, "runtime", &words).map_or(self.runtime, |v| v.value);
+        docker_socket(reader, &mut table, &mut self.docker);
+        self.slots = table.integer(reader, "slots", 1, SLOTS_MAX).map_or(self.slots, |v| v.value);
+        let words = [("auto", Sandbox::Auto), ("off", Sandbox::Off)];
+        self.sandbox = table.word(reader, "sandbox", &words).map_or(self.sandbox, |v| v.value);
+        let words = [("continue", OnDisconnect::Continue), ("stop", OnDisconnect::Stop)];
+        self.on_disconnect = table.word(reader, "on_disconnect", &words).map_or(self.on_disconnect, |v| v.value);
+        for role in table.texts(reader, "roles").into_iter().flat_map(|roles| roles.value) {
+            match RoleName::new(&role.value) {
+                Ok(role) => self.roles.push(role),
+                Err(error) => reader.add(role.at, code::BAD_VALUE, error.to_string(), None),
+            }
+        }
+        if let Some(shards) = shards(reader, &mut table) {
+            self.shards = shards;
+        }
+        table.finish(reader, &["runtime", "docker", "slots", "sandbox", "on_disconnect", "roles", "shards"]);
+    }
+}
+
+/// `[{ name, subnet, capacity }]`; names and subnets are each there once.
+fn shards<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<Vec<Shard>> {
+    let list = table.array(reader, "shards", "a list of tables")?;
+    let mut shards: Vec<Shard> = Vec::new();
+    for (index, raw) in list.value.into_iter().enumerate() {
+        let Some(mut one) = reader.table(raw, format!("shard {}", index + 1)) else { continue };
+        let name =
+            one.text(reader, "name").map_or_else(|| format!("shard{}", index + 1), |name| name.value.into_owned());
+        let subnet = subnet(reader, &mut one);
+        let capacity = one.integer(reader, "capacity", 1, SHARD_CAPACITY_MAX).map_or(SHARD_CAPACITY, |v| v.value);
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > 32 || !name.chars().all(plain) {
+            let message = format!("`name`{} is `{name}`; use 1 to 32 letters, digits, `-` and `_`", one.of());
+            reader.add(one.at, code::BAD_VALUE, message, None);
+        }
+        if shards.iter().any(|other| other.name == name || subnet.is_some() && other.subnet == subnet) {
+            let message = format!("the name or the subnet{} is another shard's, too", one.of());
+            reader.add(one.at, code::BAD_VALUE, message, None);
+        }
+        one.finish(reader, &["name", "subnet", "capacity"]);
+        shards.push(Shard { name, subnet, capacity });
+    }
+    if shards.is_empty() {
+        reader.add(
+            list.at,
+            code::BAD_VALUE,
+            format!("`shards`{} is empty", table.of()),
+            Some("leave it out for one bridge".to_owned()),
+        );
+        return None;
+    }
+    Some(shards)
+}
+
+/// `unix:///path`, as Docker writes it.
+fn docker_socket<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, socket: &mut PathBuf) {
+    let Some(text) = table.text(reader, "docker") else { return };
+    match text.value.strip_prefix("unix://").map(Path::new) {
+        Some(path) if path.is_absolute() => *socket = path.to_owned(),
+        _ => {
+            let message = format!("`docker`{} is `{}`; only unix sockets are used", table.of(), text.value);
+            let hint = format!("for example docker = \"unix://{DOCKER_SOCKET}\"");
+            reader.add(text.at, code::BAD_VALUE, message, Some(hint));
+        }
+    }
+}
+
+/// An IPv4 network with room for a bridge and a few containers: `10.1.2.0/24`.
+fn subnet<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<String> {
+    let text = table.text(reader, "subnet")?;
+    if is_subnet(&text.value) {
+        return Some(text.value.into_owned());
+    }
+    let message = format!("`subnet`{} is `{}`, which is no IPv4 network", table.of(), text.value);
+    let hint = "for example subnet = \"10.231.0.0/22\"; /16 to /28".to_owned();
+    reader.add(text.at, code::BAD_VALUE, message, Some(hint));
+    None
+}
+
+fn is_subnet(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    let (Ok(address), Ok(bits)) = (address.parse::<std::net::Ipv4Addr>(), bits.parse::<u32>()) else { return false };
+    (16..=28).contains(&bits) && u32::from(address) & (u32::MAX >> bits) == 0
+}

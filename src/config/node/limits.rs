@@ -1,0 +1,95 @@
+//! Limits of a node: each with its unit, its default and the reason for the number.
+//! Deliberately absent: what a limit does when it is reached.
+
+use super::super::section::{Reader, Table};
+use super::super::{plan_file, units};
+
+/// One setting, for `config show`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Its table in the file.
+    pub section: &'static str,
+    /// Its key.
+    pub key: &'static str,
+    /// What the number counts.
+    pub unit: Unit,
+    /// Its value when the file says nothing.
+    pub default: u64,
+    /// Where the number comes from.
+    pub why: &'static str,
+}
+
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Written as a duration, kept in milliseconds.
+    Duration,
+    /// Written as a size, kept in bytes.
+    Size,
+    /// A number of things.
+    Count,
+}
+
+impl Unit {
+    /// A value in the form in which it is written in the file.
+    pub fn format(self, value: u64) -> String {
+        match self {
+            Self::Duration => units::format_duration(value),
+            Self::Size => units::format_size(value),
+            Self::Count => value.to_string(),
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($section:literal $key:ident: $unit:ident = $default:expr, $why:literal;)*) => {
+        /// Every limit of a node; durations in milliseconds, sizes in bytes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct Limits {
+            $(#[doc = $why] pub $key: u64,)*
+        }
+
+        /// The table behind [`Limits`].
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            section: $section, key: stringify!($key), unit: Unit::$unit, default: $default, why: $why,
+        },)*];
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// The values in the order of [`SETTINGS`].
+            pub fn values(&self) -> Vec<u64> {
+                vec![$(self.$key,)*]
+            }
+
+            pub(super) fn set(&mut self, section: &str, key: &str, value: u64) {
+                $(if section == $section && key == stringify!($key) { self.$key = value; })*
+            }
+        }
+    };
+}
+
+settings! {
+    "limits" plan_size: Size = plan_file::PLAN_MAX, "largest plan: about 200,000 tasks of 300 bytes";
+    "limits" bundle_size: Size = 1 << 30, "largest result of an attempt or a person: the largest common repositories, packed";
+    "limits" request_timeout: Duration = 60_000, "longest time to answer a request that does not stream: a plan of 100,000 tasks takes 2 s";
+    "limits" connections: Count = 256, "connections to the API at once: a dashboard holds 2, a command 1";
+    "limits" suspect_after: Duration = 8_000, "a host that says nothing for this long is SUSPECT: four heartbeats";
+    "limits" max_disconnect: Duration = 120_000, "attempts of a host that stays away this long are replaced: longer than a reboot's network, shorter than a coffee";
+    "limits" log_size: Size = 64 << 20, "log of an attempt that is shipped from another host: its end, when it is longer";
+    "retention" facts: Count = 100_000, "facts kept for readers that resume: a day of 200 busy agents";
+    "retention" attempts: Duration = 7 * 86_400_000, "refs and logs of attempts after their task ended: a week to look back";
+}
+
+/// A limit of zero would refuse everything: at least one of its unit.
+pub(super) fn limit<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, setting: &Setting) -> Option<u64> {
+    match setting.unit {
+        Unit::Duration => table.duration(reader, setting.key, 1, 3650 * 86_400_000).map(|v| v.value),
+        Unit::Size => table.size(reader, setting.key, 1).map(|v| v.value),
+        Unit::Count => table.integer(reader, setting.key, 1, u32::MAX).map(|v| u64::from(v.value)),
+    }
+}

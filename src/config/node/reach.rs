@@ -1,0 +1,131 @@
+//! How others reach this node, and the configuration that a machine begins with.
+//! Deliberately absent: asking a name server; what a name means is for those who dial it.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+};
+
+use devstack_dag::ids::HostName;
+
+use super::NodeConfig;
+
+/// Where a node's state lies if nobody says otherwise.
+pub const STATE_DIR: &str = "/var/lib/devstack";
+
+impl NodeConfig {
+    /// The name or address by which other machines reach this one: `advertise`, else the machine's own name.
+    pub fn reached_by(&self) -> String {
+        let own = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        self.link.advertise.clone().or_else(own).unwrap_or_else(|| "localhost".to_owned())
+    }
+
+    /// Where other machines reach the API, `HOST:PORT`; `None`: it does not listen.
+    pub fn api_address(&self) -> Option<String> {
+        self.api_listen.map(|listen| address(&self.reached_by(), listen))
+    }
+
+    /// Where agent hosts dial, `HOST:PORT`; `None`: no links are taken.
+    pub fn link_address(&self) -> Option<String> {
+        self.link.listen.map(|listen| address(&self.reached_by(), listen))
+    }
+
+    /// Names and addresses of this node's certificate beside its own name.
+    pub fn certificate_names(&self) -> Vec<String> {
+        let mut names = vec![self.reached_by()];
+        names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
+        for listen in [self.api_listen, self.link.listen].into_iter().flatten() {
+            if !listen.ip().is_unspecified() {
+                names.push(listen.ip().to_string());
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+/// `HOST:PORT` with the port of a listener; an IPv6 address in brackets.
+fn address(host: &str, listen: SocketAddr) -> String {
+    match host.parse::<Ipv6Addr>() {
+        Ok(host) => format!("[{host}]:{}", listen.port()),
+        Err(_) => format!("{host}:{}", listen.port()),
+    }
+}
+
+/// The `node.toml` of a machine that founds a cluster: Taskmaster and agent host. Its name stands there, since its
+/// certificate has it, whatever the machine is called later.
+pub fn founder(
+    name: &HostName,
+    state_dir: &Path,
+    advertise: Option<&str>,
+    api: SocketAddr,
+    link: SocketAddr,
+) -> String {
+    let advertise = advertise.map(|host| format!("advertise = {}\n", quoted(host))).unwrap_or_default();
+    format!(
+        "# Written by `devstack cluster init`; `devstack-node check` looks over a change.\n\
+         [node]\nname = {}\nroles = [\"taskmaster\", \"agent-host\"]\nstate_dir = {}\n\n\
+         [api]\nlisten = \"{api}\"\n{}\n[link]\nlisten = \"{link}\"\n{advertise}",
+        quoted(name.as_str()),
+        path(state_dir),
+        socket(state_dir),
+    )
+}
+
+/// The `node.toml` of a machine that joins a cluster as an agent host.
+pub fn joiner(name: &str, state_dir: &Path, taskmaster: &str) -> String {
+    let api = match socket(state_dir) {
+        socket if socket.is_empty() => socket,
+        socket => format!("[api]\n{socket}\n"),
+    };
+    format!(
+        "# Written by `devstack-node join`; `devstack-node check` looks over a change.\n\
+         [node]\nname = {}\nroles = [\"agent-host\"]\nstate_dir = {}\n\n{api}[link]\njoin = [{}]\n",
+        quoted(name),
+        path(state_dir),
+        quoted(taskmaster),
+    )
+}
+
+/// A node with a state directory of its own has its socket there, so that it is not another's.
+fn socket(state_dir: &Path) -> String {
+    if state_dir == Path::new(STATE_DIR) {
+        return String::new();
+    }
+    format!("socket = {}\n", path(&state_dir.join("api.sock")))
+}
+
+fn path(path: &Path) -> String {
+    quoted(&path.display().to_string())
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let name = HostName::new("master").unwrap();
+        let (api, link) = ("0.0.0.0:7421".parse().unwrap(), "10.0.0.1:7420".parse().unwrap());
+        let text = founder(&name, Path::new("/srv/dev \"stack\""), Some("fd00::1"), api, link);
+        let config = NodeConfig::parse("node.toml", &text).unwrap();
+        assert_eq!(config.name, name);
+        assert_eq!(config.state_dir, Path::new("/srv/dev \"stack\""));
+        assert_eq!(config.socket, Path::new("/srv/dev \"stack\"/api.sock"));
+        assert_eq!(config.api_address().as_deref(), Some("[fd00::1]:7421"));
+        assert_eq!(config.link_address().as_deref(), Some("[fd00::1]:7420"));
+        assert_eq!(config.certificate_names(), ["10.0.0.1", "127.0.0.1", "::1", "fd00::1", "localhost"]);
+        let plain = NodeConfig::parse("node.toml", &founder(&name, Path::new(STATE_DIR), None, api, link)).unwrap();
+        assert_eq!(plain.socket, Path::new("/run/devstack/api.sock"));
+        let joined = joiner("node-1", Path::new("/srv/d"), "master:7420");
+        let joined = NodeConfig::parse("node.toml", &joined).unwrap();
+        assert_eq!((joined.name.as_str(), joined.roles.taskmaster, joined.roles.agent_host), ("node-1", false, true));
+        assert_eq!((joined.link.join, joined.api_listen), (vec!["master:7420".to_owned()], None));
+        NodeConfig::parse("node.toml", &super::joiner("a", Path::new(STATE_DIR), "h:1")).unwrap();
+    }
+}

@@ -1,0 +1,184 @@
+//! Who asks, and what it takes to ask: every request passes here before its handler. A route without an entry in the
+//! table of routes is refused to everyone.
+//! Deliberately absent: the table itself (it stands with the routes).
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequestParts, MatchedPath, Request, State},
+    http::{
+        HeaderMap, Method,
+        header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
+        request::Parts,
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use devstack_cluster::PeerCertificate;
+
+use super::{ApiError, error::code, routes, routes::Api, server::Guest};
+use crate::{
+    config::problem::Problem,
+    members::{Person, Role},
+};
+
+/// What a machine does that wants to be a node.
+const JOIN: &str = "a machine joins with `devstack-node join TOKEN`";
+
+/// The least that a route asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: the route has a proof of its own, or tells nothing.
+    Anyone,
+    /// Any person's token.
+    Viewer,
+    /// A token of an operator or an admin.
+    Operator,
+    /// A token of an admin.
+    Admin,
+    /// A member's certificate, and nothing else.
+    Node,
+}
+
+/// Where a request comes from; every listener says it.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// The unix socket, or this process: whoever may open the file may do everything that people may.
+    Local,
+    /// TCP.
+    Remote(Arc<Remote>),
+}
+
+/// A connection over TCP.
+#[derive(Debug)]
+pub struct Remote {
+    peer: Option<PeerCertificate>,
+    guest: Arc<Guest>,
+}
+
+impl Remote {
+    /// A connection whose certificate, if one was shown, is of the cluster's CA.
+    pub fn new(peer: Option<PeerCertificate>, guest: Arc<Guest>) -> Self {
+        Self { peer, guest }
+    }
+}
+
+/// The node that asks, for handlers of routes with [`Access::Node`]: a member, by a certificate that is not replaced.
+#[derive(Debug, Clone)]
+pub struct Peer(pub PeerCertificate);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(only_nodes)
+    }
+}
+
+/// Refuses a request unless its caller has what the route asks for.
+pub(super) async fn authorize(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let least = match path {
+        Some(path) => match routes::least(request.method(), path) {
+            Ok(least) => least,
+            Err(error) => return error.into_response(),
+        },
+        // Which paths there are is not for strangers, either.
+        None => Access::Viewer,
+    };
+    let caller = request.extensions().get::<Caller>().cloned();
+    match admit(&api, caller.as_ref(), least, request.headers()) {
+        Ok(Admitted::Node(peer)) => {
+            request.extensions_mut().insert(Peer(peer));
+        }
+        Ok(Admitted::Person(person)) if request.method() != Method::GET => {
+            let (method, path) = (request.method(), request.uri().path());
+            tracing::info!(who = %person.name, role = %person.role, %method, path, "a change is asked for");
+        }
+        Ok(_) => {}
+        Err(error) => return refusal(error),
+    }
+    if let Some(Caller::Remote(remote)) = caller
+        && least != Access::Anyone
+    {
+        remote.guest.welcome().await;
+    }
+    next.run(request).await
+}
+
+/// As whom a caller was let in.
+enum Admitted {
+    Unnamed,
+    Person(Person),
+    Node(PeerCertificate),
+}
+
+fn admit(api: &Api, caller: Option<&Caller>, least: Access, headers: &HeaderMap) -> Result<Admitted, ApiError> {
+    // A listener that does not say who calls is a defect, and lets nobody in.
+    let caller = caller.ok_or_else(|| ApiError::internal("the request has no caller"))?;
+    match (caller, least) {
+        (_, Access::Anyone) => Ok(Admitted::Unnamed),
+        (Caller::Local, Access::Node) => Err(only_nodes()),
+        (Caller::Local, _) => Ok(Admitted::Unnamed),
+        (Caller::Remote(remote), Access::Node) => {
+            let no_certificate =
+                || unauthenticated("this is for nodes of the cluster, by their certificate").hint(JOIN);
+            let peer = remote.peer.clone().ok_or_else(no_certificate)?;
+            let members = &api.cluster()?.members;
+            members.admit(&peer).map_err(|error| forbidden(error.to_string()).hint(JOIN))?;
+            Ok(Admitted::Node(peer))
+        }
+        (Caller::Remote(remote), _) => {
+            let person = person(api, headers, remote.peer.is_some())?;
+            let needed = match least {
+                Access::Admin => Role::Admin,
+                Access::Operator => Role::Operator,
+                Access::Anyone | Access::Viewer | Access::Node => Role::Viewer,
+            };
+            if person.role < needed {
+                let message = format!("the token `{}` has the role {}", person.name, person.role);
+                return Err(forbidden(message).hint(format!("this takes a token with the role {needed}")));
+            }
+            Ok(Admitted::Person(person))
+        }
+    }
+}
+
+/// Whose token is it?
+fn person(api: &Api, headers: &HeaderMap, is_node: bool) -> Result<Person, ApiError> {
+    let Some(shown) = headers.get(AUTHORIZATION) else {
+        return Err(if is_node {
+            forbidden("a node's certificate is for the routes of nodes").hint("people show a token")
+        } else {
+            unauthenticated("there is no token").hint("send `Authorization: Bearer TOKEN`, or use --token-file")
+        });
+    };
+    let words = shown.to_str().ok().and_then(|text| text.split_once(' '));
+    let bearer = words.filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer")).and_then(|(_, text)| text.parse().ok());
+    let cluster = api.cluster()?;
+    bearer.and_then(|bearer| cluster.members.authenticate(&bearer, cluster.now())).ok_or_else(|| {
+        unauthenticated("the token is not known, has expired or was revoked")
+            .hint("an admin makes another with `devstack token create`")
+    })
+}
+
+fn unauthenticated(message: impl Into<String>) -> ApiError {
+    ApiError::new(401, Problem::new(code::UNAUTHENTICATED, message))
+}
+
+fn forbidden(message: impl Into<String>) -> ApiError {
+    ApiError::new(403, Problem::new(code::FORBIDDEN, message))
+}
+
+fn only_nodes() -> ApiError {
+    forbidden("this is for nodes of the cluster, by their certificate").hint(JOIN)
+}
+
+fn refusal(error: ApiError) -> Response {
+    let unauthenticated = error.status == 401;
+    let mut response = error.into_response();
+    if unauthenticated {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}

@@ -1,0 +1,179 @@
+//! The cluster as the API shows and changes it: tokens, members, joining. Over the registry, which is asked on a thread
+//! of its own where it writes.
+//! Deliberately absent: the rules (the registry has them), and hosts (the engine has them).
+
+use std::sync::Arc;
+
+use devstack_cluster::{JoinToken, PeerCertificate};
+use devstack_dag::ids::Timestamp;
+use tokio::sync::Semaphore;
+
+use super::{ApiError, dto, error::code};
+use crate::{
+    config::problem::Problem,
+    members::{Joining, Members, MembersError, NewToken, Role},
+};
+
+/// Machines that join at the same moment: each takes a signature and two syncs of a disk.
+const JOINING: usize = 4;
+
+/// The cluster of this node, which is its Taskmaster.
+pub struct Cluster {
+    /// The registry.
+    pub members: Arc<Members>,
+    /// Where other machines reach the API, `HOST:PORT`; for join tokens. `None`: nowhere.
+    pub api_address: Option<String>,
+    /// Where agent hosts dial, `HOST:PORT`; `None`: nowhere.
+    pub link_address: Option<String>,
+    /// The wall clock.
+    pub clock: fn() -> Timestamp,
+    joining: Semaphore,
+}
+
+impl Cluster {
+    /// Over a registry.
+    pub fn new(
+        members: Arc<Members>,
+        api_address: Option<String>,
+        link_address: Option<String>,
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        Self { members, api_address, link_address, clock, joining: Semaphore::new(JOINING) }
+    }
+
+    /// Seconds since 1970.
+    pub fn now(&self) -> i64 {
+        i64::try_from((self.clock)().0 / 1000).unwrap_or(i64::MAX)
+    }
+
+    pub(super) async fn join(&self, wanted: dto::Join) -> Result<dto::Joined, ApiError> {
+        let _turn =
+            self.joining.try_acquire().map_err(|_| ApiError::unavailable("other machines join at this moment"))?;
+        let (_, link) = self.reachable()?;
+        let bad = |error: &dyn std::fmt::Display| ApiError::invalid(error.to_string());
+        let (token, secret) = (wanted.token.parse(), wanted.secret.parse());
+        let (token, secret) = (token.map_err(|e| bad(&e))?, secret.map_err(|e| bad(&e))?);
+        let name = devstack_cluster::NodeName::new(&wanted.name).map_err(|e| bad(&e))?;
+        let (members, now) = (self.members.clone(), self.now());
+        let admission = blocking(move || {
+            let admission =
+                members.join(&Joining { token, secret: &secret, name: &name, request: &wanted.request }, now)?;
+            tracing::info!(%name, token = %token, "a machine joined the cluster");
+            Ok(admission)
+        });
+        let admission = admission.await?;
+        Ok(dto::Joined {
+            api_version: dto::V1,
+            cluster: self.members.present().cluster.clone(),
+            certificate: admission.certificate_pem,
+            ca: self.members.ca_pem().to_owned(),
+            link,
+        })
+    }
+
+    pub(super) async fn renew(&self, peer: PeerCertificate, request: String) -> Result<dto::Renewed, ApiError> {
+        let (members, now) = (self.members.clone(), self.now());
+        let admission = blocking(move || members.renew(&peer, &request, now)).await?;
+        Ok(dto::Renewed { api_version: dto::V1, certificate: admission.certificate_pem })
+    }
+
+    pub(super) fn page(&self) -> dto::ClusterPage {
+        let registry = self.members.present();
+        dto::ClusterPage {
+            api_version: dto::V1,
+            cluster: registry.cluster.clone(),
+            fingerprint: self.members.fingerprint().to_string(),
+            taskmaster: registry.taskmaster.to_string(),
+            api_address: self.api_address.clone(),
+            link_address: self.link_address.clone(),
+            members: registry.members.iter().map(|(name, member)| dto::Member::of(name, member)).collect(),
+        }
+    }
+
+    pub(super) fn tokens(&self) -> dto::TokenList {
+        let (registry, now) = (self.members.present(), self.now());
+        let mut tokens: Vec<_> = registry.tokens.iter().collect();
+        tokens.sort_by_key(|(_, token)| token.created);
+        tokens.into_iter().map(|(id, token)| dto::Token::of(*id, token, now)).collect::<Vec<_>>().into()
+    }
+
+    pub(super) async fn create_token(&self, wanted: dto::NewToken) -> Result<dto::CreatedToken, ApiError> {
+        let known = || Role::ALL.map(Role::as_str).join(", ");
+        let unknown = || ApiError::invalid(format!("`{}` is no role", wanted.role)).hint(format!("one of {}", known()));
+        let role = Role::ALL.into_iter().find(|role| role.as_str() == wanted.role).ok_or_else(unknown)?;
+        let address = if role == Role::AgentHost { Some(self.reachable()?.0) } else { None };
+        let life = wanted.expires_in.map_or(role.default_life(), std::time::Duration::from_secs);
+        let (members, now) = (self.members.clone(), self.now());
+        let new = NewToken { name: wanted.name, role, life };
+        let (bearer, token) = blocking(move || members.create_token(&new, now)).await?;
+        let text = match address {
+            None => bearer.reveal(),
+            Some(address) => JoinToken::new(&address, self.members.fingerprint(), bearer.id, bearer.secret.clone())
+                .map_err(|error| ApiError::internal(error.to_string()))?
+                .reveal(),
+        };
+        Ok(dto::CreatedToken { api_version: dto::V1, details: dto::Token::of(bearer.id, &token, now), token: text })
+    }
+
+    /// Where machines that join reach the API, and where they dial.
+    fn reachable(&self) -> Result<(String, String), ApiError> {
+        self.api_address.clone().zip(self.link_address.clone()).ok_or_else(|| {
+            let hint = "write `listen` into [api] and [link] of node.toml, for example \"0.0.0.0:7421\" and \
+                        \"0.0.0.0:7420\", and restart the node";
+            ApiError::state(code::NO_CLUSTER, "no other machine can reach this node").hint(hint)
+        })
+    }
+
+    pub(super) async fn revoke_token(&self, which: String) -> Result<dto::TokenPage, ApiError> {
+        let (members, now) = (self.members.clone(), self.now());
+        let (id, token) = blocking(move || members.revoke_token(&which, now)).await?;
+        Ok(dto::TokenPage { api_version: dto::V1, token: dto::Token::of(id, &token, now) })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MembersError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|_| ApiError::internal("the cluster's registry failed"))??)
+}
+
+impl From<MembersError> for ApiError {
+    fn from(error: MembersError) -> Self {
+        let message = error.to_string();
+        let problem = |code| Problem::new(code, message.clone());
+        let another = "make another with `devstack token create --role agent-host`";
+        let removed = "choose another name with --name, or remove the machine first: `devstack host remove NAME`";
+        match error {
+            MembersError::UnknownToken => Self::new(401, problem(code::UNAUTHENTICATED).hint(another)),
+            MembersError::UsedToken(_)
+            | MembersError::ExpiredToken
+            | MembersError::RevokedToken
+            | MembersError::NotForJoining(_) => Self::new(403, problem(code::JOIN_REFUSED).hint(another)),
+            MembersError::NotAMember { .. } => Self::new(403, problem(code::FORBIDDEN)),
+            MembersError::NameTaken(_) => Self::new(409, problem(code::NAME_TAKEN).hint(removed)),
+            MembersError::NameReserved(_) => {
+                Self::new(409, problem(code::NAME_TAKEN).hint("choose another name with --name"))
+            }
+            MembersError::TokenNameTaken(_) => {
+                Self::new(409, problem(code::NAME_TAKEN).hint("revoke that one, or choose another name with --name"))
+            }
+            MembersError::Request(_) | MembersError::BadToken(_) => Self::new(400, problem(code::BAD_REQUEST)),
+            MembersError::NoToken(_) => {
+                Self::new(404, problem(code::NOTHING_THERE).hint("`devstack token list` shows the tokens"))
+            }
+            MembersError::NoMember(_) => {
+                Self::new(404, problem(code::NOTHING_THERE).hint("`devstack cluster status` shows the members"))
+            }
+            MembersError::IsTaskmaster(_) => Self::new(409, problem(code::FORBIDDEN)),
+            MembersError::Full(_) => {
+                Self::new(409, problem(code::NAME_TAKEN).hint("revoke or remove what is not used"))
+            }
+            MembersError::Exists(_)
+            | MembersError::Io { .. }
+            | MembersError::Damaged { .. }
+            | MembersError::Ca(_)
+            | MembersError::Credentials(_) => Self::internal(message),
+        }
+    }
+}

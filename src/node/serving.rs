@@ -1,0 +1,68 @@
+//! A node's API on its listeners: the unix socket, and TCP if the configuration says so.
+//! Deliberately absent: what the API does (the gateway).
+
+use std::sync::Arc;
+
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{Identity, wall_clock};
+use crate::{
+    config::node::NodeConfig,
+    gateway::{
+        self, Backend,
+        server::{Server, ServerError, TlsServer},
+    },
+};
+
+/// The API, being served.
+pub struct Serving {
+    stop: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+    renewal: Option<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Binds what the configuration names, serves it, and keeps the certificate fresh.
+    ///
+    /// # Errors
+    /// See [`ServerError`]; nothing is served then.
+    pub async fn start(
+        config: &NodeConfig,
+        backend: Arc<dyn Backend>,
+        identity: Option<&Identity>,
+    ) -> Result<Self, ServerError> {
+        let cluster = identity.and_then(|identity| identity.cluster(config, wall_clock));
+        let router = gateway::router_of(backend, cluster, config.limits);
+        let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
+        let (stop, stopped) = watch::channel(false);
+        let tls = match (config.api_listen, identity) {
+            (Some(address), Some(identity)) => Some((TlsServer::bind(address).await?, identity.credentials.clone())),
+            _ => None,
+        };
+        let mut listeners = Vec::new();
+        let socket = Server::bind(&config.socket)?;
+        listeners.push(tokio::spawn(socket.serve(router.clone(), connections, stopped.clone())));
+        if let Some((server, credentials)) = tls {
+            tracing::info!(address = %server.address(), "the API listens on TCP");
+            listeners.push(tokio::spawn(server.serve(router, credentials, connections, stopped)));
+        }
+        Ok(Self { stop, listeners, renewal: identity.map(Identity::keep_fresh) })
+    }
+
+    /// Takes no more requests from now on.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until open requests have ended, some seconds at most.
+    pub async fn ended(self) {
+        if let Some(renewal) = self.renewal {
+            renewal.abort();
+        }
+        for listener in self.listeners {
+            if let Err(error) = listener.await {
+                tracing::error!(%error, "a listener of the API ended badly");
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What crosses between a Taskmaster and an agent host inside a frame: append-only enums in bincode, frozen by
+//! `tests/wire`. Orders go down, reports come up; both are also what the actors of one process say to each other.
+//!
+//! A variant is only ever added at the end; a type within that must change gets a new variant beside the old one. So a
+//! node understands the version before its own, and refuses, by name, what is newer than itself.
+//! Deliberately absent: frames and sessions (crate cluster), and bulk: bundles, logs and long texts go over HTTPS.
+
+use devstack_dag::{
+    attempt::{Order, Report},
+    command::HostReport,
+    ids::AttemptId,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// The kind of frames from a Taskmaster.
+pub const TO_HOST: u16 = 1;
+/// The kind of frames from an agent host.
+pub const TO_TASKMASTER: u16 = 2;
+
+/// Bytes that decoding one body may claim: frames have 1 MiB, and numbers claim their full width however short they
+/// are written.
+const DECODE_LIMIT: usize = 16 << 20;
+
+const BODY: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<DECODE_LIMIT>,
+> = bincode::config::standard().with_limit::<DECODE_LIMIT>();
+
+/// From the Taskmaster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToHost {
+    /// First on every session.
+    Welcome(Welcome),
+    /// For the AgentHost.
+    Order(HostOrder),
+    /// Send an attempt's log over HTTPS into this channel.
+    SendLog(LogOrder),
+    /// Nobody reads this channel any more.
+    CloseLog {
+        /// Which.
+        channel: u64,
+    },
+}
+
+/// What a host must know to work for this Taskmaster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The port of the Taskmaster's API, at the address of the link.
+    pub api_port: u16,
+    /// Attempts of a host that stays away this long are replaced, in milliseconds.
+    pub max_disconnect_ms: u64,
+    /// How often the host must be heard, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// The largest log that is taken, in bytes.
+    pub log_size: u64,
+}
+
+/// To an AgentHost, in this process or at the other end of a link. Crosses hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostOrder {
+    /// Run this attempt; one that is there already is left alone.
+    Start(Box<Order>),
+    /// End this attempt; it is reported as stopped.
+    Stop(AttemptId),
+    /// Its report is durable, or nobody wants it: remove what is left of it.
+    Forget(AttemptId),
+    /// The Taskmaster is new, or doubts: report the full state, and every exit that was not acknowledged, again.
+    ReportAgain,
+    /// It is fenced: end it if it runs, report what it left, and never start it.
+    Salvage(Box<Order>),
+}
+
+/// Which log, from where, and where to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOrder {
+    /// Names the stream that waits for it.
+    pub channel: u64,
+    /// Of which attempt.
+    pub attempt: AttemptId,
+    /// Until the attempt ends, or only what is there?
+    pub follow: bool,
+}
+
+/// From an agent host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToTaskmaster {
+    /// The AgentHost lives.
+    Alive,
+    /// Its full state.
+    Report(HostReport),
+    /// An attempt is over; its bundle, if it left one, has been taken by the Taskmaster.
+    Exited {
+        /// How it went.
+        report: Report,
+        /// The bundle that was uploaded.
+        result: Option<Uploaded>,
+    },
+    /// A log that was asked for cannot be sent.
+    NoLog {
+        /// The channel.
+        channel: u64,
+        /// Why, for people; `None`: there is nothing of this attempt here any more.
+        why: Option<String>,
+    },
+}
+
+/// An uploaded file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// In bytes.
+    pub size: u64,
+    /// BLAKE3 of its content.
+    pub digest: [u8; 32],
+}
+
+/// A body that this version cannot read: the sender is newer, or hostile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a message cannot be understood: {0}; is the other node of a newer version?")]
+pub struct Unreadable(String);
+
+/// The bytes of a message.
+///
+/// # Errors
+/// Only for a message over the limit.
+pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, Unreadable> {
+    bincode::serde::encode_to_vec(message, BODY).map_err(|error| Unreadable(error.to_string()))
+}
+
+/// Reads a message; bytes that are left over are an error.
+///
+/// # Errors
+/// The bytes are no message of this version.
+pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unreadable> {
+    let (message, read) =
+        bincode::serde::decode_from_slice(body, BODY).map_err(|error| Unreadable(error.to_string()))?;
+    if read != body.len() {
+        return Err(Unreadable(format!("{} bytes are left over", body.len() - read)));
+    }
+    Ok(message)
+}
