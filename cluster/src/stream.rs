@@ -25,8 +25,8 @@ use crate::{
 
 /// Bytes read, written and held between ractor and the socket at once: four TLS records.
 const CHUNK: usize = 64 << 10;
-/// ractor lets go of a session within this, once its pipe is closed; it has never been seen to need 100 ms. After it the
-/// session counts as gone all the same.
+/// ractor lets go of a session within this, once its pipe is closed: its actors wait for each other at most twice for
+/// 500 ms. After it the session counts as gone all the same, so that none can keep its node out.
 const LET_GO: Duration = Duration::from_secs(5);
 
 /// Why a session ended whose peer's process did.
