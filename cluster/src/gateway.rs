@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use ractor::{
@@ -95,6 +96,9 @@ impl Actor for Door {
     }
 }
 
+/// An actor that was told to stop has stopped within this: it waits for nothing, but a handler may be under way.
+const LET_GO: Duration = Duration::from_secs(5);
+
 /// The running gateway; it stops with the last link of the process.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -102,22 +106,32 @@ pub(crate) struct Gateway {
     pub(crate) routes: Arc<Routes>,
 }
 
-static RUNNING: tokio::sync::Mutex<Weak<Gateway>> = tokio::sync::Mutex::const_new(Weak::new());
+/// The gateway and its actor, which outlives it by a moment.
+type Running = Option<(Weak<Gateway>, ActorCell)>;
+
+static RUNNING: tokio::sync::Mutex<Running> = tokio::sync::Mutex::const_new(None);
 
 impl Gateway {
     /// The gateway of this process, started if it does not run.
     pub(crate) async fn of_process() -> Result<Arc<Self>, LinkError> {
         let mut running = RUNNING.lock().await;
-        // It may have ended with the runtime that it was started on.
-        let alive = |gateway: &Arc<Self>| gateway.actor.get_status() < ActorStatus::Draining;
-        if let Some(gateway) = running.upgrade().filter(alive) {
-            return Ok(gateway);
+        if let Some((gateway, actor)) = &*running {
+            // It may have ended with the runtime that it was started on.
+            if let Some(gateway) = gateway.upgrade()
+                && actor.get_status() < ActorStatus::Draining
+            {
+                return Ok(gateway);
+            }
+            // Two at once would be advertised both, and every peer would refuse this node.
+            let gone = actor.wait(Some(LET_GO)).await;
+            gone.map_err(|_| LinkError::Actors("the last gateway does not stop".to_owned()))?;
         }
         let routes = Arc::new(Routes::default());
         let (actor, _) =
             Actor::spawn(None, Door, routes.clone()).await.map_err(|error| LinkError::Actors(error.to_string()))?;
-        let gateway = Arc::new(Self { actor: actor.get_cell(), routes });
-        *running = Arc::downgrade(&gateway);
+        let actor = actor.get_cell();
+        let gateway = Arc::new(Self { actor: actor.clone(), routes });
+        *running = Some((Arc::downgrade(&gateway), actor));
         Ok(gateway)
     }
 }

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `frame`, `hello`, `credit`, `redial`, `membership` | pure: bytes and decisions |
 //! | `ractor_wire`, `gate` | pure: which of a peer's messages ractor may see at all |
+//! | `ca`, `credentials`, `tls`, `join_token` | the cluster's CA, a node's certificate, and the line that lets a node join |
 //! | `handshake`, `listener`, `dialer` | TLS, admission, hellos; ours, because ractor's listener serves one client at a time |
 //! | `stream` | owns a session's socket, with a deadline on every step; ractor gets one end of a pipe |
 //! | `node`, `gateway` | ractor's node, and the one remotable actor of the process |
@@ -50,20 +51,19 @@ pub mod membership;
 pub mod name;
 mod node;
 pub mod peer;
-pub mod tls;
-
-pub use ca::{CaError, ClusterCa, Issued, SigningRequest};
-pub use credentials::{Credentials, CredentialsError, NodeKey};
-pub use fingerprint::Fingerprint;
-pub use join_token::{JoinToken, TokenId, TokenSecret};
 mod ractor_wire;
 pub mod redial;
 pub mod session;
 mod sessions;
 mod stream;
 mod sync;
+pub mod tls;
 
+pub use ca::{CaError, ClusterCa, Issued, SigningRequest};
+pub use credentials::{Credentials, CredentialsError, NodeKey};
 pub use error::{CallError, LinkError, SendError};
+pub use fingerprint::Fingerprint;
+pub use join_token::{JoinToken, TokenId, TokenSecret};
 pub use limits::Limits;
 pub use link::{Admit, Link, LinkConfig, TlsSource};
 pub use membership::{Change, Leases, Membership, Standing};

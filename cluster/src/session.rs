@@ -204,12 +204,11 @@ impl Peer {
             *inbox = Inbox::Closed;
             return;
         };
+        self.open.send_replace(true);
         self.receiver.connected(&self.session);
         for (header, body) in early {
             self.hand_over(header, body);
         }
-        drop(inbox);
-        self.open.send_replace(true);
     }
 
     /// Whether the receiver knows of it now.

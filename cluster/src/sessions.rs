@@ -177,3 +177,72 @@ impl State {
         if fenced { Err(ClaimError::Fenced(name.clone())) } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Limits, Message, Receiver, Reply, SessionId, frame::Key, hello::Hello};
+
+    struct Deaf;
+
+    impl Receiver for Deaf {
+        fn connected(&self, _: &Session) {}
+        fn disconnected(&self, _: &Session, _: &str) {}
+        fn received(&self, _: &Session, _: Message) {}
+        fn called(&self, _: &Session, _: Message, _: Reply) {}
+    }
+
+    fn node(text: &str) -> NodeName {
+        NodeName::new(text).unwrap()
+    }
+
+    fn peer(name: &str, incarnation: u64, id: u64) -> Arc<Peer> {
+        let (key, incarnation) = (Key([0; 16]), Incarnation(incarnation));
+        let session = Session { peer: node(name), incarnation, id: SessionId(id), address: ([127, 0, 0, 1], 1).into() };
+        let hello = Hello { incarnation, key, frames: 1, bytes: 1 };
+        Arc::new(Peer::new(session, key, &hello, &Limits::default(), Arc::new(Deaf)))
+    }
+
+    #[tokio::test]
+    async fn a_newer_run_replaces_and_fences_the_older() {
+        let sessions = Sessions::new(node("a"));
+        let (old, new) = (peer("b", 1, 1), peer("b", 2, 2));
+        sessions.admit(&node("b"), Incarnation(1)).await.unwrap();
+        sessions.accepted(&old).unwrap();
+        let (name, again) = (node("b"), Incarnation(1));
+        let ((), admitted) = tokio::join!(
+            async {
+                old.end.wait().await;
+                sessions.remove(&old);
+            },
+            sessions.admit(&name, Incarnation(2)),
+        );
+        admitted.unwrap();
+        sessions.accepted(&new).unwrap();
+        assert_eq!(sessions.admit(&name, again).await, Err(ClaimError::Fenced(name.clone())));
+        assert!(new.end.asked().is_none());
+        sessions.remove(&old);
+        assert!(sessions.with(&name).is_some(), "what is gone already takes nothing with it");
+    }
+
+    #[tokio::test]
+    async fn one_of_two_crossing_dials_goes_on() {
+        let (a, b) = (Sessions::new(node("a")), Sessions::new(node("b")));
+        let dials = (a.dial(&node("b")).unwrap(), b.dial(&node("a")).unwrap());
+        assert_eq!(a.admit(&node("b"), Incarnation(1)).await, Ok(()));
+        assert_eq!(b.admit(&node("a"), Incarnation(1)).await, Err(ClaimError::Busy(node("a"))));
+        drop(dials);
+        assert_eq!(b.admit(&node("a"), Incarnation(1)).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_dialed_twice_nor_oneself() {
+        let sessions = Sessions::new(node("a"));
+        assert_eq!(sessions.dial(&node("a")).err(), Some(ClaimError::Myself));
+        let dial = sessions.dial(&node("b")).unwrap();
+        assert_eq!(sessions.dial(&node("b")).err(), Some(ClaimError::Busy(node("b"))));
+        sessions.dialed(&peer("b", 1, 1)).unwrap();
+        drop(dial);
+        assert_eq!(sessions.dial(&node("b")).err(), Some(ClaimError::Busy(node("b"))));
+    }
+}

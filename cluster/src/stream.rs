@@ -3,7 +3,7 @@
 //! Deliberately absent: a farewell. The end of a session is the end of its connection.
 
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,9 +25,12 @@ use crate::{
 
 /// Bytes read, written and held between ractor and the socket at once: four TLS records.
 const CHUNK: usize = 64 << 10;
-/// ractor lets go of a session within this, once its pipe is closed; it has never been seen to need 100 ms. After it the
-/// session counts as gone all the same.
+/// ractor lets go of a session within this, once its pipe is closed: its actors wait for each other at most twice for
+/// 500 ms. After it the session counts as gone all the same, so that none can keep its node out.
 const LET_GO: Duration = Duration::from_secs(5);
+
+/// Why a session ended whose peer's process did.
+const CLOSED: &str = "the peer closed the connection";
 
 /// Carries a session to its end and forgets it.
 pub(crate) async fn run(core: Arc<Core>, peer: Arc<Peer>, tls: TlsStream<TcpStream>, accepted: bool) {
@@ -100,13 +103,9 @@ async fn inbound(
         }
         unread.reserve(CHUNK);
         match timeout(limits.read_idle, from.read_buf(&mut unread)).await {
-            Ok(Ok(0)) => return "the peer closed the connection".to_owned(),
+            Ok(Ok(0)) => return CLOSED.to_owned(),
             Ok(Ok(_)) => {}
-            // A process that was killed says no farewell of TLS.
-            Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
-                return "the peer closed the connection".to_owned();
-            }
-            Ok(Err(error)) => return format!("the connection failed: {error}"),
+            Ok(Err(error)) => return lost(&error),
             Err(_) => return format!("nothing arrived for {:?}", limits.read_idle),
         }
     }
@@ -149,14 +148,22 @@ async fn outbound(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Un
             match timeout(stall, to.write(rest)).await {
                 Ok(Ok(0)) => return "the connection takes nothing more".to_owned(),
                 Ok(Ok(written)) => rest = &rest[written..],
-                Ok(Err(error)) => return format!("the connection failed: {error}"),
+                Ok(Err(error)) => return lost(&error),
                 Err(_) => return format!("nothing could be sent for {stall:?}: the peer does not read"),
             }
         }
         match timeout(stall, to.flush()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return format!("the connection failed: {error}"),
+            Ok(Err(error)) => return lost(&error),
             Err(_) => return format!("nothing could be sent for {stall:?}: the peer does not read"),
         }
+    }
+}
+
+fn lost(error: &io::Error) -> String {
+    match error.kind() {
+        // A process that ends, however it does, says no farewell of TLS, and may leave something unread.
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => CLOSED.to_owned(),
+        _ => format!("the connection failed: {error}"),
     }
 }

@@ -39,6 +39,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("git2", &["repository"]),
     ("regex", &["repository", "config", "agent_host"]),
     ("ractor", &["actor", "taskmaster", "agent_host", "devops", "node"]),
+    // Behind the crate of links.
+    ("ractor_cluster", &[]),
     ("axum", &["gateway", "cli", "node"]),
     ("tower", &["gateway", "cli"]),
     ("hyper", &["gateway", "cli"]),

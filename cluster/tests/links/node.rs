@@ -2,10 +2,10 @@
 //! with a refusal, kind 3 never, kind 4 is kept unconsumed.
 //! Deliberately absent: anything of the product but the link.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use devstack_cluster::{Incarnation, Limits, Link, LinkConfig, Message, NodeName, Receiver, Reply, Session};
-use tokio::sync::mpsc;
+use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::pki::Identity;
 
@@ -123,4 +123,10 @@ impl Node {
 
 pub(crate) fn name(text: &str) -> NodeName {
     NodeName::new(text).unwrap()
+}
+
+/// Runs a test. All share a runtime: the gateway of the process lives on that of the first link.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+    RUNTIME.block_on(test);
 }

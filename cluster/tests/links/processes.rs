@@ -12,7 +12,7 @@ use std::{
 use devstack_cluster::{Limits, Session};
 
 use crate::{
-    node::{ECHO, Node, Told, name},
+    node::{ECHO, Node, Told, name, run},
     pki::{Ca, Identity},
 };
 
@@ -101,46 +101,52 @@ impl World {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_peer_is_seen_and_its_next_run_is_another() {
-    // No keepalive could tell within this.
-    let mut world = World::new(Limits { read_idle: PATIENT, ..Limits::default() }).await;
-    let (process, first) = world.start().await;
-    world.echoes().await;
-    drop(process);
-    let (ended, why) = world.a.disconnected().await;
-    assert_eq!((ended, why.as_str()), (first.clone(), "the peer closed the connection"));
-    let (_process, second) = world.start().await;
-    assert_ne!(first.incarnation, second.incarnation);
-    world.echoes().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_peer_is_seen_and_comes_back() {
-    let mut world = World::new(quick()).await;
-    let (process, first) = world.start().await;
-    process.signal("-STOP");
-    let (ended, why) = world.a.disconnected().await;
-    assert_eq!(ended, first);
-    assert!(why.starts_with("nothing arrived for"), "{why}");
-    process.signal("-CONT");
-    let second = world.a.connected().await;
-    assert_eq!(first.incarnation, second.incarnation);
-    world.echoes().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restart_replaces_the_run_that_lingers_and_fences_it() {
-    let mut world = World::new(Limits { read_idle: PATIENT, write_stall: PATIENT, ..Limits::default() }).await;
-    let (mut frozen, first) = world.start().await;
-    frozen.signal("-STOP");
-    let (_process, second) = world.start().await;
-    assert_ne!(first.incarnation, second.incarnation);
-    frozen.signal("-CONT");
-    frozen.says("disconnected:");
-    // It dials again and again, and is refused.
-    for _ in 0..500 {
+#[test]
+fn a_killed_peer_is_seen_and_its_next_run_is_another() {
+    run(async {
+        // No keepalive could tell within this.
+        let mut world = World::new(Limits { read_idle: PATIENT, ..Limits::default() }).await;
+        let (process, first) = world.start().await;
         world.echoes().await;
-    }
-    assert_eq!(world.a.link.peers(), [second]);
+        drop(process);
+        let (ended, why) = world.a.disconnected().await;
+        assert_eq!((ended, why.as_str()), (first.clone(), "the peer closed the connection"));
+        let (_process, second) = world.start().await;
+        assert_ne!(first.incarnation, second.incarnation);
+        world.echoes().await;
+    });
+}
+
+#[test]
+fn a_frozen_peer_is_seen_and_comes_back() {
+    run(async {
+        let mut world = World::new(quick()).await;
+        let (process, first) = world.start().await;
+        process.signal("-STOP");
+        let (ended, why) = world.a.disconnected().await;
+        assert_eq!(ended, first);
+        assert!(why.starts_with("nothing arrived for"), "{why}");
+        process.signal("-CONT");
+        let second = world.a.connected().await;
+        assert_eq!(first.incarnation, second.incarnation);
+        world.echoes().await;
+    });
+}
+
+#[test]
+fn a_restart_replaces_the_run_that_lingers_and_fences_it() {
+    run(async {
+        let mut world = World::new(Limits { read_idle: PATIENT, write_stall: PATIENT, ..Limits::default() }).await;
+        let (mut frozen, first) = world.start().await;
+        frozen.signal("-STOP");
+        let (_process, second) = world.start().await;
+        assert_ne!(first.incarnation, second.incarnation);
+        frozen.signal("-CONT");
+        frozen.says("disconnected:");
+        // It dials again and again, and is refused.
+        for _ in 0..500 {
+            world.echoes().await;
+        }
+        assert_eq!(world.a.link.peers(), [second]);
+    });
 }
