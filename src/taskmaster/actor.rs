@@ -295,10 +295,14 @@ impl State {
         let _ = get.reply.send(FactsAnswer { page, news: self.news.subscribe() });
     }
 
-    fn attempt_exited(&mut self, exit: Exit) {
-        if exit.bundle.is_none() {
+    fn attempt_exited(&mut self, mut exit: Exit) {
+        let mut ordered = self.engine.attempts(&exit.attempt().task).iter();
+        let ordered = ordered.rfind(|known| known.attempt == *exit.attempt() && known.host == exit.host);
+        let Some(known) = ordered.filter(|_| exit.bundle.is_some()) else {
+            // Nothing to take in: no commits, or not of that host.
             return self.tell(Command::FinishAttempt { host: exit.host, report: exit.report });
-        }
+        };
+        exit.start = known.start.clone();
         if let Some(devops) = self.outbox.devops(exit.project()) {
             // Nobody there: DevOps is being restarted, and the hosts are asked again when it is back.
             let _ = devops.cast(DevopsMessage::Import(Box::new(exit)));

@@ -161,7 +161,7 @@ pub struct Exit {
     pub report: Report,
     /// Its result, to be taken through quarantine.
     pub bundle: Option<PathBuf>,
-    /// What its workspace started from: the result must descend from it.
+    /// What its workspace started from: the result must descend from it. The Taskmaster goes by what it ordered.
     pub start: Start,
     /// Values of the attempt's secrets, to be searched for in the result.
     pub secrets: Vec<crate::config::secrets::Secret>,
@@ -171,6 +171,11 @@ impl Exit {
     /// An attempt that left nothing.
     pub fn without_result(host: HostName, attempt: AttemptId, outcome: Outcome) -> Self {
         let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
+        Self::of(host, report)
+    }
+
+    /// A report without more than it says.
+    pub fn of(host: HostName, report: Report) -> Self {
         Self { host, report, bundle: None, start: Start::Empty, secrets: Vec::new() }
     }
 

@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["store", "runtime", "repository", "members", "wire"],
     &["taskmaster", "agent_host", "devops"],
     &["gateway"],
+    &["uplink", "downlink"],
     &["cli", "node"],
 ];
 
@@ -41,7 +42,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ractor", &["actor", "taskmaster", "agent_host", "devops", "node"]),
     // Behind the crate of links.
     ("ractor_cluster", &[]),
-    ("axum", &["gateway", "cli", "node"]),
+    ("axum", &["gateway", "cli", "node", "uplink", "downlink"]),
     ("tower", &["gateway", "cli"]),
     ("hyper", &["gateway", "cli"]),
     ("hyper_util", &["gateway", "cli"]),
