@@ -2,12 +2,14 @@
 //! Deliberately absent: doing anything.
 
 mod cluster;
+mod host;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(super) use cluster::{ClusterCommand, InitArgs, TokenCommand};
+pub(super) use host::HostCommand;
 
 use crate::config::{node::Sandbox, units};
 
@@ -149,9 +151,9 @@ pub(super) enum Command {
     /// List agents
     #[command(subcommand)]
     Agent(ListCommand),
-    /// List hosts
+    /// List hosts, empty them, use them again, remove them
     #[command(subcommand)]
-    Host(ListCommand),
+    Host(HostCommand),
     /// List merges
     #[command(subcommand)]
     Merge(MergeCommand),

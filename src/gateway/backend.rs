@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::body::Bytes;
 use devstack_dag::{
     command::Command,
-    ids::{ProjectName, TaskId, TaskRef},
+    ids::{HostName, ProjectName, TaskId, TaskRef},
     plan::PlanSpec,
     record::Status,
 };
@@ -64,6 +64,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Any other command of a person. Messages are `Text::Inline` as in [`Backend::submit`].
     async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError>;
 
+    /// Would this command be refused now? Nothing changes.
+    async fn judge(&self, command: Command) -> Result<(), ApiError>;
+
     /// The project's tasks as they stand, as a plan; prompts inline.
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError>;
 
@@ -104,6 +107,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Hosts by name.
     async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError>;
+
+    /// Everything about one host.
+    async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError>;
 
     /// Landed merges, oldest first.
     async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError>;

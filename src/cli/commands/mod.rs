@@ -3,6 +3,7 @@
 mod cluster;
 mod event;
 mod host;
+mod hosts;
 pub(super) mod image;
 mod lists;
 mod plan;
@@ -44,7 +45,7 @@ pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, 
         Command::Project(command) => lists::project(&context, command).await,
         Command::Task(command) => task::run(&context, command).await,
         Command::Agent(_) => lists::agents(&context).await,
-        Command::Host(_) => lists::hosts(&context).await,
+        Command::Host(command) => hosts::run(&context, command).await,
         Command::Merge(command) => lists::merges(&context, command).await,
         Command::Status => lists::status(&context).await,
         Command::Cluster(command) => cluster::run(&context, command).await,

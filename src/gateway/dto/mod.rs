@@ -2,6 +2,7 @@
 //! Deliberately absent: behaviour. Conversions from records are here because they are spelling, not judgement.
 
 mod cluster;
+mod host;
 mod overview;
 mod task;
 mod words;
@@ -9,6 +10,7 @@ mod words;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use cluster::*;
+pub use host::*;
 pub use overview::*;
 pub use task::*;
 pub use words::*;

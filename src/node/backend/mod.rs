@@ -78,6 +78,11 @@ impl Backend for Core {
         Ok(view::answer(self.change(command, request).await?))
     }
 
+    async fn judge(&self, command: Command) -> Result<(), ApiError> {
+        let now = (self.clock)();
+        Ok(self.look(move |seen| seen.engine.decide(now, command)).await?.map(drop)?)
+    }
+
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError> {
         let plan = self.look(move |seen| view::plan(seen.engine, &project)).await??;
         self.with_texts(move |text| view::inline(plan, text)).await
@@ -96,12 +101,8 @@ impl Backend for Core {
     }
 
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
-        let look = move |seen: &View<'_>| {
-            let held_back = seen.engine.held_back(&task);
-            view::task(seen.engine, &task).map(|(record, attempts)| (record, attempts, held_back))
-        };
-        let (record, attempts, held_back) = self.look(look).await??;
-        self.with_texts(move |text| view::detail(&record, &attempts, held_back, text)).await
+        let task = self.look(move |seen| view::task(seen.engine, &task)).await??;
+        self.with_texts(move |text| view::detail(&task, text)).await
     }
 
     async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {
@@ -135,7 +136,12 @@ impl Backend for Core {
 
     async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError> {
         let here = self.host.clone();
-        self.look(move |seen| view::hosts(seen.engine, &|host| describe(here.as_deref(), host))).await
+        self.look(move |seen| view::hosts(seen.engine, &|host| setup(here.as_deref(), host))).await
+    }
+
+    async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError> {
+        let here = self.host.clone();
+        self.look(move |seen| view::host(seen.engine, &host, &|host| setup(here.as_deref(), host))).await?
     }
 
     async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
@@ -145,7 +151,7 @@ impl Backend for Core {
     async fn status(&self) -> Result<dto::Overview, ApiError> {
         let here = self.host.clone();
         self.look(move |seen| {
-            let hosts = view::hosts(seen.engine, &|host| describe(here.as_deref(), host));
+            let hosts = view::hosts(seen.engine, &|host| setup(here.as_deref(), host));
             view::overview(seen.engine, hosts)
         })
         .await
@@ -373,14 +379,21 @@ fn settled(engine: &Engine, query: &WaitQuery, watch: &mut Watch) -> Result<Opti
     Ok(Some(view::settled(engine, query, &tasks)))
 }
 
-/// What the engine does not know of a host: is it connected, its runtime, its sandbox.
-fn describe(here: Option<&Host>, host: &HostName) -> (bool, String, String) {
-    match here.filter(|here| here.name == *host).map(|here| here.runtime.describe()) {
-        None => (false, "unknown".to_owned(), "unknown".to_owned()),
-        Some(info) => match info.isolation {
-            Isolation::Sandboxed { by } => (true, info.name.to_owned(), by),
-            Isolation::Unsandboxed { why } => (true, info.name.to_owned(), format!("unsandboxed: {why}")),
-        },
+/// What the engine does not know of a host; of other machines it is not known here either.
+fn setup(here: Option<&Host>, host: &HostName) -> dto::Setup {
+    let Some(here) = here.filter(|here| here.name == *host) else { return dto::Setup::default() };
+    let info = here.runtime.describe();
+    let sandbox = match info.isolation {
+        Isolation::Sandboxed { by } => by,
+        Isolation::Unsandboxed { why } => format!("unsandboxed: {why}"),
+    };
+    dto::Setup {
+        runtime: Some(info.name.to_owned()),
+        sandbox: Some(sandbox),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        labels: Some(here.labels.clone()),
+        roles: Some(here.roles.iter().map(ToString::to_string).collect()),
+        ..dto::Setup::default()
     }
 }
 
