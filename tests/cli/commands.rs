@@ -1,5 +1,6 @@
 //! Commands against a running node: data, errors, exit codes.
 
+use devstack_dag::{command::Command, ids::HostName};
 use serde_json::{Value, json};
 
 use crate::node::{Node, Place, plan};
@@ -84,6 +85,10 @@ fn every_kind_of_failure_has_its_exit_code() {
         (&["task", "retry", "a"], 5, "DS0212"),
         (&["task", "approve", "a"], 5, "DS0216"),
         (&["task", "resolve", "a", "--checkout", "x"], 5, "DS0217"),
+        (&["host", "show", "nothing"], 3, "DS0221"),
+        (&["host", "drain", "nothing"], 3, "DS0221"),
+        (&["host", "remove", "one"], 5, "DS0222"),
+        (&["host", "drain", "one", "--deadline", "366d"], 2, "DS0301"),
         (&["task", "list", "--status", "done"], 2, "DS0301"),
         (&["up", "--runtime", "process"], 5, "DS0408"),
         (&["--address", "https://example.org", "status"], 2, "DS0401"),
@@ -152,10 +157,38 @@ fn lists_are_tables() {
     assert!(agents.lines().any(|line| line.starts_with("slow1") && line.contains("shop/a")), "{agents}");
     let hosts = place.run(&["host", "list"]).out;
     assert!(hosts.lines().any(|line| line.starts_with("one") && line.contains("unsandboxed")), "{hosts}");
+    let page = place.run(&["host", "show", "one"]).out;
+    for wanted in ["present", "2: 1 used, 1 free", "gpu=a100", "10.9.0.0/24", "shop/a"] {
+        assert!(page.contains(wanted), "{wanted} in\n{page}");
+    }
     assert_eq!(place.run(&["merge", "list"]).out, "TASK  COMMIT  MERGE  AT\n");
     let status = place.run(&["status"]).out;
-    assert!(status.contains("1 of 2 slots used"), "{status}");
+    assert!(status.contains("1 of 2 slots used; hosts: 1 present\n"), "{status}");
     assert_eq!(place.run(&["status", "-o", "json"]).json()["running"], 1);
+}
+
+#[test]
+fn hosts_are_emptied_and_removed_and_what_is_not_known_is_said() {
+    let (place, node) = place("[[task]]\nid = \"a\"\nrole = \"slow\"\n");
+    place.run(&["plan", "submit", "devstack.toml"]);
+    assert!(!place.run(&["task", "list"]).out.contains("UNKNOWN"));
+    node.fake.tell(Command::SuspectHost(HostName::new("one").unwrap()));
+    for command in [&["task", "list"][..], &["task", "show", "a"], &["host", "show", "one"]] {
+        let ran = place.run(command);
+        assert!(ran.out.contains(" UNKNOWN"), "{command:?} {ran:?}");
+    }
+    let status = place.run(&["status"]).out;
+    assert!(status.contains("1 of 2 slots used, 1 UNKNOWN; hosts: 1 suspect\n"), "{status}");
+    let drained = place.run(&["host", "drain", "one", "--deadline", "10m"]);
+    assert!(drained.code == Some(0) && drained.out.contains("in 10m are stopped"), "{drained:?}");
+    let page = place.run(&["host", "show", "one"]).out;
+    assert!(page.contains("drained    since 2026-01-01T") && page.contains("is stopped at 2026-01-01T"), "{page}");
+    assert!(place.run(&["host", "list"]).out.contains("suspect drained"));
+    assert_eq!(place.run(&["host", "undrain", "one"]).out, "one gets attempts again\n");
+    assert_eq!(place.run(&["host", "undrain", "one"]).out, "it was so already\n");
+    assert_eq!(place.run(&["host", "remove", "one", "-o", "json"]).json()["changed"], true);
+    assert_eq!(place.run(&["host", "list", "-o", "json"]).json()["hosts"], json!([]));
+    assert!(place.run(&["status"]).out.contains("hosts: none\n"));
 }
 
 #[test]
