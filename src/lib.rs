@@ -10,6 +10,7 @@ pub mod fault;
 pub mod gateway;
 pub mod members;
 pub mod node;
+pub mod notify;
 pub mod repository;
 pub mod runtime;
 pub mod store;

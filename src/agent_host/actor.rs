@@ -106,7 +106,9 @@ impl Actor for AgentHost {
         message: Self::Msg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        if !state.surveyed && !matches!(message, AgentHostMessage::Observed(_) | AgentHostMessage::Beat) {
+        let at_once =
+            matches!(message, AgentHostMessage::Observed(_) | AgentHostMessage::Beat | AgentHostMessage::Ping(_));
+        if !state.surveyed && !at_once {
             state.early.push(message);
             return Ok(());
         }
@@ -118,6 +120,10 @@ impl Actor for AgentHost {
             AgentHostMessage::Stuck(attempt, why) => state.cannot_remove(attempt, why),
             AgentHostMessage::Health(sick) => state.health(sick),
             AgentHostMessage::StopAll(done) => state.stop_all(done),
+            AgentHostMessage::Ping(answer) => {
+                // Whoever asked has gone.
+                let _ = answer.send(());
+            }
             AgentHostMessage::TidyUp(done) => {
                 state.tidying.push(done);
                 state.answer_waiting();

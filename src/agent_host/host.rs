@@ -15,10 +15,10 @@ use devstack_dag::{
 
 use devstack_shim::tool::parts_of;
 
-use super::{Seeds, Shelf, Superior, Supply, task_file};
+use super::{Keyring, Seeds, Shelf, Superior, Supply, task_file};
 use crate::{
     actor::Generations,
-    config::secrets::{Secret, Secrets},
+    config::secrets::Secret,
     runtime::{Job, Runtime, RuntimeError, State, Workspace},
 };
 
@@ -40,7 +40,7 @@ pub struct Host {
     /// Where workspaces get their commits from.
     pub seeds: Arc<Seeds>,
     /// What `.env` and its like hold.
-    pub secrets: Secrets,
+    pub secrets: Keyring,
     /// Where prompts and feedback come from.
     pub supply: Arc<dyn Supply>,
     /// Logs of attempts that were removed.
@@ -67,7 +67,7 @@ impl Host {
     /// Values, for the search in results, with the tokens within those that are files. A name that is gone meanwhile has
     /// no value to search for.
     pub(super) fn secret_values(&self, order: &Order) -> Vec<Secret> {
-        let known = order.secrets.iter().filter_map(|name| self.secrets.lookup(std::slice::from_ref(name)).ok());
+        let known = order.secrets.iter().map(|name| self.secrets.every_value(name));
         let files: Vec<&str> =
             order.profile.iter().flat_map(|profile| &profile.secret_files).map(|file| &*file.secret).collect();
         let with_parts = |(name, value): (String, Secret)| {

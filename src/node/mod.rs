@@ -8,6 +8,7 @@ pub mod embed;
 mod housekeeping;
 pub mod identity;
 pub mod join;
+mod pulse;
 mod renewal;
 mod serving;
 mod supervisor;
@@ -28,7 +29,7 @@ use tokio::{
 
 use crate::{
     actor::{Address, Generations},
-    agent_host::{Host, Seeds, Shelf, Supply, message::AgentHostMessage, supply},
+    agent_host::{Host, Keyring, Seeds, Shelf, Supply, message::AgentHostMessage, supply},
     config::{self, node::NodeConfig, secrets::Secrets},
     devops::{Devops, DevopsArguments, Project},
     gateway::Backend,
@@ -40,6 +41,7 @@ use crate::{
 use backend::Core;
 use housekeeping::Housekeeping;
 pub use identity::Identity;
+pub use pulse::Pulse;
 pub use serving::Serving;
 use supervisor::{NodeSupervisor, Parts, SupervisorArguments, SupervisorMessage};
 
@@ -159,7 +161,7 @@ impl Node {
                 roles: config.agent_host.roles.clone(),
                 runtime,
                 seeds: Arc::new(Seeds::new(supply.clone(), git, &agents_dir)),
-                secrets,
+                secrets: Keyring::new(secrets),
                 supply,
                 incarnations: Generations::default(),
                 shelf: shelf.clone(),
@@ -216,6 +218,19 @@ impl Node {
             // Nobody asks a node that was told to stop.
             None => "the node's supervisor failed".to_owned(),
         }
+    }
+
+    /// Asks its actors whether they live.
+    pub fn pulse(&self) -> Pulse {
+        Pulse { taskmaster: self.core.taskmaster.clone(), agent_host: self.agent_host.clone() }
+    }
+
+    /// From now on attempts get these secrets, and placement knows their names.
+    pub fn replace_secrets(&self, secrets: Secrets) {
+        let (Some(host), Some(agent_host)) = (&self.core.host, &self.agent_host) else { return };
+        host.secrets.replace(secrets);
+        // It is being restarted: its successor reports by itself.
+        let _ = agent_host.cast(AgentHostMessage::Order(crate::wire::HostOrder::ReportAgain));
     }
 
     /// Stops the actors; what was accepted becomes durable. Attempts go on, to be adopted by the next start, unless
@@ -277,7 +292,7 @@ async fn docker_runtime(config: &NodeConfig, label: String) -> Result<(Arc<dyn R
     let host = &config.agent_host;
     let mut docker = DockerConfig::new(config.state_dir.clone(), label, host.docker.clone());
     docker.bundle_max = config.limits.bundle_size;
-    docker.subnet = host.shards.first().and_then(|shard| shard.subnet.clone());
+    docker.shards = host.shards.clone();
     // Slots share the processors, so that one that spins takes nothing from the others.
     docker.cpu_millis = Some(cpu_share(host.slots));
     docker.pin = docker.cpu_millis >= Some(1000);

@@ -48,6 +48,8 @@ pub struct NodeConfig {
     pub agent_host: AgentHostConfig,
     /// Log lines for people or for programs.
     pub log_format: Format,
+    /// Which log lines, where `DEVSTACK_LOG` says nothing; in its syntax.
+    pub log_filter: String,
     /// Sizes and times.
     pub limits: Limits,
 }
@@ -74,6 +76,7 @@ impl NodeConfig {
             link: LinkConfig::default(),
             agent_host: AgentHostConfig::default(),
             log_format: Format::Human,
+            log_filter: "info".to_owned(),
             limits: Limits::default(),
         }
     }
@@ -128,7 +131,16 @@ impl NodeConfig {
         if let Some(mut table) = section(reader, &mut top, "telemetry") {
             let words = [("human", Format::Human), ("json", Format::Json)];
             self.log_format = table.word(reader, "format", &words).map_or(self.log_format, |v| v.value);
-            table.finish(reader, &["format"]);
+            if let Some(text) = table.text(reader, "filter") {
+                match crate::telemetry::check_filter(&text.value) {
+                    Ok(()) => self.log_filter = text.value.into_owned(),
+                    Err(why) => {
+                        let message = format!("`filter`{}: {why}", table.of());
+                        reader.add(text.at, code::BAD_VALUE, message, None);
+                    }
+                }
+            }
+            table.finish(reader, &["format", "filter"]);
         }
         for name in ["limits", "retention"] {
             let Some(mut table) = section(reader, &mut top, name) else { continue };
@@ -235,6 +247,7 @@ slots = 7
 sandbox = "off"
 [telemetry]
 format = "json"
+filter = "devstack=debug"
 [limits]
 plan_size = "1MiB"
 request_timeout = "5s"
@@ -268,7 +281,7 @@ attempts = "1h"
             capacity,
         };
         assert_eq!(host.shards, [shard("a", Some("10.9.0.0/24"), SHARD_CAPACITY), shard("shard2", None, 1000)]);
-        assert_eq!(config.log_format, Format::Json);
+        assert_eq!((config.log_format, config.log_filter.as_str()), (Format::Json, "devstack=debug"));
         assert_eq!(config.limits.values(), [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 64 << 20, 10, 3_600_000]);
     }
 
@@ -311,5 +324,9 @@ attempts = "1h"
         assert!(refused("[agent_host]\nshards = []\n").contains("is empty"));
         let twice = "[agent_host]\nshards = [{ name = \"a\" }, { name = \"a\" }]\n";
         assert!(refused(twice).contains("another shard's"));
+        let within = "[agent_host]\nshards = [{ subnet = \"10.9.0.0/16\" }, { subnet = \"10.9.4.0/24\" }]\n";
+        assert!(refused(within).contains("another shard's"));
+        let crowded = "[agent_host]\nshards = [{ subnet = \"10.9.0.0/28\", capacity = 14 }]\n";
+        assert!(refused(crowded).contains("room for 13 containers"));
     }
 }
