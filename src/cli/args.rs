@@ -2,6 +2,7 @@
 //! Deliberately absent: doing anything.
 
 mod cluster;
+mod config;
 mod host;
 
 use std::{path::PathBuf, time::Duration};
@@ -9,6 +10,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(super) use cluster::{ClusterCommand, InitArgs, TokenCommand};
+pub(super) use config::{ConfigCommand, ConfigFile};
 pub(super) use host::HostCommand;
 
 use crate::config::{node::Sandbox, units};
@@ -165,6 +167,9 @@ pub(super) enum Command {
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Check and show a node's configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Follow what happens
     #[command(subcommand)]
     Event(EventCommand),

@@ -192,6 +192,41 @@ fn hosts_are_emptied_and_removed_and_what_is_not_known_is_said() {
 }
 
 #[test]
+fn a_configuration_is_checked_and_shown_with_the_origin_of_each_value() {
+    let place = Place::new();
+    let path = place.write("node.toml", "[node]\nname = \"one\"\n[limits]\nconnections = 3\n");
+    let config = path.to_str().unwrap();
+    let checked = place.run(&["config", "check", "--config", config]);
+    assert_eq!((checked.code, checked.out), (Some(0), format!("{config} is a valid configuration of one\n")));
+    let shown = place.run(&["config", "show", "--config", config]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let origin = |start: &str| {
+        let line = shown.out.lines().find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("{start} in\n{}", shown.out)).rsplit("  # ").next().unwrap().to_owned()
+    };
+    assert_eq!((origin("name = \"one\""), origin("connections = 3")), (format!("{config}:2"), format!("{config}:4")));
+    assert_eq!((origin("bundle_size = \"1GiB\""), origin("# listen is not set")), ("default".into(), "default".into()));
+    // What is printed is a node.toml of the same node.
+    let again = place.write("again.toml", &shown.out);
+    let values = |config: &str| {
+        let json = place.run(&["-o", "json", "config", "show", "--config", config]).json();
+        json["values"].as_array().unwrap().iter().map(|entry| entry["value"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(config), values(again.to_str().unwrap()));
+    let lines = place.run(&["config", "show", "--config", config, "-o", "jsonl"]).out;
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    let wanted = json!({"section": "node", "key": "name", "value": "one", "origin": "file", "file": config, "line": 2, "why": null});
+    assert_eq!(first, wanted);
+    let wrong = place.write("wrong.toml", "[node]\nnmae = 1\n");
+    for command in ["check", "show"] {
+        let ran = place.run(&["config", command, "--config", wrong.to_str().unwrap()]);
+        assert!(ran.code == Some(2) && ran.err.contains("wrong.toml:2: unknown key `nmae`"), "{ran:?}");
+        let missing = place.run(&["config", command, "--config", "none.toml", "-o", "json"]);
+        assert_eq!((missing.code, &missing.error()["code"]), (Some(2), &json!("DS0111")));
+    }
+}
+
+#[test]
 fn completions_version_and_doctor_need_no_node() {
     let place = Place::new();
     let version = place.run(&["version"]);

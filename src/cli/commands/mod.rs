@@ -1,6 +1,7 @@
 //! One module per noun; each command asks the API and prints the answer.
 
 mod cluster;
+mod config;
 mod event;
 mod host;
 mod hosts;
@@ -50,6 +51,7 @@ pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, 
         Command::Status => lists::status(&context).await,
         Command::Cluster(command) => cluster::run(&context, command).await,
         Command::Token(command) => token::run(&context, command).await,
+        Command::Config(command) => config::run(&context, command),
         Command::Event(command) => event::run(&context, command).await,
         Command::Image(command) => image::run(&context, command).await,
         Command::Doctor => doctor::run(context.output).await,
