@@ -154,8 +154,9 @@ impl Host {
     /// Puts the log on the shelf and removes everything else of an attempt.
     pub(super) async fn remove(&self, attempt: &AttemptId) -> Result<(), RuntimeError> {
         self.seeds.clear(attempt);
-        if let Err(error) = self.runtime.keep_log(attempt, &self.shelf.log_of(attempt)).await {
-            tracing::warn!(%attempt, %error, "its log is lost");
+        match self.runtime.keep_log(attempt, &self.shelf.log_of(attempt)).await {
+            Ok(()) => self.superior.shelved(attempt),
+            Err(error) => tracing::warn!(%attempt, %error, "its log is lost"),
         }
         let removed = self.runtime.remove(attempt).await;
         if let Err(error) = &removed {

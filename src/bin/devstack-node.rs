@@ -16,7 +16,7 @@ use devstack::{
         secrets::Secrets,
     },
     node::{
-        Identity, Mode, Node, Pulse, Serving,
+        Identity, Mode, Node, Pulse, Serving, Surroundings,
         join::{self, Order},
     },
     notify::ServiceManager,
@@ -99,8 +99,9 @@ async fn run(args: &Args, config: &NodeConfig) -> anyhow::Result<()> {
     let secrets = Secrets::load(&args.config.with_file_name(".env"))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let identity = Identity::open(config, now.as_secs().try_into().unwrap_or(i64::MAX))?;
-    let mut node = Node::start(config, secrets, Mode::Dispatch).await?;
-    let serving = Serving::start(config, node.backend(), identity.as_ref()).await?;
+    let surroundings = Surroundings { identity: identity.clone(), ..Surroundings::default() };
+    let mut node = Node::start_in(config, secrets, Mode::Dispatch, surroundings).await?;
+    let serving = Serving::start(config, &node, identity.as_ref()).await?;
     tracing::info!(node = %config.name, socket = %config.socket.display(), "the node is up");
 
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;

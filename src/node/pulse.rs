@@ -12,7 +12,8 @@ use crate::{
 /// Asks the actors of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Pulse {
-    pub(super) taskmaster: Address<TaskmasterMessage>,
+    /// `None`: it is on another machine.
+    pub(super) taskmaster: Option<Address<TaskmasterMessage>>,
     /// `None`: this node runs no attempts.
     pub(super) agent_host: Option<Address<AgentHostMessage>>,
 }
@@ -31,7 +32,12 @@ impl Pulse {
                 })
             })))
         };
-        let taskmaster = self.taskmaster.ask(within, look);
+        let taskmaster = async {
+            match &self.taskmaster {
+                Some(taskmaster) => taskmaster.ask(within, look).await,
+                None => Ok(()),
+            }
+        };
         let agent_host = async {
             match &self.agent_host {
                 Some(agent_host) => agent_host.ask(within, AgentHostMessage::Ping).await,

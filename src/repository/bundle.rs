@@ -1,6 +1,6 @@
 //! Bundle files: the header that we parse ourselves, because an untrusted host wrote it, and bundles that we write for
-//! workspaces and resolutions. Format: `git help gitformat-bundle`, version 2.
-//! Deliberately absent: bundles of whole histories (git's own `fetch` is faster for bulk) and version 3.
+//! workspaces, resolutions and mirrors on other machines. Format: `git help gitformat-bundle`, version 2.
+//! Deliberately absent: version 3.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use std::{
 use devstack_dag::ids::CommitId;
 use git2::Repository;
 
-use super::{Error, hub::Hub, oid};
+use super::{Error, git::TRANSFER_DEADLINE, hub::Hub, oid};
 
 /// The ref that a result's bundle names, and no other: `HEAD` of the workspace.
 pub const RESULT_REF: &str = devstack_shim::layout::BUNDLE_REF;
@@ -98,7 +98,35 @@ pub(crate) fn write_bundle(
     }
 }
 
+/// Histories of at most so many commits are packed by the library in this process; longer ones by git, which is many times
+/// faster for bulk.
+const OWN_PACK_MAX: usize = 200;
+
 impl Hub {
+    /// A bundle of the integration branch up to `head`, without what `have` contains, as the one ref of that branch, into a
+    /// new file: what a mirror elsewhere takes in.
+    pub fn history_bundle(&self, head: CommitId, have: Option<CommitId>, path: &Path) -> Result<(), Error> {
+        let short = |repo: &Repository| -> Result<bool, Error> {
+            let Some(have) = have else { return Ok(false) };
+            let mut walk = repo.revwalk()?;
+            walk.push(oid(head)).map_err(|_| Error::Unknown(head))?;
+            walk.hide(oid(have)).map_err(|_| Error::Unknown(have))?;
+            Ok(walk.take(OWN_PACK_MAX + 1).count() <= OWN_PACK_MAX)
+        };
+        let name = self.integration_ref();
+        if self.with(short)? {
+            return self.with(|repo| write_bundle(repo, head, &have.into_iter().collect::<Vec<_>>(), &name, path));
+        }
+        // The branch may have moved past `head` meanwhile: git names what it finds, and the reader moves to `head`.
+        let run = self.run("bundle").deadline(TRANSFER_DEADLINE).args(["create", "--quiet", "--version=2"]);
+        let run = run.args([path]).args([name]);
+        let run = match have {
+            Some(have) => run.args([format!("^{have}")]),
+            None => run,
+        };
+        run.ok().map(drop)
+    }
+
     /// A bundle with what a workspace needs and its mirror lacks: `tip` (a harvested commit, the blocked side of a
     /// conflict, a prepared merge) without what `known` (a head that the mirror has) contains. Its one ref is [`RESULT_REF`].
     pub fn bundle_for(&self, tip: CommitId, known: CommitId, path: &Path) -> Result<(), Error> {

@@ -13,6 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["store", "runtime", "repository", "members", "wire"],
     &["taskmaster", "agent_host", "devops"],
     &["gateway"],
+    &["uplink", "downlink"],
     &["cli", "node"],
 ];
 
@@ -39,7 +40,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("git2", &["repository"]),
     ("regex", &["repository", "config", "agent_host"]),
     ("ractor", &["actor", "taskmaster", "agent_host", "devops", "node"]),
-    ("axum", &["gateway", "cli", "node"]),
+    // Behind the crate of links.
+    ("ractor_cluster", &[]),
+    ("axum", &["gateway", "cli", "node", "uplink", "downlink"]),
     ("tower", &["gateway", "cli"]),
     ("hyper", &["gateway", "cli"]),
     ("hyper_util", &["gateway", "cli"]),

@@ -292,7 +292,10 @@ attempts = "1h"
         };
         assert_eq!(host.shards, [shard("a", Some("10.9.0.0/24"), SHARD_CAPACITY), shard("shard2", None, 1000)]);
         assert_eq!((config.log_format, config.log_filter.as_str()), (Format::Json, "devstack=debug"));
-        assert_eq!(config.limits.values(), [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 64 << 20, 10, 3_600_000]);
+        assert_eq!(
+            config.limits.values(),
+            [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 16 << 30, 64 << 20, 10, 3_600_000]
+        );
     }
 
     #[test]

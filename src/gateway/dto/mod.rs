@@ -3,6 +3,7 @@
 
 mod cluster;
 mod host;
+mod node;
 mod overview;
 mod task;
 mod words;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use cluster::*;
 pub use host::*;
+pub use node::*;
 pub use overview::*;
 pub use task::*;
 pub use words::*;

@@ -2,9 +2,11 @@
 //! and time; errors for what is not there.
 //! Deliberately absent: what handlers do.
 
+mod agent;
 mod cluster;
 mod facts;
 mod hosts;
+mod nodes;
 mod plans;
 mod reads;
 mod tasks;
@@ -19,6 +21,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+
+pub use agent::agent_router;
 
 use super::{
     ApiError, Backend,
@@ -122,6 +126,12 @@ routes! {
         Viewer   get  "/v1/tasks/{project}/{id}/diff" => tasks::diff;
         Viewer   get  "/v1/tasks/{project}/{id}/resolve" => tasks::conflict;
         Operator post "/v1/tasks/{project}/{id}/resolve" => tasks::resolve;
+        Node     get  "/v1/nodes/repos/{project}" => nodes::repository;
+        Node     get  "/v1/nodes/repos/{project}/bundle" => nodes::bundle;
+        Node     get  "/v1/nodes/blobs/{id}" => nodes::blob;
+        Node     post "/v1/nodes/attempts/{project}/{id}/{number}/result" => nodes::result;
+        Node     post "/v1/nodes/attempts/{project}/{id}/{number}/log" => nodes::shipped_log;
+        Node     post "/v1/nodes/logs/{channel}" => nodes::live_log;
     }
 }
 

@@ -5,6 +5,7 @@
 mod errors;
 mod images;
 mod logs;
+mod nodes;
 mod people;
 
 use std::{
@@ -21,12 +22,14 @@ use devstack_dag::{
     plan::{Network, PlanSpec, RoleSpec},
     profile::Profile,
 };
+pub(super) use nodes::Bundles;
 use tokio::sync::oneshot;
 
 use crate::{
     actor::{Address, Gone},
     agent_host::{Host, Shelf},
-    gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery, dto, view},
+    downlink::Downlink,
+    gateway::{ApiError, Backend, ByteStream, FactStream, Nodes, RequestId, TaskQuery, WaitQuery, dto, view},
     repository::Hubs,
     runtime::Isolation,
     store::{Blobs, RequestKey},
@@ -55,6 +58,16 @@ pub(super) struct Core {
     pub(super) clock: fn() -> Timestamp,
     pub(super) scratch: PathBuf,
     pub(super) bundle_size: u64,
+    /// `None`: no other machine takes part.
+    pub(super) remote: Option<RemoteSide>,
+}
+
+/// What serves agent hosts on other machines.
+pub(super) struct RemoteSide {
+    pub(super) downlink: Downlink,
+    pub(super) bundles: Bundles,
+    /// The largest log that is taken, in bytes.
+    pub(super) log_size: u64,
 }
 
 #[async_trait]
@@ -75,7 +88,22 @@ impl Backend for Core {
     async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError> {
         let command = self.stored_command(command).await?;
         let request = request.map(stored_request).transpose()?;
-        Ok(view::answer(self.change(command, request).await?))
+        let Command::RemoveHost { host, .. } = &command else {
+            return Ok(view::answer(self.change(command, request).await?));
+        };
+        let host = host.clone();
+        let cut = || {
+            if let Some(remote) = &self.remote {
+                remote.downlink.cut(&host);
+            }
+        };
+        // First its session, on which one more report would make it a host again; then the lease that a last report left.
+        if self.judge(command.clone()).await.is_ok() {
+            cut();
+        }
+        let answer = self.change(command, request).await?;
+        cut();
+        Ok(view::answer(answer))
     }
 
     async fn judge(&self, command: Command) -> Result<(), ApiError> {
@@ -168,9 +196,17 @@ impl Backend for Core {
     async fn ready(&self) -> Result<(), ApiError> {
         self.look(|_| ()).await
     }
+
+    fn nodes(&self) -> Option<&dyn Nodes> {
+        self.remote.is_some().then_some(self)
+    }
 }
 
 impl Core {
+    fn remote(&self) -> Result<&RemoteSide, ApiError> {
+        self.remote.as_ref().ok_or_else(|| ApiError::unavailable("this node serves no agent hosts"))
+    }
+
     /// Computes something from the engine; it comes when everything it saw is durable.
     async fn look<T: Send + 'static>(
         &self,
