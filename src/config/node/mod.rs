@@ -56,6 +56,9 @@ pub struct NodeConfig {
     pub limits: Limits,
 }
 
+/// Ractor says little that a person can use, and its `debug` prints what is sent.
+const LOG_FILTER: &str = "info,ractor=warn,ractor_cluster=warn";
+
 /// What a node does; at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {
@@ -78,7 +81,7 @@ impl NodeConfig {
             link: LinkConfig::default(),
             agent_host: AgentHostConfig::default(),
             log_format: Format::Human,
-            log_filter: "info".to_owned(),
+            log_filter: LOG_FILTER.to_owned(),
             limits: Limits::default(),
         }
     }
