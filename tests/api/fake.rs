@@ -12,7 +12,7 @@ use devstack::gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, Ta
 use devstack_dag::{
     Answer, Config, Engine,
     attempt::{Outcome, Report},
-    command::{Command, HostReport},
+    command::{Command, HostReport, ShardReport},
     effect::Effect,
     fact::Fact,
     ids::{CommitId, HostName, ProjectName, TaskRef, Text, Timestamp},
@@ -141,17 +141,21 @@ fn setup(host: &HostName) -> dto::Setup {
     if host.as_str() != "one" {
         return dto::Setup::default();
     }
-    let shard =
-        |name: &str, ports| dto::Shard { name: name.into(), subnet: "10.9.0.0/24".into(), ports, capacity: 200 };
-    dto::Setup {
+    let shard = |name: &str, subnet: &str, ports| ShardReport {
+        name: name.into(),
+        subnet: subnet.into(),
+        ports,
+        capacity: 200,
+    };
+    let setup = dto::Setup {
         runtime: Some("process".into()),
         sandbox: Some("unsandboxed".into()),
         version: Some("0.1.0".into()),
-        labels: Some([("gpu".to_owned(), "a100".to_owned())].into()),
-        roles: Some(Vec::new()),
-        images: Some(3),
-        shards: Some(vec![shard("a", 1), shard("odd\"\\name", 2)]),
-    }
+        ..dto::Setup::default()
+    };
+    let labels = [("gpu".to_owned(), "a100".to_owned())].into();
+    let images = ["a", "b", "c"].map(str::to_owned);
+    setup.offering(&labels, &[], &images, &[shard("a", "10.9.0.0/24", 1), shard("odd\"\\name", "", 2)])
 }
 
 fn inline(text: &Text) -> Result<String, ApiError> {

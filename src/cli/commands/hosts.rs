@@ -108,7 +108,8 @@ fn page(output: &Output, detail: &dto::HostDetail) -> String {
         let mut table = Table::new(&["SHARD", "SUBNET", "PORTS", "CAPACITY"]);
         for shard in shards {
             let (ports, capacity) = (shard.ports.to_string(), shard.capacity.to_string());
-            table.row([shard.name.clone(), shard.subnet.clone(), ports, capacity]);
+            let subnet = shard.subnet.clone().unwrap_or_default();
+            table.row([shard.name.clone(), subnet, ports, capacity]);
         }
         text.push_str(&format!("\n{}", table.render(output)));
     }

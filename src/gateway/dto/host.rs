@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use devstack_dag::{
-    command::Quarantine,
+    command::{Quarantine, ShardReport},
+    ids::RoleName,
     record::{AttemptRecord, Drain},
 };
 use serde::{Deserialize, Serialize};
@@ -55,7 +56,7 @@ pub struct Setup {
     pub labels: Option<BTreeMap<String, String>>,
     /// The roles whose attempts it takes; empty: all.
     pub roles: Option<Vec<String>>,
-    /// How many images it need not fetch first.
+    /// How many images it need not fetch first, counted by their names and digests.
     pub images: Option<u32>,
     /// The networks that its attempts are attached to.
     pub shards: Option<Vec<Shard>>,
@@ -66,12 +67,38 @@ pub struct Setup {
 pub struct Shard {
     /// Its name on that host.
     pub name: String,
-    /// Its addresses, as `10.200.0.0/24`.
-    pub subnet: String,
+    /// Its addresses, as `10.200.0.0/24`; `null`: it was not made yet, and any will do.
+    pub subnet: Option<String>,
     /// Ports in use: attempts attached to it.
     pub ports: u32,
     /// The most there may be.
     pub capacity: u32,
+}
+
+impl Setup {
+    /// With what the host says it is.
+    pub fn offering(
+        self,
+        labels: &BTreeMap<String, String>,
+        roles: &[RoleName],
+        images: &[String],
+        shards: &[ShardReport],
+    ) -> Self {
+        Self {
+            labels: Some(labels.clone()),
+            roles: Some(roles.iter().map(ToString::to_string).collect()),
+            images: Some(u32::try_from(images.len()).unwrap_or(u32::MAX)),
+            shards: Some(shards.iter().map(Shard::from).collect()),
+            ..self
+        }
+    }
+}
+
+impl From<&ShardReport> for Shard {
+    fn from(report: &ShardReport) -> Self {
+        let subnet = Some(report.subnet.clone()).filter(|subnet| !subnet.is_empty());
+        Self { name: report.name.clone(), subnet, ports: report.ports, capacity: report.capacity }
+    }
 }
 
 /// A host that people want empty.

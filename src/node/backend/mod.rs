@@ -17,7 +17,7 @@ use std::{
 use async_trait::async_trait;
 use devstack_dag::{
     Answer, Engine, Watch,
-    command::Command,
+    command::{Command, HostReport},
     ids::{HostName, ProjectName, TaskRef, Text, Timestamp},
     plan::{Network, PlanSpec, RoleSpec},
     profile::Profile,
@@ -423,14 +423,14 @@ fn setup(here: Option<&Host>, host: &HostName) -> dto::Setup {
         Isolation::Sandboxed { by } => by,
         Isolation::Unsandboxed { why } => format!("unsandboxed: {why}"),
     };
-    dto::Setup {
+    let setup = dto::Setup {
         runtime: Some(info.name.to_owned()),
         sandbox: Some(sandbox),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        labels: Some(here.labels.clone()),
-        roles: Some(here.roles.iter().map(ToString::to_string).collect()),
         ..dto::Setup::default()
-    }
+    };
+    let HostReport { labels, roles, images, shards, .. } = here.describe();
+    setup.offering(&labels, &roles, &images, &shards)
 }
 
 async fn ask_facts(taskmaster: &Address<TaskmasterMessage>, after: u64) -> Result<FactsAnswer, ApiError> {
