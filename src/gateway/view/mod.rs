@@ -11,6 +11,7 @@ use devstack_dag::{
     Counts, Engine, Rejection, Waiting,
     ids::{HostName, ProjectName, RoleName, TaskRef, Text},
     plan::PlanSpec,
+    presence::Presence,
     record::{AttemptRecord, HostRecord, MergeState, ProjectRecord, Status, TaskRecord},
 };
 
@@ -233,10 +234,12 @@ pub fn agents(engine: &Engine) -> Vec<dto::Agent> {
     agents
 }
 
-/// Hosts by name. `describe` gives what the engine does not know: is it up, its runtime, its sandbox.
+/// Hosts by name. `describe` gives what the engine does not know: is it of this process, its runtime, its sandbox. One
+/// on another machine is up while it reports.
 pub fn hosts(engine: &Engine, describe: &dyn Fn(&HostName) -> (bool, String, String)) -> Vec<dto::Host> {
     let shown = |record: HostRecord| {
-        let (up, runtime, sandbox) = describe(&record.host);
+        let (here, runtime, sandbox) = describe(&record.host);
+        let up = here || engine.presence(&record.host).is_some_and(Presence::is_present);
         let used = u32::try_from(engine.on_host(&record.host).count()).unwrap_or(u32::MAX);
         dto::Host::from_record(&record, up, used, &runtime, &sandbox)
     };
