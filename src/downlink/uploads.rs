@@ -135,6 +135,10 @@ impl Uploads {
             {
                 tracing::warn!(%error, "cannot remove {}", dir.display());
             }
+            // The task's directory, if this was its last: it stays while another attempt has something in it.
+            if let Some(task) = dir.parent() {
+                let _ = fs::remove_dir(task).await;
+            }
         });
     }
 

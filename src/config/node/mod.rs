@@ -54,6 +54,9 @@ pub struct NodeConfig {
     pub limits: Limits,
 }
 
+/// Ractor says little that a person can use, and its `debug` prints what is sent.
+const LOG_FILTER: &str = "info,ractor=warn,ractor_cluster=warn";
+
 /// What a node does; at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {
@@ -76,7 +79,7 @@ impl NodeConfig {
             link: LinkConfig::default(),
             agent_host: AgentHostConfig::default(),
             log_format: Format::Human,
-            log_filter: "info".to_owned(),
+            log_filter: LOG_FILTER.to_owned(),
             limits: Limits::default(),
         }
     }
@@ -282,7 +285,10 @@ attempts = "1h"
         };
         assert_eq!(host.shards, [shard("a", Some("10.9.0.0/24"), SHARD_CAPACITY), shard("shard2", None, 1000)]);
         assert_eq!((config.log_format, config.log_filter.as_str()), (Format::Json, "devstack=debug"));
-        assert_eq!(config.limits.values(), [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 64 << 20, 10, 3_600_000]);
+        assert_eq!(
+            config.limits.values(),
+            [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 16 << 30, 64 << 20, 10, 3_600_000]
+        );
     }
 
     #[test]
