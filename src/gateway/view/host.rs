@@ -36,7 +36,10 @@ fn shown(engine: &Engine, record: HostRecord, setup: GetSetup<'_>) -> dto::Host 
         slots: record.slots,
         used: u32::try_from(engine.on_host(name).count()).unwrap_or(u32::MAX),
         free: engine.free_on(name),
-        setup: setup(name),
+        setup: match engine.offer(name) {
+            Some(offer) => setup(name).offering(&offer.labels, &offer.roles, &offer.images, &offer.shards),
+            None => setup(name),
+        },
         quarantine: record.quarantine.map(dto::Unusable::from),
         secrets: record.secrets,
     }
