@@ -1,4 +1,4 @@
-//! Named points at which a test makes the process die or an actor panic: `DEVSTACK_FAULT=<point>:<kill|panic>[:<nth>|:always]`.
+//! Named points at which a test makes the process die, an actor panic or one hang: `DEVSTACK_FAULT=<point>:<kill|panic|freeze>[:<nth>|:always]`.
 //! Without the variable a point costs one load. Deliberately absent: any effect that a test does not ask for.
 
 use std::{
@@ -66,6 +66,7 @@ points! {
 enum Action {
     Kill,
     Panic,
+    Freeze,
 }
 
 #[derive(Debug)]
@@ -85,6 +86,7 @@ impl FromStr for Fault {
         let action = match parts.next() {
             Some("kill") => Action::Kill,
             Some("panic") => Action::Panic,
+            Some("freeze") => Action::Freeze,
             _ => return Err(()),
         };
         let nth = match parts.next() {
@@ -116,6 +118,9 @@ pub fn point(point: Point) {
             let _ = nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::Signal::SIGKILL);
         }
         Action::Panic => panic!("injected fault at {}", point.name()),
+        Action::Freeze => loop {
+            std::thread::park();
+        },
     }
 }
 

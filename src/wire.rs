@@ -46,8 +46,6 @@ pub enum ToHost {
 /// What a host must know to work for this Taskmaster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// The port of the Taskmaster's API, at the address of the link.
-    pub api_port: u16,
     /// Attempts of a host that stays away this long are replaced, in milliseconds.
     pub max_disconnect_ms: u64,
     /// How often the host must be heard, in milliseconds.

@@ -9,17 +9,17 @@ use std::{
 
 use devstack_dag::{
     attempt::{Order, Stage, Start},
-    command::HostReport,
+    command::{HostReport, ShardReport},
     ids::{AttemptId, HostName, RoleName, Text},
 };
 
 use devstack_shim::tool::parts_of;
 
-use super::{Seeds, Shelf, Superior, Supply, task_file};
+use super::{Keyring, Seeds, Shelf, Superior, Supply, task_file};
 use crate::{
     actor::Generations,
-    config::secrets::{Secret, Secrets},
-    runtime::{Job, Runtime, RuntimeError, State, Workspace},
+    config::secrets::Secret,
+    runtime::{Job, Runtime, RuntimeError, Shard, State, Workspace},
 };
 
 /// The longest prompt or feedback, in bytes.
@@ -40,7 +40,7 @@ pub struct Host {
     /// Where workspaces get their commits from.
     pub seeds: Arc<Seeds>,
     /// What `.env` and its like hold.
-    pub secrets: Secrets,
+    pub secrets: Keyring,
     /// Where prompts and feedback come from.
     pub supply: Arc<dyn Supply>,
     /// Logs of attempts that were removed.
@@ -55,19 +55,32 @@ pub struct Host {
 
 impl Host {
     /// What it is and has, for its reports; which attempts it holds the actor knows.
-    pub(super) fn describe(&self) -> HostReport {
+    pub fn describe(&self) -> HostReport {
         HostReport {
             secrets: self.secrets.names(),
             labels: self.labels.clone(),
             roles: self.roles.clone(),
+            images: self.runtime.images(),
+            shards: self.shards(),
             ..HostReport::new(self.name.clone(), self.slots)
         }
+    }
+
+    /// Its private bridges and how full they are, as last seen.
+    pub(super) fn shards(&self) -> Vec<ShardReport> {
+        let shards = self.runtime.shards().into_iter();
+        shards
+            .map(|Shard { name, subnet, ports, capacity }| {
+                // One that was not opened yet has no subnet, unless the configuration gives it.
+                ShardReport { name, subnet: subnet.unwrap_or_default(), ports, capacity }
+            })
+            .collect()
     }
 
     /// Values, for the search in results, with the tokens within those that are files. A name that is gone meanwhile has
     /// no value to search for.
     pub(super) fn secret_values(&self, order: &Order) -> Vec<Secret> {
-        let known = order.secrets.iter().filter_map(|name| self.secrets.lookup(std::slice::from_ref(name)).ok());
+        let known = order.secrets.iter().map(|name| self.secrets.every_value(name));
         let files: Vec<&str> =
             order.profile.iter().flat_map(|profile| &profile.secret_files).map(|file| &*file.secret).collect();
         let with_parts = |(name, value): (String, Secret)| {
@@ -154,8 +167,9 @@ impl Host {
     /// Puts the log on the shelf and removes everything else of an attempt.
     pub(super) async fn remove(&self, attempt: &AttemptId) -> Result<(), RuntimeError> {
         self.seeds.clear(attempt);
-        if let Err(error) = self.runtime.keep_log(attempt, &self.shelf.log_of(attempt)).await {
-            tracing::warn!(%attempt, %error, "its log is lost");
+        match self.runtime.keep_log(attempt, &self.shelf.log_of(attempt)).await {
+            Ok(()) => self.superior.shelved(attempt),
+            Err(error) => tracing::warn!(%attempt, %error, "its log is lost"),
         }
         let removed = self.runtime.remove(attempt).await;
         if let Err(error) = &removed {

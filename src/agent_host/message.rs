@@ -23,6 +23,8 @@ pub enum AgentHostMessage {
     Health(Option<String>),
     /// End every attempt and answer when none runs.
     StopAll(oneshot::Sender<()>),
+    /// Answer at once: whoever keeps watch over the node asks.
+    Ping(oneshot::Sender<()>),
     /// Answer when nothing is being removed.
     TidyUp(oneshot::Sender<()>),
 }

@@ -4,6 +4,7 @@ mod actor;
 mod attempt;
 mod flow;
 mod host;
+mod keyring;
 pub mod message;
 mod reading;
 mod seeds;
@@ -14,6 +15,7 @@ mod task_file;
 
 pub use actor::AgentHost;
 pub use host::Host;
+pub use keyring::Keyring;
 pub use seeds::Seeds;
 pub use shelf::Shelf;
 pub use superior::Superior;

@@ -13,7 +13,12 @@ use devstack_dag::{
 };
 
 use super::Supply;
-use crate::repository::{self, HubOptions, git::Git, mirror::Mirror};
+use crate::repository::{
+    self, HubOptions,
+    git::Git,
+    mirror::Mirror,
+    quarantine::{Expectation, Refusal},
+};
 
 /// The seeds of one host.
 pub struct Seeds {
@@ -25,8 +30,8 @@ pub struct Seeds {
 }
 
 /// A project with its mirror open.
-pub(super) struct Project {
-    pub(super) mirror: Mirror,
+struct Project {
+    mirror: Mirror,
     integration: String,
 }
 
@@ -74,11 +79,7 @@ impl Seeds {
     }
 
     /// Uses a project's mirror, which is opened, or made, first. One at a time.
-    pub(super) fn with<T>(
-        &self,
-        name: &ProjectName,
-        job: impl FnOnce(&Project) -> Result<T, String>,
-    ) -> Result<T, String> {
+    fn with<T>(&self, name: &ProjectName, job: impl FnOnce(&Project) -> Result<T, String>) -> Result<T, String> {
         let project = self.project(name);
         let mut project = project.lock().unwrap_or_else(PoisonError::into_inner);
         let open = match &mut *project {
@@ -86,6 +87,16 @@ impl Seeds {
             none => none.insert(self.open(name)?),
         };
         job(open)
+    }
+
+    /// Judges a result before it leaves this host, against the project's mirror. Blocks. The error is for people.
+    pub fn screen(
+        &self,
+        name: &ProjectName,
+        bundle: &Path,
+        expected: &Expectation<'_>,
+    ) -> Result<Option<Refusal>, String> {
+        self.with(name, |project| project.mirror.screen(bundle, expected).map_err(|error| error.to_string()))
     }
 
     /// Bundles made for this attempt are not needed any more: the runtime has its own copies.

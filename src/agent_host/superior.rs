@@ -1,7 +1,7 @@
 //! Where a host's reports go: the Taskmaster of this process, or one at the other end of a link.
 //! Deliberately absent: waiting for an answer. Orders come as messages; what is lost is reported again.
 
-use devstack_dag::command::HostReport;
+use devstack_dag::{command::HostReport, ids::AttemptId};
 
 use crate::{
     actor::Address,
@@ -16,6 +16,8 @@ pub trait Superior: Send + Sync + 'static {
     fn exited(&self, exit: Exit);
     /// The AgentHost lives. Asked for over links only.
     fn alive(&self) {}
+    /// The log of an attempt lies on the shelf: its other files go.
+    fn shelved(&self, _attempt: &AttemptId) {}
 }
 
 impl Superior for Address<TaskmasterMessage> {

@@ -3,7 +3,8 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    time::SystemTime,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context;
@@ -15,9 +16,10 @@ use devstack::{
         secrets::Secrets,
     },
     node::{
-        Identity, Mode, Node, Serving,
+        Identity, Mode, Node, Pulse, Serving, Surroundings,
         join::{self, Order},
     },
+    notify::ServiceManager,
     telemetry,
 };
 use devstack_cluster::join_token::InvalidToken;
@@ -92,22 +94,43 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(args: &Args, config: &NodeConfig) -> anyhow::Result<()> {
-    telemetry::start(config.log_format, "info").map_err(anyhow::Error::msg)?;
+    telemetry::start(config.log_format, &config.log_filter).map_err(anyhow::Error::msg)?;
+    let manager = Arc::new(ServiceManager::of_this_process().context("cannot reach the service manager")?);
     let secrets = Secrets::load(&args.config.with_file_name(".env"))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let identity = Identity::open(config, now.as_secs().try_into().unwrap_or(i64::MAX))?;
-    let mut node = Node::start(config, secrets, Mode::Dispatch).await?;
-    let serving = Serving::start(config, node.backend(), identity.as_ref()).await?;
+    let surroundings = Surroundings { identity: identity.clone(), ..Surroundings::default() };
+    let mut node = Node::start_in(config, secrets, Mode::Dispatch, surroundings).await?;
+    let serving = Serving::start(config, &node, identity.as_ref()).await?;
     tracing::info!(node = %config.name, socket = %config.socket.display(), "the node is up");
 
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
-    let failed = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        reason = node.failed() => Some(reason),
+    let mut hang_up = signal(SignalKind::hangup()).context("cannot listen to SIGHUP")?;
+    let up = format!("{} answers on {}", config.name, config.socket.display());
+    manager.ready(&up);
+    let watchdog = manager.alive_every().map(|pause| tokio::spawn(keep_alive(manager.clone(), node.pulse(), pause)));
+    let failed = loop {
+        tokio::select! {
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            reason = node.failed() => break Some(reason),
+            _ = hang_up.recv() => {
+                manager.reloading();
+                manager.ready(match reload(args, config, &node) {
+                    Ok(()) => &up,
+                    Err(error) => {
+                        tracing::error!("nothing was reloaded, the node goes on as before: {error:#}");
+                        "the last reload was refused; see the log"
+                    }
+                });
+            }
+        }
     };
     serving.stop();
+    manager.stopping(if args.stop_attempts { "ending attempts" } else { "attempts go on without the node" });
+    // From here on the manager waits by its limit for a stop.
+    watchdog.inspect(tokio::task::JoinHandle::abort);
     if let Some(reason) = failed {
         // Nothing more can be made durable: no orderly end.
         anyhow::bail!("the node cannot go on: {reason}");
@@ -130,5 +153,33 @@ async fn join(config: &Path, token: &str, name: Option<String>, state_dir: &Path
     let joined = join::join(&Order { token, name, config: config.clone(), state_dir }).await?;
     println!("{} is a member of {}; its Taskmaster is at {}", joined.name, joined.cluster, joined.taskmaster);
     println!("start it: devstack-node --config {}", config.display());
+    Ok(())
+}
+
+/// Tells the service manager that the node lives, as long as its actors do.
+async fn keep_alive(manager: Arc<ServiceManager>, pulse: Pulse, pause: Duration) {
+    loop {
+        match pulse.beats(pause).await {
+            Ok(()) => manager.alive(),
+            Err(error) => {
+                tracing::error!(%error, "an actor hangs; if that lasts, the service manager restarts the node")
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Reads again what may change while the node runs: secrets and the filter of the log. Everything or nothing.
+fn reload(args: &Args, running: &NodeConfig, node: &Node) -> anyhow::Result<()> {
+    let mut config = NodeConfig::load(&args.config)?;
+    let secrets = Secrets::load(&args.config.with_file_name(".env"))?;
+    telemetry::refilter(&config.log_filter).map_err(anyhow::Error::msg)?;
+    node.replace_secrets(secrets);
+    config.log_filter.clone_from(&running.log_filter);
+    if config == *running {
+        tracing::info!("reloaded: secrets and the filter of the log");
+    } else {
+        tracing::warn!("reloaded: secrets and the filter of the log; what else changed needs a restart of the node");
+    }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Secrets of an agent host: `.env` (mode 0600 or refused), `NAME_FILE` variables, `$CREDENTIALS_DIRECTORY`.
+//! Secrets of an agent host: `.env` (mode 0600 or refused), `NAME_FILE` variables, `$CREDENTIALS_DIRECTORY` (a file for each
+//! secret, or one `.env`).
 //! Names are for everyone, values only for the attempt that names them.
 //! Deliberately absent: showing, storing or sending a value: [`Secret`] has no `Display` and no `Serialize`.
 
@@ -11,6 +12,8 @@ use std::{
 
 /// The largest secret, in bytes: keys and certificates are smaller, and the kernel takes at most 128 KiB in a variable.
 const SECRET_MAX: u64 = 64 << 10;
+/// The credential that stands for a `.env` in a service: lines, not one value.
+const ENV_CREDENTIAL: &str = ".env";
 /// The longest name of a secret, in bytes.
 const NAME_MAX: usize = 128;
 
@@ -95,7 +98,7 @@ enum Source {
 
 impl Secrets {
     /// Everything this process can resolve: `$CREDENTIALS_DIRECTORY`, then `NAME_FILE` variables, then
-    /// `env_file`; the later wins. A missing `env_file` is no error.
+    /// `env_file`; the later wins. A missing `env_file` is no error: a credential `.env` takes its place.
     ///
     /// # Errors
     /// An exposed, foreign or malformed `.env`, an unreadable directory.
@@ -128,7 +131,14 @@ impl Secrets {
                 file_variable(&key, &value).filter(|(_, path)| path.is_file()).map(|(n, p)| (n, Source::File(p))),
             );
         }
-        for (key, value) in read_env_file(env_file)? {
+        // Where there is no `.env`, the service manager may have brought one.
+        let brought = credentials.map(|dir| dir.join(ENV_CREDENTIAL));
+        let lines = match brought.filter(|path| path.is_file() && !env_file.exists()) {
+            // It guards what it brought, and opens it for a service's user by a list that shows as the mode of a group.
+            Some(path) => read_env_file(&path, false)?,
+            None => read_env_file(env_file, true)?,
+        };
+        for (key, value) in lines {
             match file_variable(&key, &value) {
                 Some((name, path)) => sources.insert(name, Source::File(path)),
                 None => sources.insert(key, Source::Value(Secret(value))),
@@ -184,7 +194,8 @@ fn read_secret_file(name: &str, path: &Path) -> Result<String, SecretsError> {
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-fn read_env_file(path: &Path) -> Result<Vec<(String, String)>, SecretsError> {
+/// The lines of a `.env`; `suspicious`: others must not be able to read it, nor to have written it.
+fn read_env_file(path: &Path, suspicious: bool) -> Result<Vec<(String, String)>, SecretsError> {
     let unreadable = |source| SecretsError::Unreadable { path: path.to_owned(), source };
     // One descriptor for the check and the reading: the file that was checked is the file that is read.
     let mut file = match fs::File::open(path) {
@@ -194,10 +205,10 @@ fn read_env_file(path: &Path) -> Result<Vec<(String, String)>, SecretsError> {
     };
     let metadata = file.metadata().map_err(unreadable)?;
     let mode = metadata.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if suspicious && mode & 0o077 != 0 {
         return Err(SecretsError::Exposed { path: path.to_owned(), mode });
     }
-    if metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
+    if suspicious && metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
         return Err(SecretsError::Foreign { path: path.to_owned(), owner: metadata.uid() });
     }
     let mut text = String::new();

@@ -2,13 +2,14 @@
 //! An answer is given only when what it says is durable.
 //! Deliberately absent: HTTP (the routes) and actors (the implementation).
 
-use std::{io, pin::Pin};
+use std::{io, path::PathBuf, pin::Pin};
 
 use async_trait::async_trait;
 use axum::body::Bytes;
+use devstack_cluster::NodeName;
 use devstack_dag::{
     command::Command,
-    ids::{ProjectName, TaskId, TaskRef},
+    ids::{AttemptId, BlobId, CommitId, HostName, ProjectName, TaskId, TaskRef},
     plan::PlanSpec,
     record::Status,
 };
@@ -64,6 +65,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Any other command of a person. Messages are `Text::Inline` as in [`Backend::submit`].
     async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError>;
 
+    /// Would this command be refused now? Nothing changes.
+    async fn judge(&self, command: Command) -> Result<(), ApiError>;
+
     /// The project's tasks as they stand, as a plan; prompts inline.
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError>;
 
@@ -105,6 +109,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Hosts by name.
     async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError>;
 
+    /// Everything about one host.
+    async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError>;
+
     /// Landed merges, oldest first.
     async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError>;
 
@@ -117,6 +124,65 @@ pub trait Backend: Send + Sync + 'static {
     /// Facts after this number, then new ones as they come; `None`: only new ones. 410 behind the horizon.
     async fn facts(&self, after: Option<u64>) -> Result<FactStream, ApiError>;
 
+    /// What nodes of a cluster ask for; `None`: this node serves none.
+    fn nodes(&self) -> Option<&dyn Nodes> {
+        None
+    }
+
     /// Can it take commands?
     async fn ready(&self) -> Result<(), ApiError>;
+}
+
+/// What agent hosts on other machines fetch and bring. `peer` is the node's name, as its certificate says; what it may not
+/// have is refused with 403.
+#[async_trait]
+pub trait Nodes: Send + Sync {
+    /// A project's integration branch and head.
+    async fn repository(&self, peer: &NodeName, project: ProjectName) -> Result<dto::NodeRepository, ApiError>;
+    /// Commits as a bundle, made for this request or kept from an earlier one.
+    async fn bundle(&self, peer: &NodeName, project: ProjectName, wanted: Wanted) -> Result<Download, ApiError>;
+    /// A long text.
+    async fn blob(&self, peer: &NodeName, id: BlobId) -> Result<Vec<u8>, ApiError>;
+    /// A part of an attempt's result.
+    async fn result(
+        &self,
+        peer: &NodeName,
+        attempt: AttemptId,
+        part: dto::Part,
+        body: ByteStream,
+    ) -> Result<dto::Received, ApiError>;
+    /// The log of an attempt that is over.
+    async fn shipped_log(&self, peer: &NodeName, attempt: AttemptId, body: ByteStream) -> Result<(), ApiError>;
+    /// A log that somebody reads.
+    async fn live_log(&self, peer: &NodeName, channel: u64, body: ByteStream) -> Result<(), ApiError>;
+}
+
+/// Which commits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// The integration branch up to this head, without what the asker has.
+    History {
+        /// The head.
+        head: CommitId,
+        /// A commit of that branch.
+        have: Option<CommitId>,
+    },
+    /// What this commit has, and the other, which is in the branch, has not.
+    Tip {
+        /// A harvested commit, the blocked side of a conflict, a prepared merge.
+        tip: CommitId,
+        /// What the asker has.
+        have: CommitId,
+    },
+}
+
+/// A file to be downloaded, in parts if need be.
+#[derive(Debug, Clone)]
+pub struct Download {
+    /// Where it is.
+    pub path: PathBuf,
+    /// In bytes.
+    pub size: u64,
+    /// BLAKE3 of all of it.
+    pub digest: [u8; 32],
 }

@@ -12,7 +12,7 @@ use super::{Mode, Node, NodeError};
 use crate::{
     cli::{self, ByHand, Embed},
     config::{node::NodeConfig, problem::Problem, secrets::Secrets},
-    gateway::{self, dto},
+    gateway::dto,
     repository::{self, checkout, git::Git},
     runtime::RuntimeError,
 };
@@ -38,7 +38,7 @@ impl Embed for Here {
         };
         let limits = config.limits;
         let node = Node::start(&config, secrets, mode).await.map_err(|error| not_started(&error))?;
-        Ok(Box::new(Embedded { router: gateway::router(node.backend(), limits), node: Mutex::new(node) }))
+        Ok(Box::new(Embedded { router: node.router(None, limits), node: Mutex::new(node) }))
     }
 }
 

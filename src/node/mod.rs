@@ -5,20 +5,25 @@
 mod agents_dir;
 mod backend;
 pub mod embed;
+mod ground;
 mod housekeeping;
 pub mod identity;
 pub mod join;
+mod links;
+mod pulse;
 mod renewal;
+mod runtimes;
 mod serving;
 mod supervisor;
 
 use std::{
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use axum::Router;
+use devstack_cluster::Link;
 use devstack_dag::ids::Timestamp;
 use ractor::{Actor, ActorRef};
 use tokio::{
@@ -28,24 +33,34 @@ use tokio::{
 
 use crate::{
     actor::{Address, Generations},
-    agent_host::{Host, Seeds, Shelf, Supply, message::AgentHostMessage, supply},
-    config::{self, node::NodeConfig, secrets::Secrets},
+    agent_host::{Host, Keyring, Seeds, message::AgentHostMessage, supply},
+    config::{
+        node::{Limits, NodeConfig},
+        secrets::Secrets,
+    },
     devops::{Devops, DevopsArguments, Project},
-    gateway::Backend,
-    repository::{Hubs, git::Git, policy},
-    runtime::{DockerConfig, DockerRuntime, ProcessConfig, ProcessRuntime, Runtime, Sandbox},
-    store::{Blobs, JournalConfig, SledOptions, SledStore},
-    taskmaster::{Outbox, StartDevops},
+    gateway::{self, Backend, Cluster},
+    repository::{Hubs, policy},
+    runtime::Runtime,
+    store::{Blobs, JournalConfig},
+    taskmaster::{Outbox, StartDevops, message::TaskmasterMessage},
 };
 use backend::Core;
+use ground::Ground;
 use housekeeping::Housekeeping;
 pub use identity::Identity;
+pub use pulse::Pulse;
 pub use serving::Serving;
-use supervisor::{NodeSupervisor, Parts, SupervisorArguments, SupervisorMessage};
+use supervisor::{NodeSupervisor, Parts, Seat, SupervisorArguments, SupervisorMessage};
 
 /// A running node.
 pub struct Node {
-    core: Arc<Core>,
+    /// `None`: the Taskmaster is on another machine.
+    core: Option<Arc<Core>>,
+    /// `None`: it runs no attempts.
+    host: Option<Arc<Host>>,
+    end: links::End,
+    link: Option<Link>,
     supervisor: ActorRef<SupervisorMessage>,
     agent_host: Option<Address<AgentHostMessage>>,
     fatal: mpsc::UnboundedReceiver<String>,
@@ -67,11 +82,13 @@ pub struct Surroundings {
     pub clock: fn() -> Timestamp,
     /// What runs attempts; `None`: the one that the configuration names.
     pub runtime: Option<Arc<dyn Runtime>>,
+    /// Its place in a cluster; `None`: it is alone.
+    pub identity: Option<Identity>,
 }
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { clock: wall_clock, runtime: None }
+        Self { clock: wall_clock, runtime: None, identity: None }
     }
 }
 
@@ -92,6 +109,9 @@ pub enum NodeError {
     /// The runtime is not usable here.
     #[error(transparent)]
     Runtime(#[from] crate::runtime::RuntimeError),
+    /// It has no link to other nodes.
+    #[error("the link to other nodes cannot be started: {0}")]
+    Link(#[from] devstack_cluster::LinkError),
     /// An actor did not start.
     #[error("the node's actors did not start: {0}")]
     Actors(String),
@@ -102,10 +122,6 @@ const STOP_ATTEMPTS: Duration = Duration::from_secs(120);
 
 /// The longest wait for files of finished attempts to be removed when a node stops; the next start removes the rest.
 const TIDY_UP: Duration = Duration::from_secs(10);
-
-/// The longest wait for the store of a node that has just ended: what it forked off holds the lock, too, until it has
-/// become another program.
-const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest wait for the journal at the end: what was accepted becomes durable.
 const STOP_ACTORS: Duration = Duration::from_secs(30);
@@ -123,90 +139,83 @@ impl Node {
         mode: Mode,
         surroundings: Surroundings,
     ) -> Result<Self, NodeError> {
-        let Surroundings { clock, runtime: given } = surroundings;
-        let dir = config.state_dir.clone();
-        let store = tokio::task::spawn_blocking(move || open_store(&dir))
-            .await
-            .map_err(|error| NodeError::Actors(error.to_string()))??;
-        let label = crate::store::Store::meta(&store).label;
-        let blobs = Arc::new(Blobs::open(&config.state_dir.join("blobs"))?);
-        // Without git a node still runs plans without a repository; `doctor` and every use of a repository say so.
-        let hubs = Git::probe().ok().map(|git| Arc::new(Hubs::new(config.state_dir.join("projects"), git)));
+        let Surroundings { clock, runtime: given, identity } = surroundings;
+        let ground = Ground::open(config, mode).await?;
         let (fatal, fatal_seen) = mpsc::unbounded_channel();
-        let (news, _) = watch::channel(0);
-
-        let taskmaster = Address::vacant("Taskmaster");
+        let (taskmaster, agent_host) = (Address::vacant("Taskmaster"), Address::vacant("AgentHost"));
         let outbox = Outbox::new(taskmaster.clone(), tokio::runtime::Handle::current(), mode == Mode::ServeOnly);
-        // The runtime, and where its agents may read.
-        let runtime = match mode {
-            Mode::ServeOnly => None,
-            Mode::Dispatch => Some(match given {
-                Some(runtime) => (runtime, config.state_dir.clone()),
-                None => match config.agent_host.runtime {
-                    config::node::Runtime::Docker => docker_runtime(config, label.to_string()).await?,
-                    config::node::Runtime::Process => process_runtime(config, label.to_string()).await?,
-                },
-            }),
+        let end = match &identity {
+            Some(identity) => links::End::new(config, identity, &taskmaster, &agent_host, &outbox).await?,
+            None => links::End::None,
         };
-        let shelf = Shelf::new(config.state_dir.join("logs"));
-        let host = runtime.map(|(runtime, agents_dir)| {
-            let supply: Arc<dyn Supply> = Arc::new(supply::Local { hubs: hubs.clone(), blobs: blobs.clone() });
-            let git = hubs.as_ref().map(|hubs| hubs.git().clone());
-            Arc::new(Host {
-                name: config.name.clone(),
-                slots: config.agent_host.slots,
-                labels: config.labels.clone(),
-                roles: config.agent_host.roles.clone(),
-                runtime,
-                seeds: Arc::new(Seeds::new(supply.clone(), git, &agents_dir)),
-                secrets,
-                supply,
-                incarnations: Generations::default(),
-                shelf: shelf.clone(),
-                log_retention: Duration::from_millis(config.limits.attempts),
-                superior: Arc::new(taskmaster.clone()),
-            })
-        });
-        let agent_host = Address::vacant("AgentHost");
-        let housekeeping = Housekeeping {
-            taskmaster: taskmaster.clone(),
-            outbox: outbox.clone(),
-            blobs: blobs.clone(),
-            retention: Duration::from_millis(config.limits.attempts),
+        let host = match mode {
+            Mode::Dispatch if config.roles.agent_host => {
+                let runtime = runtimes::open(config, &ground.label, given).await?;
+                Some(Arc::new(make_host(config, secrets, &ground, runtime, &taskmaster, &end)))
+            }
+            _ => None,
         };
-        let parts = Parts {
+        let (news, _) = watch::channel(0);
+        let Ground { store, blobs, hubs, shelf, .. } = ground;
+        let seat = store.is_some().then(|| Seat {
             engine: devstack_dag::Config { dispatch: mode == Mode::Dispatch, ..devstack_dag::Config::default() },
             journal: JournalConfig::default(),
-            outbox,
+            outbox: outbox.clone(),
             start_devops: start_devops(config, hubs.clone(), blobs.clone(), taskmaster.clone(), fatal.clone(), clock),
             keep_facts: config.limits.facts,
-            news: news.clone(),
+            news,
+            leases: links::leases(config),
+            clock,
+        });
+        let is_taskmaster = seat.is_some();
+        let parts = Parts {
+            seat,
             taskmaster: taskmaster.clone(),
             agent_host: agent_host.clone(),
             host: host.clone(),
-            fatal,
-            clock,
+            fatal: fatal.clone(),
         };
-        let (supervisor, _) = Actor::spawn(None, NodeSupervisor, SupervisorArguments { parts, store: Box::new(store) })
+        let (supervisor, _) = Actor::spawn(None, NodeSupervisor, SupervisorArguments { parts, store })
             .await
             .map_err(|error| NodeError::Actors(error.to_string()))?;
-        let core = Arc::new(Core {
-            taskmaster,
-            blobs,
-            hubs,
-            host: host.clone(),
-            shelf,
-            clock,
-            scratch: config.state_dir.join("uploads"),
-            bundle_size: config.limits.bundle_size,
+        // After the actors: what comes over a link finds them.
+        let link = end.connect(config, identity.as_ref(), host.as_ref(), fatal).await?;
+        let remote = end.remote(config)?;
+        let core = is_taskmaster.then(|| {
+            Arc::new(Core {
+                taskmaster: taskmaster.clone(),
+                blobs: blobs.clone(),
+                hubs,
+                host: host.clone(),
+                shelf,
+                clock,
+                scratch: config.state_dir.join("uploads"),
+                bundle_size: config.limits.bundle_size,
+                remote,
+            })
         });
-        let housekeeping = (mode == Mode::Dispatch).then(|| housekeeping.start());
-        Ok(Self { core, supervisor, agent_host: host.map(|_| agent_host), fatal: fatal_seen, housekeeping })
+        let housekeeping = (mode == Mode::Dispatch && is_taskmaster).then(|| {
+            let retention = Duration::from_millis(config.limits.attempts);
+            Housekeeping { taskmaster, outbox, blobs, retention }.start()
+        });
+        let agent_host = host.is_some().then_some(agent_host);
+        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, housekeeping })
     }
 
-    /// What the API needs.
-    pub fn backend(&self) -> Arc<dyn Backend> {
-        self.core.clone()
+    /// What the API needs; `None`: this node is no Taskmaster.
+    pub fn backend(&self) -> Option<Arc<dyn Backend>> {
+        Some(self.core.clone()?)
+    }
+
+    /// The API of this node: the Taskmaster's whole one, or the few paths of a node that only runs attempts.
+    pub fn router(&self, cluster: Option<Arc<Cluster>>, limits: Limits) -> Router {
+        match self.backend() {
+            Some(backend) => gateway::router_of(backend, cluster, limits),
+            None => {
+                let end = self.end.clone();
+                gateway::agent_router(Arc::new(move || end.is_connected()))
+            }
+        }
     }
 
     /// Returns with the reason when the node cannot go on: the process must end.
@@ -216,6 +225,20 @@ impl Node {
             // Nobody asks a node that was told to stop.
             None => "the node's supervisor failed".to_owned(),
         }
+    }
+
+    /// Asks its actors whether they live.
+    pub fn pulse(&self) -> Pulse {
+        let taskmaster = self.core.as_ref().map(|core| core.taskmaster.clone());
+        Pulse { taskmaster, agent_host: self.agent_host.clone() }
+    }
+
+    /// From now on attempts get these secrets, and placement knows their names.
+    pub fn replace_secrets(&self, secrets: Secrets) {
+        let (Some(host), Some(agent_host)) = (&self.host, &self.agent_host) else { return };
+        host.secrets.replace(secrets);
+        // It is being restarted: its successor reports by itself.
+        let _ = agent_host.cast(AgentHostMessage::Order(crate::wire::HostOrder::ReportAgain));
     }
 
     /// Stops the actors; what was accepted becomes durable. Attempts go on, to be adopted by the next start, unless
@@ -233,9 +256,13 @@ impl Node {
             if all.is_err() {
                 tracing::error!("some attempts did not end, or were not removed, in time; the next start finds them");
             }
-            if let Some(host) = &self.core.host {
+            if let Some(host) = &self.host {
                 host.runtime.tidy().await;
             }
+        }
+        // Others see at once that it is gone.
+        if let Some(link) = self.link {
+            link.stop().await;
         }
         if self.supervisor.stop_and_wait(None, Some(STOP_ACTORS)).await.is_err() {
             tracing::error!("the actors did not stop in time");
@@ -243,62 +270,32 @@ impl Node {
     }
 }
 
-/// Agents, as another user, pass through the state directory to their own; these are none of their business.
-const PRIVATE: [&str; 5] = ["store", "blobs", "projects", "logs", "uploads"];
-
-fn make_private(path: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
-}
-
-fn open_store(state_dir: &Path) -> Result<SledStore, NodeError> {
-    for private in PRIVATE {
-        let path = state_dir.join(private);
-        make_private(&path).map_err(|source| NodeError::StateDir { path, source })?;
+/// The machine, as its actors see it.
+fn make_host(
+    config: &NodeConfig,
+    secrets: Secrets,
+    ground: &Ground,
+    (runtime, agents_dir): (Arc<dyn Runtime>, PathBuf),
+    taskmaster: &Address<TaskmasterMessage>,
+    end: &links::End,
+) -> Host {
+    let supply = end
+        .supply()
+        .unwrap_or_else(|| Arc::new(supply::Local { hubs: ground.hubs.clone(), blobs: ground.blobs.clone() }));
+    Host {
+        name: config.name.clone(),
+        slots: config.agent_host.slots,
+        labels: config.labels.clone(),
+        roles: config.agent_host.roles.clone(),
+        runtime,
+        seeds: Arc::new(Seeds::new(supply.clone(), ground.git.clone(), &agents_dir)),
+        secrets: Keyring::new(secrets),
+        supply,
+        incarnations: Generations::default(),
+        shelf: ground.shelf.clone(),
+        log_retention: Duration::from_millis(config.limits.attempts),
+        superior: end.superior().unwrap_or_else(|| Arc::new(taskmaster.clone())),
     }
-    let started = std::time::Instant::now();
-    loop {
-        match SledStore::open(&state_dir.join("store"), SledOptions::default()) {
-            Err(crate::store::StoreError::Held { .. }) if started.elapsed() < STORE_PATIENCE => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            opened => return Ok(opened?),
-        }
-    }
-}
-
-/// Thousandths of a processor for each slot.
-fn cpu_share(slots: u32) -> u32 {
-    let processors = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
-    (processors.saturating_mul(1000) / slots.max(1)).max(10)
-}
-
-async fn docker_runtime(config: &NodeConfig, label: String) -> Result<(Arc<dyn Runtime>, PathBuf), NodeError> {
-    let host = &config.agent_host;
-    let mut docker = DockerConfig::new(config.state_dir.clone(), label, host.docker.clone());
-    docker.bundle_max = config.limits.bundle_size;
-    docker.subnet = host.shards.first().and_then(|shard| shard.subnet.clone());
-    // Slots share the processors, so that one that spins takes nothing from the others.
-    docker.cpu_millis = Some(cpu_share(host.slots));
-    docker.pin = docker.cpu_millis >= Some(1000);
-    agents_dir::unmask();
-    // The engine passes through for them: containers see mounts, not the way to them.
-    Ok((Arc::new(DockerRuntime::open(docker).await?), config.state_dir.clone()))
-}
-
-async fn process_runtime(config: &NodeConfig, label: String) -> Result<(Arc<dyn Runtime>, PathBuf), NodeError> {
-    let mut process = ProcessConfig::new(config.state_dir.clone(), label);
-    process.bundle_max = config.limits.bundle_size;
-    process.sandbox = match config.agent_host.sandbox {
-        config::node::Sandbox::Auto => Sandbox::Auto,
-        config::node::Sandbox::Off => Sandbox::Off,
-    };
-    let open = move || {
-        let agents_dir = agents_dir::find(&process)?;
-        process.attempts = agents_dir.join("attempts");
-        Ok((Arc::new(ProcessRuntime::new(process)?) as Arc<dyn Runtime>, agents_dir))
-    };
-    tokio::task::spawn_blocking(open).await.map_err(|error| NodeError::Actors(error.to_string()))?
 }
 
 fn start_devops(

@@ -1,17 +1,12 @@
 //! A node's API on its listeners: the unix socket, and TCP if the configuration says so.
 //! Deliberately absent: what the API does (the gateway).
 
-use std::sync::Arc;
-
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Identity, wall_clock};
+use super::{Identity, Node, wall_clock};
 use crate::{
     config::node::NodeConfig,
-    gateway::{
-        self, Backend,
-        server::{Server, ServerError, TlsServer},
-    },
+    gateway::server::{Server, ServerError, TlsServer},
 };
 
 /// The API, being served.
@@ -26,13 +21,9 @@ impl Serving {
     ///
     /// # Errors
     /// See [`ServerError`]; nothing is served then.
-    pub async fn start(
-        config: &NodeConfig,
-        backend: Arc<dyn Backend>,
-        identity: Option<&Identity>,
-    ) -> Result<Self, ServerError> {
+    pub async fn start(config: &NodeConfig, node: &Node, identity: Option<&Identity>) -> Result<Self, ServerError> {
         let cluster = identity.and_then(|identity| identity.cluster(config, wall_clock));
-        let router = gateway::router_of(backend, cluster, config.limits);
+        let router = node.router(cluster, config.limits);
         let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
         let (stop, stopped) = watch::channel(false);
         let tls = match (config.api_listen, identity) {

@@ -28,6 +28,20 @@ impl Message for SupervisorMessage {}
 
 /// What the children are made of, kept for restarts.
 pub(super) struct Parts {
+    /// What the Taskmaster is made of; `None`: it is on another machine.
+    pub seat: Option<Seat>,
+    /// Where the Taskmaster lives.
+    pub taskmaster: Address<TaskmasterMessage>,
+    /// Where the AgentHost lives.
+    pub agent_host: Address<AgentHostMessage>,
+    /// The machine; `None`: this node runs no attempts.
+    pub host: Option<Arc<Host>>,
+    /// Told once, with the reason, when the node cannot go on.
+    pub fatal: mpsc::UnboundedSender<String>,
+}
+
+/// What a Taskmaster is made of.
+pub(super) struct Seat {
     /// Limits of the engine.
     pub engine: devstack_dag::Config,
     /// Limits of the journal.
@@ -40,14 +54,8 @@ pub(super) struct Parts {
     pub keep_facts: u64,
     /// Says which fact is durable.
     pub news: watch::Sender<u64>,
-    /// Where the Taskmaster lives.
-    pub taskmaster: Address<TaskmasterMessage>,
-    /// Where the AgentHost lives.
-    pub agent_host: Address<AgentHostMessage>,
-    /// The machine; `None`: this node dispatches nothing.
-    pub host: Option<Arc<Host>>,
-    /// Told once, with the reason, when the node cannot go on.
-    pub fatal: mpsc::UnboundedSender<String>,
+    /// How long hosts on other machines may be silent.
+    pub leases: devstack_cluster::Leases,
     /// The wall clock.
     pub clock: fn() -> Timestamp,
 }
@@ -56,8 +64,8 @@ pub(super) struct Parts {
 pub(super) struct SupervisorArguments {
     /// What the children are made of.
     pub parts: Parts,
-    /// The opened store.
-    pub store: Box<dyn Store>,
+    /// The opened store, for a Taskmaster.
+    pub store: Option<Box<dyn Store>>,
 }
 
 /// The state.
@@ -90,7 +98,9 @@ impl Actor for NodeSupervisor {
             agent_host_restarts: Restarts::default(),
             started: Instant::now(),
         };
-        state.start_taskmaster(&myself, given.store).await?;
+        if let Some(store) = given.store {
+            state.start_taskmaster(&myself, store).await?;
+        }
         state.start_agent_host(&myself).await?;
         Ok(state)
     }
@@ -104,8 +114,10 @@ impl Actor for NodeSupervisor {
         match message {
             SupervisorMessage::StoreFree(store) => {
                 let started = state.start_taskmaster(&myself, store).await;
-                if state.fatal_unless("Taskmaster", started) {
-                    state.parts.outbox.ask_hosts_to_report();
+                if state.fatal_unless("Taskmaster", started)
+                    && let Some(seat) = &state.parts.seat
+                {
+                    seat.outbox.ask_hosts_to_report();
                 }
             }
         }
@@ -151,16 +163,17 @@ impl State {
         myself: &ActorRef<SupervisorMessage>,
         store: Box<dyn Store>,
     ) -> Result<(), ActorProcessingErr> {
+        let seat = self.parts.seat.as_ref().ok_or("this node has no place for a Taskmaster")?;
         let (store, loaded) = tokio::task::spawn_blocking(move || {
             let loaded = store.load();
             (store, loaded)
         })
         .await?;
         let loaded = loaded?;
-        self.parts.news.send_replace(loaded.meta.seq.0);
+        seat.news.send_replace(loaded.meta.seq.0);
         let reader = store.reader();
         let fatal = self.parts.fatal.clone();
-        let journal = Journal::spawn(store, self.parts.journal, move |error| {
+        let journal = Journal::spawn(store, seat.journal, move |error| {
             // Nobody listens: the node ends already.
             let _ = fatal.send(format!("the store cannot be written any more: {error}"));
         })?;
@@ -168,14 +181,16 @@ impl State {
         self.ledger = Some(ledger.clone());
         let arguments = TaskmasterArguments {
             loaded,
-            engine: self.parts.engine.clone(),
+            engine: seat.engine.clone(),
             ledger,
             reader,
-            outbox: self.parts.outbox.clone(),
-            start_devops: self.parts.start_devops.clone(),
-            keep_facts: self.parts.keep_facts,
-            news: self.parts.news.clone(),
-            clock: self.parts.clock,
+            outbox: seat.outbox.clone(),
+            start_devops: seat.start_devops.clone(),
+            keep_facts: seat.keep_facts,
+            news: seat.news.clone(),
+            clock: seat.clock,
+            leases: seat.leases,
+            local_host: self.parts.host.as_ref().map(|host| host.name.clone()),
         };
         let (actor, _) = Actor::spawn_linked(None, Taskmaster, arguments, myself.get_cell()).await?;
         self.taskmaster = Some(actor.get_cell());
@@ -188,7 +203,9 @@ impl State {
         let (actor, _) = Actor::spawn_linked(None, AgentHost, host.clone(), myself.get_cell()).await?;
         self.agent_host = Some(actor.get_cell());
         self.parts.agent_host.move_in(actor.clone());
-        self.parts.outbox.connect_host(host.name.clone(), Arc::new(self.parts.agent_host.clone()));
+        if let Some(seat) = &self.parts.seat {
+            seat.outbox.connect_host(host.name.clone(), Arc::new(self.parts.agent_host.clone()));
+        }
         // Orders given before this moment found nobody.
         actor.cast(AgentHostMessage::Order(HostOrder::ReportAgain))?;
         Ok(())

@@ -65,6 +65,11 @@ impl Mirror {
         &self.dir
     }
 
+    /// The host's git.
+    pub(crate) fn git(&self) -> &Git {
+        &self.git
+    }
+
     /// The integration head as of the last update.
     pub fn head(&self) -> Result<Option<CommitId>, Error> {
         read_ref(&self.repo, &self.name)
@@ -81,18 +86,31 @@ impl Mirror {
             None => false,
         };
         if !copied {
-            let run =
-                self.git.run("fetch").git_dir(&self.dir).deadline(TRANSFER_DEADLINE).config("fetch.unpackLimit=1");
-            let run = run.config("fetch.fsckObjects=false"); // from our own hub, which checked
-            let run =
-                run.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--refmap=", "--"]);
-            run.args([hub.dir()]).args([hub.integration_ref()]).ok()?;
-            for part in ["objects/pack", "objects"] {
-                fsync_dir(Durability::Full, &self.dir.join(part))?;
-            }
+            self.fetch(hub.dir(), &hub.integration_ref())?;
         }
         self.repo.reference(&self.name, oid(new), true, "devstack")?;
         Ok(new)
+    }
+
+    /// Take in a bundle of integration history up to `head`, which becomes the mirror's. It comes from our own hub, over an
+    /// authenticated connection.
+    pub fn take(&self, bundle: &Path, head: CommitId) -> Result<(), Error> {
+        self.fetch(bundle, &self.name)?;
+        self.repo.reference(&self.name, oid(head), true, "devstack")?;
+        Ok(())
+    }
+
+    /// Fetch the objects of a ref of another repository or a bundle; no ref moves.
+    fn fetch(&self, from: &Path, name: &str) -> Result<(), Error> {
+        let run = self.git.run("fetch").git_dir(&self.dir).deadline(TRANSFER_DEADLINE).config("fetch.unpackLimit=1");
+        let run = run.config("fetch.fsckObjects=false"); // from our own hub, which checked
+        let run =
+            run.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--refmap=", "--"]);
+        run.args([from]).args([name]).ok()?;
+        for part in ["objects/pack", "objects"] {
+            fsync_dir(Durability::Full, &self.dir.join(part))?;
+        }
+        Ok(())
     }
 
     /// Copy the objects of `old..new`; `false`: too many, nothing lost.

@@ -16,8 +16,11 @@ use git2::Odb;
 
 use super::{
     Error,
-    bundle::{self, RESULT_REF},
+    bundle::RESULT_REF,
+    bundle_header,
+    git::Git,
     hub::Hub,
+    mirror::Mirror,
     oid,
     policy::{self, Checks, Limits},
     scratch::Scratch,
@@ -90,7 +93,8 @@ fn policy(why: impl Into<String>) -> Stop {
 impl Hub {
     /// Take the bundle at `path` as the result of an attempt.
     pub fn import_result(&self, path: &Path, expected: &Expectation<'_>) -> Result<Imported, Error> {
-        match self.examine(path, expected) {
+        let ground = Ground { dir: self.dir(), git: self.git(), contains: &|commit| self.contains(commit) };
+        match ground.examine(path, expected) {
             Ok((scratch, tip, objects)) => {
                 self.accept(&scratch, objects)?;
                 self.pin(expected.attempt, tip)?;
@@ -101,6 +105,46 @@ impl Hub {
         }
     }
 
+    /// Bring a checked scratch into the hub: a small pack as single objects, a large one as it is.
+    fn accept(&self, scratch: &Scratch, objects: u64) -> Result<(), Error> {
+        let lock = self.lock()?;
+        if objects > LOOSE_MAX {
+            self.land(&lock, scratch)?;
+            return Ok(());
+        }
+        let packed = open_objects(scratch)?;
+        self.with(|repo| {
+            let hub = repo.odb()?;
+            for object in object_ids(&packed)? {
+                let found = packed.read(object)?;
+                hub.write(found.kind(), found.data())?; // synced by the library; what is there already is left
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Mirror {
+    /// Judges the bundle at `path` as a hub would, and keeps nothing: on a host that knows the values of secrets, which
+    /// never leave it. `None`: nothing is wrong with it.
+    pub fn screen(&self, path: &Path, expected: &Expectation<'_>) -> Result<Option<Refusal>, Error> {
+        let ground = Ground { dir: self.dir(), git: self.git(), contains: &|commit| Ok(self.contains(commit)) };
+        match ground.examine(path, expected) {
+            Ok(_) => Ok(None),
+            Err(Stop::Refused(refusal)) => Ok(Some(refusal)),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+}
+
+/// A trusted repository on which a result is looked at.
+struct Ground<'a> {
+    dir: &'a Path,
+    git: &'a Git,
+    contains: &'a dyn Fn(CommitId) -> Result<bool, Error>,
+}
+
+impl Ground<'_> {
     /// Everything up to the decision; writes to the scratch only.
     fn examine(&self, path: &Path, expected: &Expectation<'_>) -> Result<(Scratch, CommitId, u64), Stop> {
         let limits = &expected.limits;
@@ -109,7 +153,7 @@ impl Hub {
         if size > limits.bundle_bytes {
             return Err(policy(format!("the result is {} MiB, more than {}", size >> 20, limits.bundle_bytes >> 20)));
         }
-        let header = bundle::read_header(&mut file).map_err(damaged)?;
+        let header = bundle_header::read_header(&mut file).map_err(damaged)?;
         let [(tip, name)] = header.refs.as_slice() else {
             return Err(damaged("the bundle must carry exactly one ref"));
         };
@@ -117,7 +161,7 @@ impl Hub {
             return Err(damaged("the bundle's ref is not the result's"));
         }
         for commit in &header.prerequisites {
-            if !self.contains(*commit)? {
+            if !(self.contains)(*commit)? {
                 return Err(damaged(format!("the bundle needs commit {commit}, which the hub does not have")));
             }
         }
@@ -125,7 +169,7 @@ impl Hub {
         if objects > limits.objects {
             return Err(policy(format!("the result has {objects} objects, more than {}", limits.objects)));
         }
-        let scratch = Scratch::new(self.dir())?;
+        let scratch = Scratch::new(self.dir)?;
         if objects > 0 {
             file.seek(SeekFrom::Start(header.length)).map_err(Error::io("read", path))?;
             self.index(&scratch, file, limits)?;
@@ -136,7 +180,7 @@ impl Hub {
 
     /// Index the pack in the scratch: checksums, deltas, fsck and links, thin bases from the hub.
     fn index(&self, scratch: &Scratch, pack: File, limits: &Limits) -> Result<(), Stop> {
-        let run = scratch.redirect(self.run("index-pack"));
+        let run = scratch.redirect(self.git.run("index-pack").git_dir(self.dir));
         let run = run.config("core.bigFileThreshold=8m").config("core.packedGitLimit=512m").config("pack.threads=2");
         let limit = format!("--max-input-size={}", limits.bundle_bytes);
         let run = run.args(["--stdin", "--fix-thin", "--strict", limit.as_str()]);
@@ -179,24 +223,6 @@ impl Hub {
             return Err(policy(format!("conflict markers are left in {path}")));
         }
         Ok(())
-    }
-
-    /// Bring a checked scratch into the hub: a small pack as single objects, a large one as it is.
-    fn accept(&self, scratch: &Scratch, objects: u64) -> Result<(), Error> {
-        let lock = self.lock()?;
-        if objects > LOOSE_MAX {
-            self.land(&lock, scratch)?;
-            return Ok(());
-        }
-        let packed = open_objects(scratch)?;
-        self.with(|repo| {
-            let hub = repo.odb()?;
-            for object in object_ids(&packed)? {
-                let found = packed.read(object)?;
-                hub.write(found.kind(), found.data())?; // synced by the library; what is there already is left
-            }
-            Ok(())
-        })
     }
 }
 

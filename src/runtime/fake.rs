@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use devstack_dag::{attempt::Outcome, ids::AttemptId};
 use tokio::sync::watch;
 
-use super::{Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State};
+use super::{Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, Shard, State};
 
 /// What an attempt of the fake does.
 #[derive(Debug, Clone)]
@@ -23,6 +23,9 @@ pub enum Act {
     /// It cannot be started.
     Refuse(String),
 }
+
+/// Room on its one bridge, which nothing is refused on.
+const SHARD: u32 = 200;
 
 /// Decides what a job does.
 type Script = Box<dyn Fn(&Job) -> Act + Send + Sync>;
@@ -82,6 +85,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Runtime for FakeRuntime {
     fn describe(&self) -> RuntimeInfo {
         RuntimeInfo { name: "fake", isolation: Isolation::Unsandboxed { why: "nothing runs".into() } }
+    }
+
+    fn shards(&self) -> Vec<Shard> {
+        let running = self.attempts().values().filter(|ended| ended.borrow().is_none()).count();
+        let ports = u32::try_from(running).unwrap_or(u32::MAX);
+        vec![Shard { name: "fake".to_owned(), subnet: None, ports, capacity: ports.max(SHARD) }]
+    }
+
+    fn images(&self) -> Vec<String> {
+        vec!["fake:latest@sha256:fake".to_owned()]
     }
 
     async fn start(&self, job: &Job) -> Result<(), RuntimeError> {

@@ -56,6 +56,17 @@ pub trait Runtime: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Its private bridges, in the order in which they are filled, as last seen: asks nobody. None where it has none.
+    fn shards(&self) -> Vec<Shard> {
+        Vec::new()
+    }
+
+    /// What it could start attempts of now: `name:tag@sha256:…`, or `sha256:…` where an image has no name; at most [`IMAGES_MAX`],
+    /// as last seen: asks nobody, but a look that is long ago is repeated beside. None where it has none.
+    fn images(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Removes what belongs to no attempt, if no attempt is left: networks, directories of secrets.
     async fn tidy(&self) {}
 
@@ -84,6 +95,22 @@ pub trait Runtime: Send + Sync + 'static {
     /// The output of an attempt from byte `from` on; with `follow` until the attempt is over.
     async fn log(&self, attempt: &AttemptId, from: u64, follow: bool) -> Result<LogReader, RuntimeError>;
 }
+
+/// A private bridge, for people and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its subnet; `None`: it was not needed yet, and may take any.
+    pub subnet: Option<String>,
+    /// Containers on it, starting or running.
+    pub ports: u32,
+    /// The most of them.
+    pub capacity: u32,
+}
+
+/// The most entries of [`Runtime::images`]: a report of a host is one frame, and more are on no host that is looked after.
+pub const IMAGES_MAX: usize = 200;
 
 /// What a runtime is, for people: `status`, `host show`, the plan's first line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,6 +216,9 @@ pub enum RuntimeError {
     /// What runs attempts does not answer. Nothing is known of the attempt; it will answer again.
     #[error("{0}")]
     Unavailable(String),
+    /// Every place for it is taken; one comes free when an attempt ends. [`Runtime::health`] says when.
+    #[error("{0}")]
+    NoRoom(String),
     /// The job asks for something this runtime cannot do, here or at any time.
     #[error("{0}")]
     Refused(String),

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use devstack_dag::{
     Answer, Decision, Engine,
     command::Command,
-    ids::{ProjectName, Timestamp},
+    ids::{HostName, ProjectName, Timestamp},
     plan::ProjectSpec,
 };
 use futures::future::BoxFuture;
@@ -15,6 +15,7 @@ use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr, Supervisi
 use tokio::sync::watch;
 
 use super::{
+    leases::Leases,
     ledger::Ledger,
     message::{
         Ask, AskError, AskReply, Exit, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View,
@@ -59,6 +60,10 @@ pub struct TaskmasterArguments {
     pub news: watch::Sender<u64>,
     /// The wall clock.
     pub clock: fn() -> Timestamp,
+    /// How long hosts on other machines may be silent.
+    pub leases: devstack_cluster::Leases,
+    /// The host of this process.
+    pub local_host: Option<HostName>,
 }
 
 /// The state: the engine, and where the history stands.
@@ -79,6 +84,9 @@ pub struct State {
     pub(super) next_submission: u64,
     pub(super) children: HashMap<ProjectName, Child>,
     pub(super) started: Instant,
+    pub(super) leases: Leases,
+    /// The host of this process: it is there as long as this is.
+    pub(super) local_host: Option<HostName>,
 }
 
 /// A project's DevOps actor.
@@ -113,6 +121,8 @@ impl Actor for Taskmaster {
             next_submission: 0,
             children: HashMap::new(),
             started: Instant::now(),
+            leases: Leases::new(given.leases),
+            local_host: given.local_host,
         })
     }
 
@@ -129,6 +139,7 @@ impl Actor for Taskmaster {
         }
         let now = state.now();
         state.outbox.carry_out(state.engine.resume(now));
+        state.expect_hosts(&myself);
         Ok(())
     }
 
@@ -166,7 +177,11 @@ impl State {
             TaskmasterMessage::HubReady(ready) => self.hub_ready(ready),
             TaskmasterMessage::Look(look) => self.look(look),
             TaskmasterMessage::GetFacts(get) => self.facts(get),
-            TaskmasterMessage::HostReported(report) => self.tell(Command::ReportHost(report)),
+            TaskmasterMessage::HostReported(report) => self.host_reported(myself, report),
+            TaskmasterMessage::HostAlive(host) => self.host_alive(myself, &host),
+            TaskmasterMessage::HostSilent(host) => self.host_silent(myself, &host),
+            TaskmasterMessage::HostGone(host) => self.leases.remove(&host),
+            TaskmasterMessage::LeaseDue => self.lease_due(myself),
             TaskmasterMessage::AttemptExited(exit) => {
                 fault::point(Point::TaskmasterReport);
                 self.attempt_exited(exit);
@@ -280,10 +295,14 @@ impl State {
         let _ = get.reply.send(FactsAnswer { page, news: self.news.subscribe() });
     }
 
-    fn attempt_exited(&mut self, exit: Exit) {
-        if exit.bundle.is_none() {
+    fn attempt_exited(&mut self, mut exit: Exit) {
+        let mut ordered = self.engine.attempts(&exit.attempt().task).iter();
+        let ordered = ordered.rfind(|known| known.attempt == *exit.attempt() && known.host == exit.host);
+        let Some(known) = ordered.filter(|_| exit.bundle.is_some()) else {
+            // Nothing to take in: no commits, or not of that host.
             return self.tell(Command::FinishAttempt { host: exit.host, report: exit.report });
-        }
+        };
+        exit.start = known.start.clone();
         if let Some(devops) = self.outbox.devops(exit.project()) {
             // Nobody there: DevOps is being restarted, and the hosts are asked again when it is back.
             let _ = devops.cast(DevopsMessage::Import(Box::new(exit)));

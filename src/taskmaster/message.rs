@@ -26,6 +26,14 @@ pub enum TaskmasterMessage {
     GetFacts(GetFacts),
     /// A host reports its full state.
     HostReported(HostReport),
+    /// A host on another machine says that it lives.
+    HostAlive(HostName),
+    /// The link to a host went down.
+    HostSilent(HostName),
+    /// A host is no member any more: it has no lease.
+    HostGone(HostName),
+    /// Somebody's lease may have run out.
+    LeaseDue,
     /// An attempt is over; its bundle, if any, still lies on the host.
     AttemptExited(Exit),
     /// A DevOps actor answers.
@@ -112,7 +120,10 @@ pub struct SourceRefused {
 }
 
 /// A view of the engine: computed at once, handed over when durable.
-pub struct Look(pub Box<dyn FnOnce(&View<'_>) -> Box<dyn FnOnce() + Send> + Send>);
+pub struct Look(pub Box<dyn FnOnce(&View<'_>) -> HandOver + Send>);
+
+/// Gives the view to whoever asked.
+pub type HandOver = Box<dyn FnOnce() + Send>;
 
 /// What a look sees.
 pub struct View<'a> {
@@ -153,7 +164,7 @@ pub struct Exit {
     pub report: Report,
     /// Its result, to be taken through quarantine.
     pub bundle: Option<PathBuf>,
-    /// What its workspace started from: the result must descend from it.
+    /// What its workspace started from: the result must descend from it. The Taskmaster goes by what it ordered.
     pub start: Start,
     /// Values of the attempt's secrets, to be searched for in the result.
     pub secrets: Vec<crate::config::secrets::Secret>,
@@ -163,6 +174,11 @@ impl Exit {
     /// An attempt that left nothing.
     pub fn without_result(host: HostName, attempt: AttemptId, outcome: Outcome) -> Self {
         let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
+        Self::of(host, report)
+    }
+
+    /// A report without more than it says.
+    pub fn of(host: HostName, report: Report) -> Self {
         Self { host, report, bundle: None, start: Start::Empty, secrets: Vec::new() }
     }
 

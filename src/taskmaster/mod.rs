@@ -1,6 +1,8 @@
 //! The Taskmaster actor: holds the DAG, is the only writer of the store, supervises one DevOps actor a project.
 
 mod actor;
+mod hosts;
+mod leases;
 mod ledger;
 pub mod message;
 mod outbox;

@@ -79,6 +79,8 @@ async fn taskmaster(store: Gated) -> ActorRef<TaskmasterMessage> {
         start_devops: Arc::new(|_, _, _| async { Err(SpawnErr::ActorAlreadyStarted) }.boxed()),
         keep_facts: 100,
         news: watch::channel(0).0,
+        leases: devstack_cluster::Leases::default(),
+        local_host: None,
         clock: || Timestamp(1_700_000_000_000),
     };
     Actor::spawn(None, Taskmaster, arguments).await.unwrap().0

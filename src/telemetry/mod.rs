@@ -3,9 +3,9 @@
 
 pub mod cpu;
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, sync::OnceLock};
 
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 /// The variable that filters log lines.
 pub const LOG_VARIABLE: &str = "DEVSTACK_LOG";
@@ -25,25 +25,56 @@ pub enum Format {
 /// # Errors
 /// A filter that cannot be understood.
 pub fn start(format: Format, default: &str) -> Result<(), String> {
-    let text = std::env::var(LOG_VARIABLE).ok().filter(|text| !text.is_empty());
-    let filter = filter(text.as_deref().unwrap_or(default))?;
+    let (filter, handle) = reload::Layer::new(chosen(default)?);
     let registry = tracing_subscriber::registry().with(filter);
     let layer =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // It fails only when logging was started before: the first caller decides.
-    let _ = match format {
+    let first = match format {
         Format::Human => registry.with(layer.with_target(false)).try_init(),
         Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
+    if first.is_ok() {
+        let _ = FILTER.set(handle);
+    }
     Ok(())
+}
+
+/// The filter of the logging that was started, to be changed.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Changes the filter of the logging that was started; `DEVSTACK_LOG` still goes first.
+///
+/// # Errors
+/// A filter that cannot be understood.
+pub fn refilter(default: &str) -> Result<(), String> {
+    let chosen = chosen(default)?;
+    match FILTER.get() {
+        Some(handle) => handle.reload(chosen).map_err(|error| error.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// Is this a filter?
+///
+/// # Errors
+/// For people: why not.
+pub fn check_filter(text: &str) -> Result<(), String> {
+    filter(text).map(drop)
+}
+
+fn chosen(default: &str) -> Result<EnvFilter, String> {
+    let text = std::env::var(LOG_VARIABLE).ok().filter(|text| !text.is_empty());
+    match text {
+        Some(text) => filter(&text).map_err(|why| format!("{LOG_VARIABLE}: {why}")),
+        None => filter(default),
+    }
 }
 
 /// The filter, with ractor_cluster never below info: its debug lines print payloads.
 fn filter(text: &str) -> Result<EnvFilter, String> {
     let wrong = |e: &dyn std::fmt::Display| {
-        format!(
-            "{LOG_VARIABLE} is `{text}`, which is no log filter ({e}); write for example `debug` or `devstack=trace`"
-        )
+        format!("`{text}` is no log filter ({e}); write for example `debug` or `devstack=trace`")
     };
     let kept: Vec<&str> = text.split(',').filter(|part| !part.trim_start().starts_with("ractor_cluster")).collect();
     let filter = EnvFilter::try_new(kept.join(",")).map_err(|e| wrong(&e))?;

@@ -88,10 +88,10 @@ impl Watched {
     async fn start(runtime: Option<Arc<dyn Runtime>>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
-        let surroundings = Surroundings { clock: stepped, runtime };
+        let surroundings = Surroundings { clock: stepped, runtime, ..Surroundings::default() };
         let config = NodeConfig::embedded(&dir.path().join(".devstack"));
         let node = Node::start_in(&config, Secrets::default(), Mode::Dispatch, surroundings).await.unwrap();
-        let backend = node.backend();
+        let backend = node.backend().unwrap();
         let facts = backend.facts(None).await.unwrap();
         Self { dir, node, backend, facts, latest: None }
     }

@@ -24,6 +24,7 @@ mod network;
 mod node;
 mod root;
 mod secrets;
+mod shards;
 mod sight;
 #[path = "../harness/node.rs"]
 mod site;

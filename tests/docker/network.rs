@@ -13,20 +13,20 @@ use crate::{containers::Containers, harness::*, world::*};
 const IMAGE: &str = "devstack/minimal:latest";
 
 /// A script that tries to connect: a line per address that answered.
-fn try_all(targets: &[String]) -> String {
+pub(crate) fn try_all(targets: &[String]) -> String {
     let tries =
         targets.iter().map(|target| format!("nc -w 2 {target} </dev/null >/dev/null 2>&1 && echo REACHED {target}"));
     format!("{}; echo done", tries.collect::<Vec<_>>().join("; "))
 }
 
-fn bridged(number: u32, script: &str) -> Job {
+pub(crate) fn bridged(number: u32, script: &str) -> Job {
     let mut job = shell(number, script);
     job.network = Network::Bridge;
     job
 }
 
 /// This host's own addresses, all of version 4.
-fn addresses() -> Vec<String> {
+pub(crate) fn addresses() -> Vec<String> {
     let shown = Command::new("ip").args(["-4", "-o", "address"]).output().unwrap();
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
     let of = |line: &str| line.split_ascii_whitespace().nth(3)?.split('/').next().map(str::to_owned);
@@ -34,7 +34,7 @@ fn addresses() -> Vec<String> {
 }
 
 /// The chains of the firewall that have a rule for its bridge.
-fn rules(w: &Containers) -> Vec<String> {
+pub(crate) fn rules(w: &Containers) -> Vec<String> {
     let shown = Command::new("iptables").args(["-w", "-S"]).output().unwrap();
     let text = String::from_utf8_lossy(&shown.stdout).into_owned();
     let own =
@@ -172,7 +172,7 @@ async fn the_bridge_and_its_rules_come_and_go_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subnet_that_is_taken_is_said_and_nothing_is_charged() {
     let taken = format!("10.230.{}.0/24", std::process::id() % 256);
-    let Some(w) = world_with(|config| config.subnet = Some(taken.clone())).await else { return };
+    let Some(w) = world_with(|config| config.shards[0].subnet = Some(taken.clone())).await else { return };
     let other = format!("test-{}", w.installation);
     w.docker(&["network", "create", "--subnet", &taken, &other]);
     let refused = w.runtime.start(&bridged(1, "true")).await;

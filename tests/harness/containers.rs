@@ -95,11 +95,10 @@ impl Drop for Containers {
         for id in ask(&["ps", "-aq", "--filter", &filter]).lines() {
             ask(&["rm", "-f", "-v", id]);
         }
-        let network = format!("devstack-{}", self.installation);
-        if !ask(&["network", "ls", "-q", "--filter", &filter]).is_empty() {
-            ask(&["network", "rm", &network]);
+        for id in ask(&["network", "ls", "-q", "--filter", &filter]).lines() {
+            ask(&["network", "rm", id]);
         }
-        // Its rules: two, and where nobody set them, none.
+        // Its rules: two for a bridge, and where nobody set them, none.
         let rules =
             Command::new("iptables").args(["-w", "-S"]).output().map(|output| output.stdout).unwrap_or_default();
         for rule in String::from_utf8_lossy(&rules)

@@ -224,6 +224,11 @@ impl Running {
         self.child.id()
     }
 
+    /// Has it not ended yet?
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// What it said on stderr so far.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(self.err.path()).unwrap()

@@ -9,10 +9,11 @@ use std::{
 /// Modules of the root crate, lowest layer first. A module may import from its own layer only what is listed in
 /// `SIBLINGS`, and anything from below.
 const LAYERS: &[&[&str]] = &[
-    &["actor", "allocator", "fault", "config", "telemetry"],
+    &["actor", "allocator", "fault", "config", "notify", "telemetry"],
     &["store", "runtime", "repository", "members", "wire"],
     &["taskmaster", "agent_host", "devops"],
     &["gateway"],
+    &["uplink", "downlink"],
     &["cli", "node"],
 ];
 
@@ -39,7 +40,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("git2", &["repository"]),
     ("regex", &["repository", "config", "agent_host"]),
     ("ractor", &["actor", "taskmaster", "agent_host", "devops", "node"]),
-    ("axum", &["gateway", "cli", "node"]),
+    // Behind the crate of links.
+    ("ractor_cluster", &[]),
+    ("axum", &["gateway", "cli", "node", "uplink", "downlink"]),
     ("tower", &["gateway", "cli"]),
     ("hyper", &["gateway", "cli"]),
     ("hyper_util", &["gateway", "cli"]),

@@ -1,7 +1,7 @@
 //! What every runtime promises, over each of them. Where a runtime cannot run here, its tests say so loudly.
 
 use devstack::runtime::{
-    Isolation, Runtime, RuntimeError, Sandbox, State,
+    IMAGES_MAX, Isolation, Runtime, RuntimeError, Sandbox, State,
     fake::{Act, FakeRuntime},
 };
 use devstack_dag::attempt::Outcome;
@@ -95,6 +95,20 @@ async fn what_is_there_is_listed_until_it_is_removed() {
         runtime.remove(&attempt(2)).await.unwrap();
         runtime.remove(&attempt(2)).await.unwrap();
         assert_eq!(runtime.list().await.unwrap(), []);
+    }
+}
+
+/// Bridges and images are for reports: asked at any time, bounded, and never a reason to wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn bridges_and_images_are_told_within_their_bounds() {
+    for subject in subjects().await {
+        let runtime = subject.runtime();
+        let shards = runtime.shards();
+        assert!(shards.iter().all(|shard| shard.ports <= shard.capacity && !shard.name.is_empty()), "{shards:?}");
+        let images = runtime.images();
+        assert!(images.len() <= IMAGES_MAX && images.iter().all(|image| image.contains("sha256:")), "{images:?}");
+        // Whoever has images has bridges: both belong to containers.
+        assert_eq!(images.is_empty(), shards.is_empty());
     }
 }
 

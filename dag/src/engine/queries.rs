@@ -199,6 +199,11 @@ impl Engine {
         self.free
     }
 
+    /// Slots of a host that an attempt may be started in now.
+    pub fn free_on(&self, host: &HostName) -> u32 {
+        self.hosts.get(host).map_or(0, Host::free)
+    }
+
     /// Slots of all hosts.
     pub fn slots(&self) -> u32 {
         self.hosts.values().map(|h| h.slots).sum()

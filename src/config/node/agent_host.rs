@@ -58,6 +58,17 @@ pub struct Shard {
     pub capacity: u32,
 }
 
+impl Shard {
+    /// Do its configured subnet and this one share an address?
+    pub fn overlaps(&self, other: &str) -> bool {
+        let range = |text: &str| addresses(text).map(|(first, bits)| (first, first | (u32::MAX >> bits)));
+        match (self.subnet.as_deref().and_then(range), range(other)) {
+            (Some((first, last)), Some((from, to))) => first <= to && from <= last,
+            _ => false,
+        }
+    }
+}
+
 /// Ports used of a bridge unless the file says otherwise: broadcasts stay cheap.
 pub const SHARD_CAPACITY: u32 = 200;
 /// The most: a bridge of the kernel has 1,023 ports, and broadcasts cost by the port.
@@ -127,13 +138,20 @@ fn shards<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<Vec<Shar
         let name =
             one.text(reader, "name").map_or_else(|| format!("shard{}", index + 1), |name| name.value.into_owned());
         let subnet = subnet(reader, &mut one);
-        let capacity = one.integer(reader, "capacity", 1, SHARD_CAPACITY_MAX).map_or(SHARD_CAPACITY, |v| v.value);
+        let room = subnet.as_deref().and_then(addresses).map_or(SHARD_CAPACITY_MAX, |(_, bits)| room(bits));
+        let capacity = one.integer(reader, "capacity", 1, SHARD_CAPACITY_MAX).map(|v| (v.value, v.at));
+        if let Some((capacity, at)) = capacity.filter(|(capacity, _)| *capacity > room) {
+            let message = format!("`capacity`{} is {capacity}; its subnet has room for {room} containers", one.of());
+            reader.add(at, code::BAD_VALUE, message, Some("lower it, or take a larger subnet".to_owned()));
+        }
+        let capacity = capacity.map_or(SHARD_CAPACITY.min(room), |(capacity, _)| capacity);
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name.len() > 32 || !name.chars().all(plain) {
             let message = format!("`name`{} is `{name}`; use 1 to 32 letters, digits, `-` and `_`", one.of());
             reader.add(one.at, code::BAD_VALUE, message, None);
         }
-        if shards.iter().any(|other| other.name == name || subnet.is_some() && other.subnet == subnet) {
+        let shares = |other: &Shard| subnet.as_deref().is_some_and(|subnet| other.overlaps(subnet));
+        if shards.iter().any(|other| other.name == name || shares(other)) {
             let message = format!("the name or the subnet{} is another shard's, too", one.of());
             reader.add(one.at, code::BAD_VALUE, message, None);
         }
@@ -168,7 +186,7 @@ fn docker_socket<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, socket: &mu
 /// An IPv4 network with room for a bridge and a few containers: `10.1.2.0/24`.
 fn subnet<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<String> {
     let text = table.text(reader, "subnet")?;
-    if is_subnet(&text.value) {
+    if addresses(&text.value).is_some() {
         return Some(text.value.into_owned());
     }
     let message = format!("`subnet`{} is `{}`, which is no IPv4 network", table.of(), text.value);
@@ -177,8 +195,15 @@ fn subnet<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<String> 
     None
 }
 
-fn is_subnet(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else { return false };
-    let (Ok(address), Ok(bits)) = (address.parse::<std::net::Ipv4Addr>(), bits.parse::<u32>()) else { return false };
-    (16..=28).contains(&bits) && u32::from(address) & (u32::MAX >> bits) == 0
+/// The first address of a subnet and the bits of its prefix; `None`: it is none that a bridge can have.
+fn addresses(text: &str) -> Option<(u32, u32)> {
+    let (address, bits) = text.split_once('/')?;
+    let (address, bits) = (address.parse::<std::net::Ipv4Addr>().ok()?, bits.parse().ok()?);
+    let first = u32::from(address);
+    ((16..=28).contains(&bits) && first & (u32::MAX >> bits) == 0).then_some((first, bits))
+}
+
+/// Containers that a subnet has addresses for: not its first and its last, and one is the bridge's own.
+fn room(bits: u32) -> u32 {
+    (u32::MAX >> bits).saturating_sub(2).min(SHARD_CAPACITY_MAX)
 }

@@ -6,6 +6,7 @@ mod agent_host;
 mod limits;
 mod link;
 mod reach;
+mod show;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,7 @@ use devstack_dag::ids::HostName;
 pub use limits::{Limits, SETTINGS, Setting, Unit};
 pub use link::LinkConfig;
 pub use reach::{STATE_DIR, founder, joiner};
+pub use show::{Shown, show};
 
 use super::{
     problem::{Problem, Problems},
@@ -48,9 +50,14 @@ pub struct NodeConfig {
     pub agent_host: AgentHostConfig,
     /// Log lines for people or for programs.
     pub log_format: Format,
+    /// Which log lines, where `DEVSTACK_LOG` says nothing; in its syntax.
+    pub log_filter: String,
     /// Sizes and times.
     pub limits: Limits,
 }
+
+/// Ractor says little that a person can use, and its `debug` prints what is sent.
+const LOG_FILTER: &str = "info,ractor=warn,ractor_cluster=warn";
 
 /// What a node does; at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +81,7 @@ impl NodeConfig {
             link: LinkConfig::default(),
             agent_host: AgentHostConfig::default(),
             log_format: Format::Human,
+            log_filter: LOG_FILTER.to_owned(),
             limits: Limits::default(),
         }
     }
@@ -83,10 +91,7 @@ impl NodeConfig {
     /// # Errors
     /// Everything that is wrong with it, or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Problem::new(code::UNREADABLE, format!("cannot read the configuration: {e}")).at(name.as_str(), None)
-        })?;
+        let (name, text) = read(path)?;
         Self::parse(&name, &text)
     }
 
@@ -128,7 +133,16 @@ impl NodeConfig {
         if let Some(mut table) = section(reader, &mut top, "telemetry") {
             let words = [("human", Format::Human), ("json", Format::Json)];
             self.log_format = table.word(reader, "format", &words).map_or(self.log_format, |v| v.value);
-            table.finish(reader, &["format"]);
+            if let Some(text) = table.text(reader, "filter") {
+                match crate::telemetry::check_filter(&text.value) {
+                    Ok(()) => self.log_filter = text.value.into_owned(),
+                    Err(why) => {
+                        let message = format!("`filter`{}: {why}", table.of());
+                        reader.add(text.at, code::BAD_VALUE, message, None);
+                    }
+                }
+            }
+            table.finish(reader, &["format", "filter"]);
         }
         for name in ["limits", "retention"] {
             let Some(mut table) = section(reader, &mut top, name) else { continue };
@@ -183,6 +197,17 @@ impl NodeConfig {
     }
 }
 
+/// The name of a file in messages, and its text.
+fn read(path: &Path) -> Result<(String, String), Problem> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Problem::new(code::UNREADABLE, format!("cannot read the configuration: {error}"))
+            .hint("name another file with --config")
+            .at(name, None)),
+    }
+}
+
 fn section<'i>(reader: &mut Reader<'i>, top: &mut Table<'i>, name: &str) -> Option<Table<'i>> {
     let field = top.take(reader, name)?;
     reader.table(field.value, format!("[{name}]"))
@@ -212,7 +237,7 @@ fn default_name() -> HostName {
 mod tests {
     use super::*;
 
-    const FULL: &str = r#"
+    pub(super) const FULL: &str = r#"
 [node]
 name = "one"
 roles = ["agent-host"]
@@ -235,6 +260,7 @@ slots = 7
 sandbox = "off"
 [telemetry]
 format = "json"
+filter = "devstack=debug"
 [limits]
 plan_size = "1MiB"
 request_timeout = "5s"
@@ -268,8 +294,11 @@ attempts = "1h"
             capacity,
         };
         assert_eq!(host.shards, [shard("a", Some("10.9.0.0/24"), SHARD_CAPACITY), shard("shard2", None, 1000)]);
-        assert_eq!(config.log_format, Format::Json);
-        assert_eq!(config.limits.values(), [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 64 << 20, 10, 3_600_000]);
+        assert_eq!((config.log_format, config.log_filter.as_str()), (Format::Json, "devstack=debug"));
+        assert_eq!(
+            config.limits.values(),
+            [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 16 << 30, 64 << 20, 10, 3_600_000]
+        );
     }
 
     #[test]
@@ -311,5 +340,9 @@ attempts = "1h"
         assert!(refused("[agent_host]\nshards = []\n").contains("is empty"));
         let twice = "[agent_host]\nshards = [{ name = \"a\" }, { name = \"a\" }]\n";
         assert!(refused(twice).contains("another shard's"));
+        let within = "[agent_host]\nshards = [{ subnet = \"10.9.0.0/16\" }, { subnet = \"10.9.4.0/24\" }]\n";
+        assert!(refused(within).contains("another shard's"));
+        let crowded = "[agent_host]\nshards = [{ subnet = \"10.9.0.0/28\", capacity = 14 }]\n";
+        assert!(refused(crowded).contains("room for 13 containers"));
     }
 }

@@ -121,3 +121,20 @@ proptest! {
         let _ = parse_env(&text);
     }
 }
+
+#[test]
+fn a_credential_takes_the_place_of_a_missing_env_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, credentials) = (dir.path().join(".env"), dir.path().join("credentials"));
+    fs::create_dir(&credentials).unwrap();
+    write(&credentials.join("TOKEN"), "t", 0o400);
+    // As the service manager shows what one user more may read.
+    write(&credentials.join(".env"), "A=brought\nB=brought\n", 0o440);
+    let gather = || Secrets::gather(&file, [], Some(&credentials)).unwrap();
+    assert_eq!(values(&gather(), &["A", "B", "TOKEN"]), ["brought", "brought", "t"]);
+    write(&file, "A=own\n", 0o600);
+    assert_eq!(
+        (gather().names(), values(&gather(), &["A"])),
+        (vec!["A".to_owned(), "TOKEN".to_owned()], vec!["own".to_owned()])
+    );
+}

@@ -2,8 +2,11 @@
 //! and time; errors for what is not there.
 //! Deliberately absent: what handlers do.
 
+mod agent;
 mod cluster;
 mod facts;
+mod hosts;
+mod nodes;
 mod plans;
 mod reads;
 mod tasks;
@@ -18,6 +21,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+
+pub use agent::agent_router;
 
 use super::{
     ApiError, Backend,
@@ -95,7 +100,11 @@ routes! {
         Operator post "/v1/tasks/{project}/{id}/approve" => tasks::approve;
         Operator post "/v1/tasks/{project}/{id}/request-changes" => tasks::request_changes;
         Viewer   get  "/v1/agents" => reads::agents;
-        Viewer   get  "/v1/hosts" => reads::hosts;
+        Viewer   get  "/v1/hosts" => hosts::list;
+        Viewer   get  "/v1/hosts/{host}" => hosts::show;
+        Operator post "/v1/hosts/{host}/drain" => hosts::drain;
+        Operator post "/v1/hosts/{host}/undrain" => hosts::undrain;
+        Admin    post "/v1/hosts/{host}/remove" => hosts::remove;
         Viewer   get  "/v1/merges" => reads::merges;
         Viewer   get  "/v1/status" => reads::status;
         Viewer   get  "/v1/cluster" => cluster::show;
@@ -117,6 +126,12 @@ routes! {
         Viewer   get  "/v1/tasks/{project}/{id}/diff" => tasks::diff;
         Viewer   get  "/v1/tasks/{project}/{id}/resolve" => tasks::conflict;
         Operator post "/v1/tasks/{project}/{id}/resolve" => tasks::resolve;
+        Node     get  "/v1/nodes/repos/{project}" => nodes::repository;
+        Node     get  "/v1/nodes/repos/{project}/bundle" => nodes::bundle;
+        Node     get  "/v1/nodes/blobs/{id}" => nodes::blob;
+        Node     post "/v1/nodes/attempts/{project}/{id}/{number}/result" => nodes::result;
+        Node     post "/v1/nodes/attempts/{project}/{id}/{number}/log" => nodes::shipped_log;
+        Node     post "/v1/nodes/logs/{channel}" => nodes::live_log;
     }
 }
 

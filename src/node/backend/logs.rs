@@ -1,12 +1,12 @@
-//! What is read from the host's disk and the hub for one task: logs and diffs.
-//! Deliberately absent: logs of other hosts.
+//! What is read for one task: logs, from this host's disk or over a link from another's, and diffs from the hub.
+//! Deliberately absent: keeping anything.
 
 use std::{io, pin::Pin, task};
 
 use axum::body::Bytes;
 use devstack_dag::{
     attempt::Start,
-    ids::{AttemptId, TaskRef},
+    ids::{AttemptId, HostName, TaskRef},
 };
 use futures::Stream;
 
@@ -27,7 +27,7 @@ impl Core {
     /// What the newest harvested commit changes, seen from where its attempt started.
     pub(super) async fn diff_of(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
         let known = task.clone();
-        let (record, attempts) = self.look(move |seen| view::task(seen.engine, &known)).await??;
+        let view::Seen { record, attempts, .. } = self.look(move |seen| view::task(seen.engine, &known)).await??;
         let nothing = || ApiError::not_found("DS0309", format!("{task} has no commit yet"));
         let (number, commit) = record.harvested.ok_or_else(nothing)?;
         let attempt = attempts.iter().find(|attempt| attempt.attempt.number == number).ok_or_else(nothing)?;
@@ -48,12 +48,13 @@ impl Core {
         follow: bool,
     ) -> Result<ByteStream, ApiError> {
         let known = task.clone();
-        let (record, _) = self.look(move |seen| view::task(seen.engine, &known)).await??;
+        let view::Seen { record, attempts, .. } = self.look(move |seen| view::task(seen.engine, &known)).await??;
         let number = number.unwrap_or(record.attempts);
         if number == 0 || number > record.attempts {
             let hint = if record.attempts == 0 { "it has not started yet" } else { "see `devstack task show`" };
             return Err(ApiError::not_found("DS0309", format!("{task} has no attempt {number}")).hint(hint));
         }
+        let host = attempts.iter().find(|attempt| attempt.attempt.number == number).map(|attempt| attempt.host.clone());
         let attempt = AttemptId { task, number };
         if let Some(host) = &self.host {
             match host.runtime.log(&attempt, 0, follow).await {
@@ -67,16 +68,24 @@ impl Core {
                 Err(error) => return Err(errors::internal(error)),
             }
         }
-        self.shelved(&attempt).await
+        self.shelved(&attempt, host, follow).await
     }
 
-    async fn shelved(&self, attempt: &AttemptId) -> Result<ByteStream, ApiError> {
+    /// From the shelf; what is not there, from the host where it ran.
+    async fn shelved(&self, attempt: &AttemptId, host: Option<HostName>, follow: bool) -> Result<ByteStream, ApiError> {
         match tokio::fs::File::open(self.shelf.log_of(attempt)).await {
-            Ok(file) => Ok(Box::pin(Chunks(file))),
-            // It said nothing, or its log is past the retention.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(once(String::new())),
-            Err(error) => Err(errors::internal(error)),
+            Ok(file) => return Ok(Box::pin(Chunks(file))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(errors::internal(error)),
         }
+        let here = self.host.as_ref().map(|here| &here.name);
+        let away = self.remote.as_ref().zip(host.filter(|host| Some(host) != here));
+        // It said nothing, or its log is past the retention.
+        let Some((remote, host)) = away else { return Ok(once(String::new())) };
+        remote.downlink.log(&host, attempt.clone(), follow).ok_or_else(|| {
+            let hint = "its log comes with it; `devstack host list` says since when it is silent";
+            ApiError::unavailable(format!("host {host} is not connected")).hint(hint)
+        })
     }
 }
 

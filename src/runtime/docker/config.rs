@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use devstack_shim::spec::User;
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::runtime::ProcessConfig;
+use crate::{
+    config::node::{AgentHostConfig, Shard},
+    runtime::ProcessConfig,
+};
 
 /// How to run attempts as containers.
 #[derive(Debug, Clone)]
@@ -16,8 +19,8 @@ pub struct DockerConfig {
     pub installation: String,
     /// The engine's unix socket.
     pub socket: PathBuf,
-    /// The subnet of the private bridge; `None`: the first free one of ours.
-    pub subnet: Option<String>,
+    /// The private bridges, in the order in which they are filled; at least one.
+    pub shards: Vec<Shard>,
     /// Who agents are where the node is root; elsewhere they are the node's own user.
     pub user: User,
     /// A log is never longer, in bytes.
@@ -57,7 +60,7 @@ impl DockerConfig {
             state_dir: process.state_dir,
             installation: process.installation,
             socket,
-            subnet: None,
+            shards: AgentHostConfig::default().shards,
             user: process.user,
             log_max: process.log_max,
             bundle_max: process.bundle_max,

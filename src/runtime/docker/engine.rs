@@ -10,11 +10,11 @@ use bollard::{
     errors::Error,
     models::{
         ContainerCreateBody, ContainerInspectResponse, ContainerStateStatusEnum, ContainerSummary, EventMessage,
-        ImageInspect, NetworkCreateRequest, NetworkInspect, SystemInfo,
+        ImageInspect, ImageSummary, Network, NetworkCreateRequest, NetworkInspect, SystemInfo,
     },
     query_parameters::{
         CreateContainerOptionsBuilder, CreateImageOptionsBuilder, EventsOptionsBuilder, KillContainerOptionsBuilder,
-        ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+        ListContainersOptionsBuilder, ListImagesOptions, ListNetworksOptionsBuilder, RemoveContainerOptionsBuilder,
     },
 };
 use futures::{Stream, StreamExt};
@@ -180,6 +180,12 @@ impl Engine {
         absent(self.call("looking at an image", self.quick, self.client()?.inspect_image(name)).await)
     }
 
+    /// Every image that a container could be of.
+    pub(super) async fn images(&self) -> Result<Vec<ImageSummary>, EngineError> {
+        let all = self.client()?.list_images(None::<ListImagesOptions>);
+        self.call("listing images", self.quick, all).await
+    }
+
     /// Makes an image of a tar archive with a file system, as `docker import` does. `changes` are lines of a Dockerfile.
     pub(super) async fn import(&self, tag: &str, tar: Vec<u8>, changes: Vec<String>) -> Result<(), EngineError> {
         let (repo, tag) = tag.rsplit_once(':').unwrap_or((tag, "latest"));
@@ -198,6 +204,13 @@ impl Engine {
     /// A network; `None`: there is none of this name.
     pub(super) async fn network(&self, name: &str) -> Result<Option<NetworkInspect>, EngineError> {
         absent(self.call("looking at a network", self.quick, self.client()?.inspect_network(name, None)).await)
+    }
+
+    /// Every network with these labels.
+    pub(super) async fn networks(&self, labels: Labels<'_>) -> Result<Vec<Network>, EngineError> {
+        let filters = HashMap::from([("label", labels.to_vec())]);
+        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        self.call("listing networks", self.quick, self.client()?.list_networks(Some(options))).await
     }
 
     /// Makes a network.

@@ -8,15 +8,19 @@
 mod config;
 mod container;
 mod engine;
+mod firewall;
 mod hardening;
 mod health;
 pub mod image;
+mod images;
 mod look;
 mod network;
 mod observer;
 mod order;
+mod owned;
 mod processors;
 mod secrets;
+mod shards;
 mod strays;
 mod watch;
 
@@ -24,11 +28,9 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use async_trait::async_trait;
-use bollard::models::ContainerInspectResponse;
 use devstack_dag::{
     ids::AttemptId,
     plan::{Limits, Network},
@@ -45,13 +47,15 @@ use self::{
     container::{Bounds, Wanted},
     engine::{Engine, EngineError, Phase, phase},
     health::Health,
-    network::Bridge,
+    images::Images,
     observer::Observer,
+    owned::{deadline, id},
     processors::Processors,
     secrets::Vault,
+    shards::{NoPort, Place, Shards},
 };
 use super::{
-    Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State,
+    Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, Shard, State,
     files::{SETTLED, keep, list, make_passable, name, refuse_others},
     identity,
     remove::remove,
@@ -74,26 +78,12 @@ struct Inner {
     engine: Arc<Engine>,
     health: Arc<Health>,
     observer: Arc<Observer>,
-    bridge: Bridge,
+    shards: Arc<Shards>,
+    images: Arc<Images>,
     vault: Result<Vault, String>,
     starts: Semaphore,
     processors: Processors,
     version: OnceLock<String>,
-}
-
-/// Whose container has a name.
-enum Found {
-    /// Nobody's: there is none.
-    None,
-    /// The attempt's.
-    Ours(Box<ContainerInspectResponse>),
-    /// Somebody else's, which is never touched.
-    Foreign,
-}
-
-/// What the engine calls a container that was looked at: its name may be another's by now, its id never is.
-fn id(found: &ContainerInspectResponse) -> &str {
-    found.id.as_deref().unwrap_or_default()
 }
 
 impl DockerRuntime {
@@ -102,8 +92,10 @@ impl DockerRuntime {
     /// # Errors
     /// The state directory cannot be used.
     pub async fn open(config: DockerConfig) -> Result<Self, RuntimeError> {
-        if !config.state_dir.is_absolute() || config.user.uid == 0 {
-            return Err(RuntimeError::Refused("directories must be absolute, and agents never run as root".into()));
+        if !config.state_dir.is_absolute() || config.user.uid == 0 || config.shards.is_empty() {
+            return Err(RuntimeError::Refused(
+                "directories must be absolute, a shard must be there, and agents never run as root".into(),
+            ));
         }
         let engine = Arc::new(Engine::new(config.socket.clone(), config.answer, config.act));
         let shim =
@@ -112,15 +104,17 @@ impl DockerRuntime {
         make_passable(&attempts).map_err(RuntimeError::failed(format!("making {}", attempts.display())))?;
         refuse_others(&attempts, true)?;
         let boot_id = identity::boot_id().map_err(RuntimeError::failed("reading the boot id"))?;
+        let health = Health::new(engine.clone());
         let inner = Inner {
             attempts,
             shim,
             root: geteuid().is_root(),
             boot_id,
-            health: Health::new(engine.clone()),
+            shards: Shards::new(&config.installation, &config.shards, health.clone()),
+            images: Images::new(engine.clone(), health.clone()),
+            health,
             engine,
             observer: Arc::default(),
-            bridge: Bridge::new(&config.installation, config.subnet.clone()),
             vault: Vault::open(&config.installation),
             starts: Semaphore::new(config.starts.max(1)),
             processors: Processors::new(),
@@ -129,6 +123,7 @@ impl DockerRuntime {
         };
         if let Ok(info) = inner.health.note(inner.engine.info().await) {
             let _ = inner.version.set(format!("docker {}", info.server_version.unwrap_or_default()));
+            inner.images.look().await;
         }
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -158,7 +153,17 @@ impl Runtime for DockerRuntime {
     }
 
     async fn image(&self, name: Option<&str>) -> Result<Option<String>, RuntimeError> {
-        image::resolve(&self.inner.engine, name).await.map(Some)
+        let resolved = image::resolve(&self.inner.engine, name).await.map(Some);
+        self.inner.images.look().await;
+        resolved
+    }
+
+    fn shards(&self) -> Vec<Shard> {
+        self.inner.shards.report()
+    }
+
+    fn images(&self) -> Vec<String> {
+        self.inner.images.report()
     }
 
     async fn start(&self, job: &Job) -> Result<(), RuntimeError> {
@@ -187,6 +192,7 @@ impl Runtime for DockerRuntime {
             inner.remove_container(attempt, &name).await?;
         }
         inner.processors.give_back(attempt);
+        inner.shards.free(&inner.name(attempt));
         let attempt = attempt.clone();
         self.blocking(move |inner| {
             if let Ok(vault) = &inner.vault {
@@ -203,8 +209,8 @@ impl Runtime for DockerRuntime {
 
     async fn tidy(&self) {
         let inner = &self.inner;
-        if let Err(error) = inner.bridge.remove(&inner.engine).await {
-            tracing::debug!(%error, "the private bridge stays");
+        if let Err(error) = inner.health.note(inner.shards.tidy(&inner.engine).await) {
+            tracing::debug!(%error, "the private bridges stay");
         }
         if let Ok(vault) = &inner.vault {
             vault.close();
@@ -241,9 +247,9 @@ impl DockerRuntime {
             removed.map_err(|error| inner.failed("removing a container", error))?;
         }
         let image = inner.image_of(job).await?;
-        let network = match job.network {
-            Network::None => "none".to_owned(),
-            Network::Bridge => inner.bridge_ready().await?,
+        let place = match job.network {
+            Network::None => None,
+            Network::Bridge => Some(inner.place(&name).await?),
         };
         let spec = order::spec(inner, job, &image.env)?;
         let pinned = inner.config.pin && job.limits.cpu_millis.is_none();
@@ -267,14 +273,18 @@ impl DockerRuntime {
             shim: &inner.shim,
             mirror: job.workspace.as_ref().map(|workspace| workspace.mirror_objects.as_path()),
             secrets,
-            network,
+            network: place.as_ref().map_or("none", Place::network).to_owned(),
             hostname: job.agent.to_string(),
             bounds: inner.bounds(&job.limits),
             deadline: deadline(job.timeout_ms),
             cpuset,
             stop_after_s: i64::try_from(job.grace_ms.div_ceil(1000)).unwrap_or(i64::MAX).saturating_add(30),
         };
-        inner.run(attempt, &name, &wanted).await
+        inner.run(attempt, &name, &wanted).await?;
+        if let Some(place) = place {
+            place.keep();
+        }
+        Ok(())
     }
 
     async fn observe(&self) -> Result<Vec<Observed>, RuntimeError> {
@@ -290,6 +300,7 @@ impl DockerRuntime {
             Err(EngineError::Gone { .. }) => return Ok(all),
             Err(error) => return Err(inner.failed("listing containers", error)),
         };
+        inner.shards.see(&containers);
         for labels in containers.into_iter().filter_map(|one| one.labels) {
             let Some(attempt) = container::attempt_of(&labels, &inner.config.installation) else { continue };
             if !all.iter().any(|one| one.attempt == attempt) {
@@ -349,14 +360,16 @@ impl Inner {
         found.map_err(|error| self.failed("looking for an image", error))?.ok_or_else(|| image::unknown(name))
     }
 
-    async fn bridge_ready(&self) -> Result<String, RuntimeError> {
-        let made = self.health.note(self.bridge.ensure(&self.engine).await);
-        made.map_err(|error| self.failed("making the private bridge", error))?;
-        // Every time: the rules went with an earlier bridge, or with somebody's flush.
-        if let Err(why) = self.bridge.guard().await {
-            tracing::warn!(%why, "containers on the private bridge can reach this host's own addresses");
+    /// A port for a container on a bridge that has room.
+    async fn place(&self, container: &str) -> Result<Place, RuntimeError> {
+        match self.shards.place(&self.engine, container).await {
+            Ok(place) => Ok(place),
+            Err(NoPort::Full(why)) => Err(RuntimeError::NoRoom(why)),
+            Err(NoPort::Engine(error)) => {
+                let noted = self.health.note(Err(error));
+                noted.map_err(|error| self.failed("making the private bridge", error))
+            }
         }
-        Ok(self.bridge.name.clone())
     }
 
     fn put_secrets(&self, job: &Job) -> Result<Option<PathBuf>, RuntimeError> {
@@ -368,131 +381,4 @@ impl Inner {
         let put = vault.put(&job.attempt, &job.secrets, owner);
         put.map(Some).map_err(RuntimeError::failed(format!("laying down the secrets of {}", job.attempt)))
     }
-
-    /// Whose container has this name.
-    async fn find(&self, attempt: &AttemptId, name: &str) -> Result<Found, EngineError> {
-        let Some(found) = self.health.note(self.engine.inspect(name).await)? else { return Ok(Found::None) };
-        let labels = found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default();
-        let ours = container::attempt_of(&labels, &self.config.installation).as_ref() == Some(attempt);
-        Ok(if ours { Found::Ours(Box::new(found)) } else { Found::Foreign })
-    }
-
-    /// The container to use for an attempt, if there is one; another's under its name is an error.
-    async fn own(
-        &self,
-        attempt: &AttemptId,
-        name: &str,
-    ) -> Result<Option<Box<ContainerInspectResponse>>, RuntimeError> {
-        match self.find(attempt, name).await {
-            Ok(Found::None) => Ok(None),
-            Ok(Found::Ours(found)) => Ok(Some(found)),
-            Ok(Found::Foreign) => {
-                let why = format!("the name {name} is taken by a container that is not ours; remove or rename it");
-                Err(RuntimeError::failed("using a container")(io::Error::other(why)))
-            }
-            Err(error) => Err(self.failed("looking at a container", error)),
-        }
-    }
-
-    /// Makes the container, looks whether it is as it should be, and starts it.
-    async fn run(&self, attempt: &AttemptId, name: &str, wanted: &Wanted<'_>) -> Result<(), RuntimeError> {
-        let body = container::body(wanted);
-        match self.health.note(self.engine.create(name, body.clone()).await) {
-            // Made by an earlier try that had no answer.
-            Ok(()) | Err(EngineError::Conflict(_)) => {}
-            Err(error) => return Err(self.failed(format!("making the container of {attempt}"), error)),
-        }
-        let Some(made) = self.own(attempt, name).await? else {
-            let gone = io::Error::other("it vanished as soon as it was made");
-            return Err(RuntimeError::failed(format!("making the container of {attempt}"))(gone));
-        };
-        let missing = hardening::missing(&body, &made);
-        if !missing.is_empty() {
-            let _ = self.engine.remove(id(&made)).await;
-            let what = missing.join(", ");
-            return Err(RuntimeError::Refused(format!(
-                "the engine does not keep what a container needs to be safe: {what}; use an engine that does (20.10 or newer)"
-            )));
-        }
-        let permit = self.starts.acquire().await;
-        let started = self.health.note(self.engine.start(id(&made)).await);
-        drop(permit);
-        match started {
-            Ok(()) => Ok(()),
-            // It may run: whoever waits for it will see.
-            Err(EngineError::Gone { .. }) => Ok(()),
-            Err(error) => {
-                let _ = self.engine.remove(id(&made)).await;
-                Err(self.failed(format!("starting the container of {attempt}"), error))
-            }
-        }
-    }
-
-    async fn harvest_container(
-        &self,
-        attempt: &AttemptId,
-        name: &str,
-        of_agent: &ContainerInspectResponse,
-    ) -> Result<(), RuntimeError> {
-        self.remove_container(attempt, name).await?;
-        let mounts = of_agent.host_config.as_ref().and_then(|config| config.mounts.clone()).unwrap_or_default();
-        let mirror = mounts.into_iter().find(|mount| mount.target.as_deref() == Some(container::MIRROR));
-        let mirror = mirror.and_then(|mount| mount.source).map(PathBuf::from);
-        let image = of_agent.image.clone().unwrap_or_default();
-        let wanted = Wanted {
-            installation: &self.config.installation,
-            attempt,
-            image: &image,
-            user: self.user(),
-            mode: "harvest",
-            dir: &self.dir(attempt),
-            shim: &self.shim,
-            mirror: mirror.as_deref(),
-            secrets: None,
-            network: "none".to_owned(),
-            hostname: "harvest".to_owned(),
-            cpuset: None,
-            bounds: self.bounds(&Limits::default()),
-            deadline: deadline(u64::try_from(self.config.margin.as_millis()).unwrap_or(u64::MAX)),
-            stop_after_s: 10,
-        };
-        self.run(attempt, name, &wanted).await
-    }
-
-    async fn remove_container(&self, attempt: &AttemptId, name: &str) -> Result<(), RuntimeError> {
-        let failed = |error| self.failed(format!("removing the container of {attempt}"), error);
-        match self.find(attempt, name).await.map_err(failed)? {
-            // Somebody else's is left alone.
-            Found::None | Found::Foreign => Ok(()),
-            Found::Ours(found) => self.health.note(self.engine.remove(id(&found)).await).map_err(failed),
-        }
-    }
-
-    async fn state(&self, attempt: &AttemptId) -> Result<State, RuntimeError> {
-        let dir = self.dir(attempt);
-        let found = self.find(attempt, &self.name(attempt)).await;
-        Ok(match found.map_err(|error| self.failed("looking at a container", error))? {
-            Found::Ours(found) if phase(&found) == Phase::Running => {
-                let cpuset = found.host_config.as_ref().and_then(|config| config.cpuset_cpus.as_deref());
-                self.processors.note(attempt, cpuset);
-                State::Running
-            }
-            Found::Ours(found) if phase(&found) == Phase::Over => State::Ended,
-            // None of ours, or never started: claimed, so that what is said stays true.
-            _ => match identity::claim(&dir) {
-                Ok(true) => State::Broken { why: "it was never started".to_owned() },
-                Ok(false) => State::Ended,
-                Err(error) => State::Broken { why: format!("its files are not whole: {error}") },
-            },
-        })
-    }
-}
-
-/// When the time of an attempt that starts now is over, for people who look at labels.
-fn deadline(timeout_ms: u64) -> String {
-    let after = Duration::from_millis(timeout_ms);
-    jiff::Timestamp::now()
-        .checked_add(after)
-        .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-        .unwrap_or_default()
 }

@@ -12,9 +12,10 @@ use devstack_dag::{attempt::Outcome, ids::AttemptId};
 use devstack_shim::layout;
 
 use super::{
-    Found, Inner, container,
+    Inner, container,
     engine::{EngineError, Phase, phase},
-    id, strays,
+    owned::{Found, id},
+    strays,
 };
 use crate::runtime::{Ended, Harvest, RuntimeError, clock, evidence, files::SETTLED, identity};
 
@@ -46,6 +47,7 @@ pub(super) async fn wait(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<Ende
     let dir = inner.known(attempt)?;
     let mut overdue = false;
     let end = until_over(inner, attempt, &dir, &mut overdue).await?;
+    inner.shards.free(&inner.name(attempt));
     let (inner, attempt) = (Arc::clone(inner), attempt.clone());
     let settled = tokio::task::spawn_blocking(move || {
         settle(&inner, &attempt, &dir);

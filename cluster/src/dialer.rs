@@ -1,0 +1,112 @@
+//! Keeps a session to an address: dials for ever, with full jitter, and resolves the name anew each time.
+//! Deliberately absent: choosing between addresses; each has a dialer of its own, and a node reached twice keeps one session.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustls::pki_types::ServerName;
+use tokio::{net::TcpStream, time::timeout};
+
+use crate::{
+    NodeName,
+    handshake::{self, HandshakeError, Ready},
+    link::Core,
+    sessions::ClaimError,
+    stream,
+};
+
+/// Dials until the link ends.
+pub(crate) async fn run(core: Arc<Core>, address: String) {
+    tokio::select! {
+        _ = core.end.wait() => {}
+        () = keep(&core, &address) => {}
+    }
+}
+
+async fn keep(core: &Arc<Core>, address: &str) {
+    let mut failures = 0_u32;
+    let mut told = String::new();
+    loop {
+        match dial(core, address).await {
+            Ok((peer, tls)) => {
+                told.clear();
+                let since = Instant::now();
+                // A task of its own: it tells of its end even when the link ends first.
+                let _ = tokio::spawn(stream::run(core.clone(), peer, tls, false)).await;
+                failures = if since.elapsed() >= core.config.limits.settled { 1 } else { failures.saturating_add(1) };
+            }
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                let why = error.to_string();
+                // The same again and again is said once.
+                if why == told {
+                    tracing::debug!(address, why, "still no link");
+                } else {
+                    tracing::warn!(address, why, "no link");
+                    told = why;
+                }
+                if let Some(name) = busy(error) {
+                    core.sessions.wait_gone(&name).await;
+                    failures = 1;
+                }
+            }
+        }
+        // Without random bytes the longest wait is as good.
+        let random = getrandom::u64().unwrap_or(u64::MAX);
+        tokio::time::sleep(core.config.limits.redial.wait(failures, random)).await;
+    }
+}
+
+/// The node that has a session already.
+fn busy(error: HandshakeError) -> Option<NodeName> {
+    match error {
+        HandshakeError::Claim(name, ClaimError::Busy(_)) => Some(name),
+        _ => None,
+    }
+}
+
+async fn dial(core: &Arc<Core>, address: &str) -> Result<Ready, HandshakeError> {
+    let host = server_name(address)?;
+    let limits = &core.config.limits;
+    let tcp = connect(address, limits.dial).await?;
+    let at = tcp.peer_addr()?;
+    timeout(limits.handshake, handshake::dial(core, tcp, host, at)).await.map_err(|_| HandshakeError::TimedOut)?
+}
+
+/// Each address of the name in turn, each with the whole time.
+async fn connect(address: &str, limit: Duration) -> Result<TcpStream, HandshakeError> {
+    let addresses = timeout(limit, tokio::net::lookup_host(address)).await.map_err(|_| HandshakeError::TimedOut)??;
+    let mut last = HandshakeError::Io(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    for address in addresses {
+        match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => last = error.into(),
+            Err(_) => last = HandshakeError::TimedOut,
+        }
+    }
+    Err(last)
+}
+
+/// What the certificate must be valid for: the host of `host:port`.
+fn server_name(address: &str) -> io::Result<ServerName<'static>> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a host:port"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_address_is_what_the_certificate_must_say() {
+        let name = |address| server_name(address).unwrap().to_str().into_owned();
+        assert_eq!(name("node-1.example:7777"), "node-1.example");
+        assert_eq!(name("127.0.0.1:7777"), "127.0.0.1");
+        assert_eq!(name("[::1]:7777"), "::1");
+        assert!(server_name("a b:1").is_err());
+    }
+}

@@ -1,0 +1,267 @@
+//! What travels in a session: `magic | version | class | kind | request | session key | length | body`, big-endian, 1 MiB at
+//! most. Pure functions over bytes.
+//! Deliberately absent: what a kind means, and who sent a frame (the gateway finds that by the key).
+
+use std::fmt;
+
+/// The first bytes of every frame.
+pub const MAGIC: [u8; 4] = *b"dvsl";
+/// Bytes before the body: 4 magic, 2 version, 1 class, 2 kind, 8 request, 16 key, 4 length.
+pub const HEADER: usize = 37;
+/// The largest frame in bytes, header included. What is larger is bulk and travels over HTTPS: a frame of 64 MiB holds up
+/// the small one behind it for half a second, one of 1 MiB for less than 10 ms.
+pub const FRAME_MAX: usize = 1 << 20;
+/// The largest body, in bytes.
+pub const BODY_MAX: usize = FRAME_MAX - HEADER;
+
+/// The version of the frames. Another major is refused. Another minor is accepted: it may append to the bodies of the link's
+/// own classes, and sends a new class only to a peer that said a minor that knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// Incompatible with every other.
+    pub major: u8,
+    /// Grows with what is appended.
+    pub minor: u8,
+}
+
+/// The version that is written.
+pub const VERSION: Version = Version { major: 1, minor: 0 };
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// Random bits, issued by a receiver for one session. The sender is known by them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key(pub [u8; 16]);
+
+impl fmt::Debug for Key {
+    /// A key is a secret of its session.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+/// What a frame is for. Numbers are never used again for something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Class {
+    /// The first of a session, before anything else: issues the key.
+    Hello = 1,
+    /// Instead of a hello: no session, and why (UTF-8).
+    Refused = 2,
+    /// Still there.
+    Ping = 3,
+    /// What was consumed so far.
+    Credit = 4,
+    /// A message without an answer.
+    Message = 5,
+    /// A message with an answer, named by its request.
+    Call = 6,
+    /// The answer.
+    Reply = 7,
+    /// The negative answer, and why (UTF-8).
+    Refusal = 8,
+}
+
+impl Class {
+    fn of(number: u8) -> Option<Self> {
+        use Class::{Call, Credit, Hello, Message, Ping, Refusal, Refused, Reply};
+        [Hello, Refused, Ping, Credit, Message, Call, Reply, Refusal].into_iter().find(|class| *class as u8 == number)
+    }
+
+    /// Whether it takes credit: everything that an actor will see.
+    pub fn takes_credit(self) -> bool {
+        matches!(self, Self::Message | Self::Call | Self::Reply | Self::Refusal)
+    }
+}
+
+/// What stands before the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Of the writer.
+    pub version: Version,
+    /// What it is for.
+    pub class: Class,
+    /// What the body is; the link does not look at it.
+    pub kind: u16,
+    /// Which call this is or answers; 0 where there is none.
+    pub request: u64,
+    /// The key that the receiver issued; in a hello, the one that is issued.
+    pub key: Key,
+    /// Bytes of the body.
+    pub length: usize,
+}
+
+/// Bytes that are no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Something else altogether.
+    #[error("not a frame: it begins with other bytes")]
+    Magic,
+    /// Of a version that cannot be read: update the older node.
+    #[error("unknown version {0} of frames, {VERSION} is spoken here; update the older node")]
+    Version(Version),
+    /// No class of this version.
+    #[error("unknown class {0} of frames")]
+    Class(u8),
+    /// Above the limit.
+    #[error("a frame with a body of {0} bytes, {BODY_MAX} is the limit")]
+    TooLarge(usize),
+    /// It ends too early.
+    #[error("a frame that was cut off")]
+    Truncated,
+    /// More follows its end.
+    #[error("{0} bytes behind the end of a frame")]
+    Trailing(usize),
+}
+
+/// Writes a frame.
+///
+/// # Errors
+/// The body is too large.
+pub fn encode(class: Class, kind: u16, request: u64, key: Key, body: &[u8]) -> Result<Vec<u8>, FrameError> {
+    if body.len() > BODY_MAX {
+        return Err(FrameError::TooLarge(body.len()));
+    }
+    let mut frame = Vec::with_capacity(HEADER + body.len());
+    frame.extend_from_slice(&MAGIC);
+    frame.extend_from_slice(&[VERSION.major, VERSION.minor, class as u8]);
+    frame.extend_from_slice(&kind.to_be_bytes());
+    frame.extend_from_slice(&request.to_be_bytes());
+    frame.extend_from_slice(&key.0);
+    // At most 1 MiB, checked above.
+    frame.extend_from_slice(&(body.len() as u32).to_be_bytes());
+    frame.extend_from_slice(body);
+    Ok(frame)
+}
+
+/// Reads the header in front of `bytes`, whatever follows it.
+///
+/// # Errors
+/// It is none, or of something that cannot be read.
+pub fn header(bytes: &[u8]) -> Result<Header, FrameError> {
+    let mut rest = bytes;
+    if take(&mut rest)? != MAGIC {
+        return Err(FrameError::Magic);
+    }
+    let [major, minor] = take(&mut rest)?;
+    let version = Version { major, minor };
+    if version.major != VERSION.major {
+        return Err(FrameError::Version(version));
+    }
+    let [number] = take(&mut rest)?;
+    let class = Class::of(number).ok_or(FrameError::Class(number))?;
+    let kind = u16::from_be_bytes(take(&mut rest)?);
+    let request = u64::from_be_bytes(take(&mut rest)?);
+    let key = Key(take(&mut rest)?);
+    let length = u32::from_be_bytes(take(&mut rest)?) as usize;
+    if length > BODY_MAX {
+        return Err(FrameError::TooLarge(length));
+    }
+    Ok(Header { version, class, kind, request, key, length })
+}
+
+/// Reads one whole frame: header and body.
+///
+/// # Errors
+/// It is none, ends too early, or is followed by something.
+pub fn decode(bytes: &[u8]) -> Result<(Header, &[u8]), FrameError> {
+    let header = header(bytes)?;
+    let body = bytes.get(HEADER..).unwrap_or_default();
+    match body.len().checked_sub(header.length) {
+        None => Err(FrameError::Truncated),
+        Some(0) => Ok((header, body)),
+        Some(more) => Err(FrameError::Trailing(more)),
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], FrameError> {
+    let (first, after) = rest.split_first_chunk().ok_or(FrameError::Truncated)?;
+    *rest = after;
+    Ok(*first)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: Key = Key([0xA5; 16]);
+
+    /// What version 1.0 looks like on the wire. These bytes never change.
+    #[test]
+    fn golden_bytes() {
+        let frame = encode(Class::Call, 0x0102, 0x0304_0506_0708_090A, KEY, b"body").unwrap();
+        let mut golden = b"dvsl\x01\x00\x06\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A".to_vec();
+        golden.extend([0xA5; 16]);
+        golden.extend(b"\x00\x00\x00\x04body");
+        assert_eq!(frame, golden);
+        let (header, body) = decode(&golden).unwrap();
+        assert_eq!((header.class, header.kind, header.request), (Class::Call, 0x0102, 0x0304_0506_0708_090A));
+        assert_eq!((header.key, header.length, body), (KEY, 4, b"body".as_slice()));
+    }
+
+    #[test]
+    fn classes_keep_their_numbers() {
+        let numbers: Vec<Option<Class>> = (0..=9).map(Class::of).collect();
+        use Class::{Call, Credit, Hello, Message, Ping, Refusal, Refused, Reply};
+        let all = [Hello, Refused, Ping, Credit, Message, Call, Reply, Refusal].map(Some);
+        assert_eq!(numbers[0], None);
+        assert_eq!(&numbers[1..9], &all);
+        assert_eq!(numbers[9], None);
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused_by_what_is_wrong() {
+        let frame = encode(Class::Message, 1, 0, KEY, b"abc").unwrap();
+        let with = |at: usize, byte: u8| {
+            let mut other = frame.clone();
+            other[at] = byte;
+            other
+        };
+        assert_eq!(decode(&with(0, b'x')), Err(FrameError::Magic));
+        assert_eq!(decode(&with(4, 2)), Err(FrameError::Version(Version { major: 2, minor: 0 })));
+        assert_eq!(
+            decode(&with(5, 7)).unwrap().0.version,
+            Version { major: 1, minor: 7 },
+            "another minor is understood"
+        );
+        assert_eq!(decode(&with(6, 99)), Err(FrameError::Class(99)));
+        assert_eq!(decode(&with(33, 1)), Err(FrameError::TooLarge((1 << 24) + 3)));
+        assert_eq!(decode(&frame[..frame.len() - 1]), Err(FrameError::Truncated));
+        assert_eq!(decode(&[frame.clone(), vec![0]].concat()), Err(FrameError::Trailing(1)));
+        assert_eq!(decode(&[]), Err(FrameError::Truncated));
+    }
+
+    #[test]
+    fn a_frame_is_bounded() {
+        assert_eq!(encode(Class::Message, 1, 0, KEY, &vec![0; BODY_MAX]).unwrap().len(), FRAME_MAX);
+        let over = BODY_MAX + 1;
+        assert_eq!(encode(Class::Message, 1, 0, KEY, &vec![0; over]), Err(FrameError::TooLarge(over)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(kind: u16, request: u64, key: [u8; 16], body in prop::collection::vec(any::<u8>(), 0..300)) {
+            let frame = encode(Class::Reply, kind, request, Key(key), &body).unwrap();
+            let (header, read) = decode(&frame).unwrap();
+            prop_assert_eq!((header.kind, header.request, header.key, read), (kind, request, Key(key), body.as_slice()));
+        }
+
+        /// Any bytes: no panic, and what is accepted is exactly what would be written.
+        #[test]
+        fn any_bytes_are_a_frame_or_an_error(start in prop::sample::select(vec![0_usize, 4, 6, 7]), bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let mut input = encode(Class::Hello, 0, 0, KEY, b"").unwrap()[..start].to_vec();
+            input.extend(bytes);
+            if let Ok((header, body)) = decode(&input) {
+                let mut again = encode(header.class, header.kind, header.request, header.key, body).unwrap();
+                again[5] = header.version.minor;
+                prop_assert_eq!(again, input);
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Which members are there: ALIVE, SUSPECT since they went silent, LOST when that lasted too long. Pure: time is an argument,
+//! on a clock that does not jump (CLOCK_BOOTTIME).
+//! Deliberately absent: links, and what becomes of a lost member's work.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::NodeName;
+
+/// How a member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// It was heard lately.
+    Alive,
+    /// It is silent: what it does is unknown. It may still come back with its work.
+    Suspect,
+    /// It was silent for too long: its work is done elsewhere.
+    Lost,
+}
+
+/// A member stands otherwise than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub name: NodeName,
+    /// How it stands now.
+    pub standing: Standing,
+}
+
+/// How long members may be silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leases {
+    /// Not heard for so long: SUSPECT. 8 s: a link ends after 6 s of silence, and its end counts at once, so this decides
+    /// only where a link lives and its node says nothing.
+    pub suspect_after: Duration,
+    /// SUSPECT for so long: LOST. 120 s: longer than a reboot of a virtual machine or a switch.
+    pub max_disconnect: Duration,
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        Self { suspect_after: Duration::from_secs(8), max_disconnect: Duration::from_secs(120) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Member {
+    standing: Standing,
+    /// When it changes next without being heard; a lost one does not.
+    due: Option<Duration>,
+}
+
+/// The members. Changes are given out by [`Membership::due`] only, each once, in the order of their times.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    leases: Leases,
+    members: BTreeMap<NodeName, Member>,
+    by_due: BTreeSet<(Duration, NodeName)>,
+    changes: Vec<Change>,
+}
+
+impl Membership {
+    /// Nobody.
+    pub fn new(leases: Leases) -> Self {
+        Self { leases, members: BTreeMap::new(), by_due: BTreeSet::new(), changes: Vec::new() }
+    }
+
+    /// How a member stands; `None` for a stranger.
+    pub fn standing(&self, name: &NodeName) -> Option<Standing> {
+        self.members.get(name).map(|member| member.standing)
+    }
+
+    /// Everybody, by name.
+    pub fn members(&self) -> impl Iterator<Item = (&NodeName, Standing)> {
+        self.members.iter().map(|(name, member)| (name, member.standing))
+    }
+
+    /// It was heard: ALIVE, whatever it was, and a full lease.
+    pub fn heard(&mut self, now: Duration, name: &NodeName) {
+        self.pass(now);
+        self.put(name, Standing::Alive, Some(now + self.leases.suspect_after));
+    }
+
+    /// Its link went down: SUSPECT at once. Counted from now, unless it was silent before.
+    pub fn silent(&mut self, now: Duration, name: &NodeName) {
+        self.pass(now);
+        if self.standing(name) == Some(Standing::Alive) {
+            self.put(name, Standing::Suspect, Some(now + self.leases.max_disconnect));
+        }
+    }
+
+    /// It is known from before this process: SUSPECT, since nothing was heard yet, with a full lease to come back. One that
+    /// is known already stays as it is.
+    pub fn expect(&mut self, now: Duration, name: &NodeName) {
+        self.pass(now);
+        if self.standing(name).is_none() {
+            self.put(name, Standing::Suspect, Some(now + self.leases.max_disconnect));
+        }
+    }
+
+    /// It is no member any more. No change is given out.
+    pub fn remove(&mut self, name: &NodeName) {
+        if let Some(Member { due: Some(due), .. }) = self.members.remove(name) {
+            self.by_due.remove(&(due, name.clone()));
+        }
+        self.changes.retain(|change| change.name != *name);
+    }
+
+    /// What changed until now.
+    pub fn due(&mut self, now: Duration) -> Vec<Change> {
+        self.pass(now);
+        std::mem::take(&mut self.changes)
+    }
+
+    /// When something changes next, if nobody is heard: ask [`Self::due`] then. In the past if there are changes to fetch.
+    pub fn next_due(&self) -> Option<Duration> {
+        if !self.changes.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.by_due.first().map(|(due, _)| *due)
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, now: Duration) {
+        while let Some((due, name)) = self.by_due.first().filter(|(due, _)| *due <= now).cloned() {
+            match self.standing(&name) {
+                // From the moment it became silent, not from the moment somebody looked.
+                Some(Standing::Alive) => self.put(&name, Standing::Suspect, Some(due + self.leases.max_disconnect)),
+                _ => self.put(&name, Standing::Lost, None),
+            }
+        }
+    }
+
+    fn put(&mut self, name: &NodeName, standing: Standing, due: Option<Duration>) {
+        let before = self.members.insert(name.clone(), Member { standing, due });
+        if let Some(due) = before.and_then(|before| before.due) {
+            self.by_due.remove(&(due, name.clone()));
+        }
+        if let Some(due) = due {
+            self.by_due.insert((due, name.clone()));
+        }
+        if before.map(|before| before.standing) != Some(standing) {
+            self.changes.push(Change { name: name.clone(), standing });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LEASES: Leases = Leases { suspect_after: Duration::from_secs(8), max_disconnect: Duration::from_secs(120) };
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn node(text: &str) -> NodeName {
+        NodeName::new(text).unwrap()
+    }
+
+    fn standings(changes: Vec<Change>) -> Vec<Standing> {
+        changes.into_iter().map(|change| change.standing).collect()
+    }
+
+    #[test]
+    fn silence_makes_suspect_and_then_lost() {
+        use Standing::{Alive, Lost, Suspect};
+        let (mut all, a) = (Membership::new(LEASES), node("a"));
+        all.heard(at(0), &a);
+        assert_eq!(standings(all.due(at(0))), [Alive]);
+        assert_eq!((all.next_due(), all.due(at(7))), (Some(at(8)), vec![]));
+        assert_eq!(standings(all.due(at(8))), [Suspect]);
+        assert_eq!((all.next_due(), all.due(at(127))), (Some(at(128)), vec![]));
+        assert_eq!(standings(all.due(at(128))), [Lost]);
+        assert_eq!(all.next_due(), None);
+        all.silent(at(129), &a);
+        assert_eq!(all.due(at(999)), [], "lost stays lost");
+        all.heard(at(1000), &a);
+        assert_eq!(standings(all.due(at(1000))), [Alive]);
+    }
+
+    #[test]
+    fn a_link_that_ends_counts_at_once() {
+        let (mut all, a) = (Membership::new(LEASES), node("a"));
+        all.heard(at(0), &a);
+        all.silent(at(1), &a);
+        all.silent(at(100), &a);
+        assert_eq!(all.standing(&a), Some(Standing::Suspect));
+        assert_eq!(all.next_due(), Some(Duration::ZERO), "changes wait");
+        all.due(at(100));
+        assert_eq!(all.next_due(), Some(at(121)), "from the first silence");
+    }
+
+    #[test]
+    fn after_a_restart_everybody_has_a_full_lease() {
+        let (mut all, a) = (Membership::new(LEASES), node("a"));
+        all.expect(at(50), &a);
+        assert_eq!(standings(all.due(at(169))), [Standing::Suspect]);
+        all.expect(at(169), &a);
+        assert_eq!(standings(all.due(at(170))), [Standing::Lost]);
+    }
+
+    #[test]
+    fn a_removed_member_is_a_stranger() {
+        let (mut all, a) = (Membership::new(LEASES), node("a"));
+        all.heard(at(0), &a);
+        all.remove(&a);
+        assert_eq!((all.standing(&a), all.due(at(999)), all.next_due()), (None, vec![], None));
+        all.silent(at(1000), &a);
+        assert_eq!(all.standing(&a), None);
+    }
+
+    #[test]
+    fn a_late_look_sees_both_changes() {
+        let (mut all, a) = (Membership::new(LEASES), node("a"));
+        all.heard(at(0), &a);
+        use Standing::{Alive, Lost, Suspect};
+        assert_eq!(standings(all.due(at(128))), [Alive, Suspect, Lost]);
+    }
+
+    proptest! {
+        /// Against a model that remembers only when each was heard and when it went silent.
+        #[test]
+        fn standings_follow_from_times(steps in prop::collection::vec((0_u8..4, 0_usize..3, 0_u64..60), 0..80)) {
+            let names = ["a", "b", "c"].map(node);
+            let mut all = Membership::new(LEASES);
+            // Silent since then; `None` for a stranger.
+            let mut silent_from: [Option<Duration>; 3] = [None; 3];
+            let mut shown: BTreeMap<NodeName, Standing> = BTreeMap::new();
+            let mut now = Duration::ZERO;
+            for (step, who, seconds) in steps {
+                now += at(seconds);
+                let (name, model) = (&names[who], &mut silent_from[who]);
+                match step {
+                    0 => {
+                        all.heard(now, name);
+                        *model = Some(now + LEASES.suspect_after);
+                    }
+                    1 => {
+                        all.silent(now, name);
+                        *model = model.map(|from| from.min(now));
+                    }
+                    2 => {
+                        all.expect(now, name);
+                        *model = Some(model.unwrap_or(now));
+                    }
+                    _ => {
+                        all.remove(name);
+                        shown.remove(name);
+                        *model = None;
+                    }
+                }
+                for Change { name, standing } in all.due(now) {
+                    prop_assert_ne!(shown.insert(name, standing), Some(standing), "each change once");
+                }
+                for (name, model) in names.iter().zip(silent_from) {
+                    let expected = model.map(|from| match () {
+                        () if now < from => Standing::Alive,
+                        () if now < from + LEASES.max_disconnect => Standing::Suspect,
+                        () => Standing::Lost,
+                    });
+                    prop_assert_eq!(all.standing(name), expected);
+                    prop_assert_eq!(shown.get(name).copied(), expected);
+                }
+                prop_assert!(all.next_due().is_none_or(|due| due > now));
+            }
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Links over TLS on loopback: honest nodes that talk, die, freeze and come back, and hostile ones.
+//! Deliberately absent: sleeps; every test waits for what it is told.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+mod hostile;
+mod node;
+mod pki;
+mod processes;
+mod raw;
+mod talk;

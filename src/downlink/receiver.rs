@@ -1,0 +1,204 @@
+//! Sessions with hosts: each becomes a route of the outbox, and what arrives on it a message to the Taskmaster.
+//! Deliberately absent: anything that blocks; the link's threads call this.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use devstack_cluster::{Link, Message, NodeName, Receiver, Reply, Session, SessionId};
+use devstack_dag::ids::{AttemptId, HostName};
+
+use super::{logs::Logs, uploads::Uploads};
+use crate::{
+    actor::Address,
+    gateway::ByteStream,
+    taskmaster::{
+        HostRoute, Outbox, Unreachable,
+        message::{Exit, TaskmasterMessage},
+    },
+    wire::{self, HostOrder, LogOrder, ToHost, ToTaskmaster, Welcome},
+};
+
+/// The Taskmaster's end of all links. Cloning is cheap.
+#[derive(Clone)]
+pub struct Downlink(Arc<Shared>);
+
+struct Shared {
+    taskmaster: Address<TaskmasterMessage>,
+    outbox: Outbox,
+    welcome: Welcome,
+    uploads: Arc<Uploads>,
+    logs: Logs,
+    /// Set once, right after the start.
+    link: OnceLock<Link>,
+    /// The present session of each host: the end of an earlier one means nothing.
+    present: Mutex<HashMap<NodeName, SessionId>>,
+}
+
+impl Downlink {
+    /// Without a link yet; see [`Self::attach`].
+    pub fn new(
+        taskmaster: Address<TaskmasterMessage>,
+        outbox: Outbox,
+        welcome: Welcome,
+        uploads: Arc<Uploads>,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            taskmaster,
+            outbox,
+            welcome,
+            uploads,
+            logs: Logs::default(),
+            link: OnceLock::new(),
+            present: Mutex::default(),
+        }))
+    }
+
+    /// From now on it can send.
+    pub fn attach(&self, link: Link) {
+        // Attached once, by whoever started it.
+        let _ = self.0.link.set(link);
+        // Who connected in between was not welcomed.
+        let early: Vec<NodeName> = self.present().keys().cloned().collect();
+        early.iter().for_each(|host| self.welcome(host));
+    }
+
+    /// What hosts bring.
+    pub fn uploads(&self) -> &Arc<Uploads> {
+        &self.0.uploads
+    }
+
+    /// Is there a session with this host now?
+    pub fn is_connected(&self, host: &HostName) -> bool {
+        NodeName::new(host.as_str()).is_ok_and(|name| self.present().contains_key(&name))
+    }
+
+    /// Ends the session with a host that is no member any more, and its lease.
+    pub fn cut(&self, host: &HostName) {
+        if let (Some(link), Ok(name)) = (self.0.link.get(), NodeName::new(host.as_str())) {
+            link.disconnect(&name, "it was removed from the cluster");
+        }
+        // The Taskmaster is being restarted: the host is not among those that it expects.
+        let _ = self.0.taskmaster.cast(TaskmasterMessage::HostGone(host.clone()));
+    }
+
+    /// The log of an attempt, from its host; `None`: the host is not there.
+    pub fn log(&self, host: &HostName, attempt: AttemptId, follow: bool) -> Option<ByteStream> {
+        let name = NodeName::new(host.as_str()).ok()?;
+        let (channel, stream) = self.0.logs.open(name.clone(), self.clone());
+        let order = ToHost::SendLog(LogOrder { channel, attempt, follow });
+        self.send(&name, &order).ok()?;
+        Some(stream)
+    }
+
+    /// What a host sends into a channel of [`Self::log`]. Returns when the reader has all of it, or is gone.
+    pub async fn feed_log(&self, host: &NodeName, channel: u64, body: ByteStream) {
+        self.0.logs.feed(host, channel, body).await;
+    }
+
+    pub(super) fn close_log(&self, host: &NodeName, channel: u64) {
+        // The host is gone: it stops by itself.
+        let _ = self.send(host, &ToHost::CloseLog { channel });
+    }
+
+    fn send(&self, to: &NodeName, message: &ToHost) -> Result<(), Unreachable> {
+        let link = self.0.link.get().ok_or(Unreachable)?;
+        let body = wire::encode(message).map_err(|error| {
+            tracing::error!(%to, %error, "a message cannot be sent");
+            Unreachable
+        })?;
+        link.send(to, wire::TO_HOST, body).map_err(|_| Unreachable)
+    }
+
+    fn welcome(&self, host: &NodeName) {
+        // It is gone again: the next session says it.
+        let _ = self.send(host, &ToHost::Welcome(self.0.welcome.clone()));
+    }
+
+    fn present(&self) -> std::sync::MutexGuard<'_, HashMap<NodeName, SessionId>> {
+        self.0.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, host: &HostName, message: ToTaskmaster) -> Result<(), String> {
+        let message = match message {
+            ToTaskmaster::Alive => TaskmasterMessage::HostAlive(host.clone()),
+            ToTaskmaster::Report(report) if report.host == *host => TaskmasterMessage::HostReported(report),
+            ToTaskmaster::Report(report) => return Err(format!("it reports as {}", report.host)),
+            ToTaskmaster::Exited { report, result } => {
+                let bundle = result.map(|result| self.0.uploads.path(&report.attempt, &result.digest));
+                TaskmasterMessage::AttemptExited(Exit { bundle, ..Exit::of(host.clone(), report) })
+            }
+            ToTaskmaster::NoLog { channel, why } => {
+                if let Ok(name) = NodeName::new(host.as_str()) {
+                    self.0.logs.none(&name, channel, why);
+                }
+                return Ok(());
+            }
+        };
+        // It is being restarted, and asks all hosts when it is back.
+        let _ = self.0.taskmaster.cast(message);
+        Ok(())
+    }
+}
+
+impl Receiver for Downlink {
+    fn connected(&self, session: &Session) {
+        let Ok(host) = HostName::new(session.peer.as_str()) else { return };
+        tracing::info!(%host, address = %session.address, "the host is connected");
+        self.present().insert(session.peer.clone(), session.id);
+        let route = Route { downlink: self.clone(), name: session.peer.clone() };
+        self.0.outbox.connect_host(host, Arc::new(route));
+        self.welcome(&session.peer);
+    }
+
+    fn disconnected(&self, session: &Session, why: &str) {
+        let mut present = self.present();
+        if present.get(&session.peer) != Some(&session.id) {
+            return;
+        }
+        present.remove(&session.peer);
+        drop(present);
+        tracing::warn!(host = %session.peer, %why, "the host is gone");
+        self.0.logs.host_gone(&session.peer);
+        if let Ok(host) = HostName::new(session.peer.as_str()) {
+            // It is being restarted: every host that it knows gets a lease.
+            let _ = self.0.taskmaster.cast(TaskmasterMessage::HostSilent(host));
+        }
+    }
+
+    fn received(&self, session: &Session, message: Message) {
+        let Ok(host) = HostName::new(session.peer.as_str()) else { return };
+        let taken = match message.kind {
+            wire::TO_TASKMASTER => wire::decode(&message.body).map_err(|error| error.to_string()),
+            other => Err(format!("messages of kind {other} are not known")),
+        };
+        if let Err(why) = taken.and_then(|message| self.take(&host, message)) {
+            tracing::error!(%host, %why, "the host says what it may not, and is cut off");
+            if let Some(link) = self.0.link.get() {
+                link.disconnect(&session.peer, &why);
+            }
+        }
+    }
+
+    fn called(&self, session: &Session, message: Message, _: Reply) {
+        // Dropped: the caller is refused.
+        tracing::warn!(host = %session.peer, kind = message.kind, "nothing is answered on a link");
+    }
+}
+
+/// The way to one host, whichever session it has.
+struct Route {
+    downlink: Downlink,
+    name: NodeName,
+}
+
+impl HostRoute for Route {
+    fn send(&self, order: HostOrder) -> Result<(), Unreachable> {
+        if let HostOrder::Forget(attempt) = &order {
+            // Its result is in the hub, or nobody wants it.
+            self.downlink.0.uploads.forget(attempt);
+        }
+        self.downlink.send(&self.name, &ToHost::Order(order))
+    }
+}

@@ -1,0 +1,236 @@
+//! Results on their way in: files that hosts bring in parts, in order, each named by the digest of the whole. What is
+//! there stays for the next part, so that a connection that breaks costs the rest and not the beginning.
+//! Deliberately absent: who may bring what (the engine is asked) and what is in it (quarantine).
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use devstack_dag::ids::AttemptId;
+use futures::StreamExt;
+use tokio::{
+    fs::{self, File},
+    io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
+};
+
+use crate::gateway::ByteStream;
+
+/// Bytes read at once when a file is checked.
+const CHUNK: usize = 1 << 20;
+
+/// A part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// BLAKE3 of the whole.
+    pub digest: [u8; 32],
+    /// Bytes of the whole.
+    pub size: u64,
+    /// Where the part begins.
+    pub offset: u64,
+}
+
+/// What is there now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes, from the beginning.
+    pub bytes: u64,
+    /// Is it whole, and what its digest says?
+    pub complete: bool,
+}
+
+/// Why a part was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// It begins elsewhere: send from there.
+    #[error("the next part begins at byte {0}")]
+    Elsewhere(u64),
+    /// It is larger than it says, or than allowed.
+    #[error("the file is larger than the {0} bytes that are allowed")]
+    TooLarge(u64),
+    /// The content is not what the digest says; it is thrown away: begin anew.
+    #[error("the file is damaged: its digest is another")]
+    Damaged,
+    /// The connection broke, or the disk failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// One part at a time of each attempt.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// A directory of results.
+pub struct Uploads {
+    dir: PathBuf,
+    max: u64,
+    turns: Mutex<HashMap<AttemptId, Turn>>,
+    tokio: tokio::runtime::Handle,
+}
+
+impl Uploads {
+    /// An empty directory: what an earlier process took and did not use is brought again. Blocks. `max` bytes a result.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn open(dir: PathBuf, max: u64) -> io::Result<Self> {
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => std::fs::create_dir_all(&dir)?,
+        }
+        Ok(Self { dir, max, turns: Mutex::default(), tokio: tokio::runtime::Handle::current() })
+    }
+
+    /// Where a whole result lies.
+    pub fn path(&self, attempt: &AttemptId, digest: &[u8; 32]) -> PathBuf {
+        self.dir_of(attempt).join(format!("{}.bundle", blake3::Hash::from_bytes(*digest)))
+    }
+
+    /// Takes a part. An empty one only asks what is there.
+    ///
+    /// # Errors
+    /// See [`UploadError`]; what was taken before stays, unless it is damaged.
+    pub async fn take(&self, attempt: &AttemptId, part: Part, body: ByteStream) -> Result<Received, UploadError> {
+        if part.size > self.max {
+            return Err(UploadError::TooLarge(self.max));
+        }
+        let turn = self.turn(attempt);
+        let _turn = turn.lock().await;
+        let whole = self.path(attempt, &part.digest);
+        if fs::metadata(&whole).await.is_ok_and(|file| file.len() == part.size) {
+            return Ok(Received { bytes: part.size, complete: true });
+        }
+        fs::create_dir_all(self.dir_of(attempt)).await?;
+        let partial = whole.with_extension("part");
+        let mut file = File::options().create(true).append(true).read(true).open(&partial).await?;
+        let there = file.metadata().await?.len();
+        if part.offset != there {
+            return Err(UploadError::Elsewhere(there));
+        }
+        let taken = append(&mut file, body, part.size - there.min(part.size)).await;
+        file.flush().await?;
+        // What came before the connection broke is there all the same.
+        let bytes = there + taken?;
+        if bytes < part.size {
+            return Ok(Received { bytes, complete: false });
+        }
+        if digest(&mut file).await? != part.digest {
+            fs::remove_file(&partial).await?;
+            return Err(UploadError::Damaged);
+        }
+        fs::rename(&partial, &whole).await?;
+        Ok(Received { bytes, complete: true })
+    }
+
+    /// Removes what was brought for an attempt. Does not wait for it.
+    pub fn forget(&self, attempt: &AttemptId) {
+        if self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(attempt).is_none() {
+            return;
+        }
+        let dir = self.dir_of(attempt);
+        self.tokio.spawn(async move {
+            if let Err(error) = fs::remove_dir_all(&dir).await
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, "cannot remove {}", dir.display());
+            }
+            // The task's directory, if this was its last: it stays while another attempt has something in it.
+            if let Some(task) = dir.parent() {
+                let _ = fs::remove_dir(task).await;
+            }
+        });
+    }
+
+    fn turn(&self, attempt: &AttemptId) -> Turn {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(attempt.clone()).or_default().clone()
+    }
+
+    fn dir_of(&self, attempt: &AttemptId) -> PathBuf {
+        let task = &attempt.task;
+        self.dir.join(task.project.as_str()).join(task.id.as_str()).join(attempt.number.to_string())
+    }
+
+    /// Where everything lies.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Appends at most `left` bytes; says how many.
+async fn append(file: &mut File, mut body: ByteStream, left: u64) -> Result<u64, UploadError> {
+    let mut taken = 0;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk?;
+        taken += chunk.len() as u64;
+        if taken > left {
+            return Err(UploadError::TooLarge(left));
+        }
+        file.write_all(&chunk).await?;
+    }
+    Ok(taken)
+}
+
+async fn digest(file: &mut File) -> io::Result<[u8; 32]> {
+    file.rewind().await?;
+    let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; CHUNK]);
+    loop {
+        match file.read(&mut buffer).await? {
+            0 => return Ok(*hasher.finalize().as_bytes()),
+            read => hasher.update(&buffer[..read]),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use axum::body::Bytes;
+    use devstack_dag::ids::{ProjectName, TaskId, TaskRef};
+
+    use super::*;
+
+    fn attempt() -> AttemptId {
+        let task = TaskRef { project: ProjectName::new("p").unwrap(), id: TaskId::new("t").unwrap() };
+        AttemptId { task, number: 1 }
+    }
+
+    fn body(text: &'static str) -> ByteStream {
+        futures::stream::once(async move { Ok(Bytes::from_static(text.as_bytes())) }).boxed()
+    }
+
+    fn part(text: &str, offset: u64) -> Part {
+        Part { digest: *blake3::hash(text.as_bytes()).as_bytes(), size: text.len() as u64, offset }
+    }
+
+    #[tokio::test]
+    async fn parts_make_a_whole_and_a_whole_is_taken_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let uploads = Uploads::open(dir.path().join("u"), 100).unwrap();
+        let whole = part("hello world", 0);
+        let received = uploads.take(&attempt(), whole, body("hello ")).await.unwrap();
+        assert_eq!(received, Received { bytes: 6, complete: false });
+        let again = uploads.take(&attempt(), whole, body("hello ")).await;
+        assert!(matches!(again, Err(UploadError::Elsewhere(6))));
+        let received = uploads.take(&attempt(), part("hello world", 6), body("world")).await.unwrap();
+        assert_eq!(received, Received { bytes: 11, complete: true });
+        assert_eq!(std::fs::read(uploads.path(&attempt(), &whole.digest)).unwrap(), b"hello world");
+        assert!(uploads.take(&attempt(), whole, body("anything")).await.unwrap().complete);
+    }
+
+    #[tokio::test]
+    async fn what_is_damaged_or_too_large_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let uploads = Uploads::open(dir.path().join("u"), 11).unwrap();
+        let whole = part("hello world", 0);
+        assert!(matches!(uploads.take(&attempt(), whole, body("hello_world")).await, Err(UploadError::Damaged)));
+        let longer = uploads.take(&attempt(), whole, body("hello world!")).await;
+        assert!(matches!(longer, Err(UploadError::TooLarge(11))));
+        assert!(matches!(
+            uploads.take(&attempt(), part("hello world!", 0), body("")).await,
+            Err(UploadError::TooLarge(11))
+        ));
+        assert!(!uploads.path(&attempt(), &whole.digest).exists());
+    }
+}

@@ -1,0 +1,116 @@
+//! What lies on a node's disk and is open while it runs: the store, blobs and hubs of a Taskmaster, logs, and the label
+//! by which everything of this installation is known.
+//! Deliberately absent: what the actors make of it.
+
+use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+
+use devstack_cluster::files;
+
+use super::{Mode, NodeError};
+use crate::{
+    agent_host::Shelf,
+    config::node::NodeConfig,
+    repository::{Hubs, git::Git},
+    store::{Blobs, InstallationLabel, SledOptions, SledStore, Store},
+};
+
+/// The longest wait for the store of a node that has just ended: what it forked off holds the lock, too, until it has
+/// become another program.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where a node without a store keeps its label.
+const LABEL_FILE: &str = "installation";
+
+/// A node's disk.
+pub(super) struct Ground {
+    /// `None`: the Taskmaster is on another machine.
+    pub(super) store: Option<Box<dyn Store>>,
+    /// Long texts.
+    pub(super) blobs: Arc<Blobs>,
+    /// `None`: there is no usable git here.
+    pub(super) git: Option<Git>,
+    /// The Taskmaster's; `None` without git.
+    pub(super) hubs: Option<Arc<Hubs>>,
+    /// Finished logs.
+    pub(super) shelf: Shelf,
+    /// Of this installation.
+    pub(super) label: String,
+}
+
+impl Ground {
+    /// Opens everything that the node's roles need.
+    pub(super) async fn open(config: &NodeConfig, mode: Mode) -> Result<Self, NodeError> {
+        let config = config.clone();
+        let opened = tokio::task::spawn_blocking(move || Self::open_now(&config, mode)).await;
+        opened.map_err(|error| NodeError::Actors(error.to_string()))?
+    }
+
+    fn open_now(config: &NodeConfig, mode: Mode) -> Result<Self, NodeError> {
+        let dir = &config.state_dir;
+        // A command that serves one request is the Taskmaster of its directory.
+        let with_store = config.roles.taskmaster || mode == Mode::ServeOnly;
+        let store = with_store.then(|| open_store(dir)).transpose()?;
+        let label = match &store {
+            Some(store) => Store::meta(store).label.to_string(),
+            None => own_label(dir)?,
+        };
+        // Without git a node still runs plans without a repository; `doctor` and every use of a repository say so.
+        let git = Git::probe().ok();
+        let hubs = git.clone().map(|git| Arc::new(Hubs::new(dir.join("projects"), git)));
+        Ok(Self {
+            store: store.map(|store| Box::new(store) as Box<dyn Store>),
+            blobs: Arc::new(Blobs::open(&dir.join("blobs"))?),
+            git,
+            hubs,
+            shelf: Shelf::new(dir.join("logs")),
+            label,
+        })
+    }
+}
+
+/// The label of a node without a store: random, made once, durable before anything bears it.
+fn own_label(state_dir: &Path) -> Result<String, NodeError> {
+    for private in PRIVATE {
+        private_dir(state_dir, private)?;
+    }
+    let path = state_dir.join(LABEL_FILE);
+    let failed = |source| NodeError::StateDir { path: path.clone(), source };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        Err(_) => {}
+    }
+    let mut label = [0; 16];
+    getrandom::fill(&mut label).map_err(|error| failed(std::io::Error::other(error)))?;
+    let label = InstallationLabel(label).to_string();
+    files::replace(&path, label.as_bytes()).map_err(failed)?;
+    Ok(label)
+}
+
+fn private_dir(state_dir: &Path, name: &str) -> Result<(), NodeError> {
+    let path = state_dir.join(name);
+    make_private(&path).map_err(|source| NodeError::StateDir { path, source })
+}
+
+/// Agents, as another user, pass through the state directory to their own; these are none of their business.
+const PRIVATE: [&str; 5] = ["store", "blobs", "projects", "logs", "uploads"];
+
+fn make_private(path: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+}
+
+fn open_store(state_dir: &Path) -> Result<SledStore, NodeError> {
+    for private in PRIVATE {
+        private_dir(state_dir, private)?;
+    }
+    let started = std::time::Instant::now();
+    loop {
+        match SledStore::open(&state_dir.join("store"), SledOptions::default()) {
+            Err(crate::store::StoreError::Held { .. }) if started.elapsed() < STORE_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The Taskmaster's side of hosts: reports, heartbeats and leases. Hosts on other machines have a lease; the one of this
+//! process is there as long as this is.
+//! Deliberately absent: links, and what a silent host means for its attempts (the engine decides).
+
+use devstack_dag::{
+    command::{Command, HostReport},
+    ids::HostName,
+};
+use ractor::ActorRef;
+
+use super::{actor::State, message::TaskmasterMessage};
+use crate::wire::HostOrder;
+
+impl State {
+    /// After a start nobody was heard yet: who is known has a full lease to come back.
+    pub(super) fn expect_hosts(&mut self, myself: &ActorRef<TaskmasterMessage>) {
+        let known: Vec<HostName> = self.engine.hosts().map(|host| host.host).collect();
+        for host in known {
+            if self.is_remote(&host) {
+                self.leases.expect(&host);
+            }
+        }
+        self.arm(myself);
+    }
+
+    pub(super) fn host_reported(&mut self, myself: &ActorRef<TaskmasterMessage>, report: HostReport) {
+        if self.is_remote(&report.host) {
+            self.leases.heard(&report.host);
+            self.arm(myself);
+        }
+        self.tell(Command::ReportHost(report));
+    }
+
+    pub(super) fn host_alive(&mut self, myself: &ActorRef<TaskmasterMessage>, host: &HostName) {
+        if self.leases.heard(host) {
+            // It was taken for silent, and what it was told meanwhile may be lost.
+            self.outbox.to_host(host, HostOrder::ReportAgain);
+        }
+        self.arm(myself);
+    }
+
+    pub(super) fn host_silent(&mut self, myself: &ActorRef<TaskmasterMessage>, host: &HostName) {
+        self.leases.silent(host);
+        self.lease_due(myself);
+    }
+
+    pub(super) fn lease_due(&mut self, myself: &ActorRef<TaskmasterMessage>) {
+        for command in self.leases.due() {
+            tracing::warn!(?command, "a host is silent");
+            self.tell(command);
+        }
+        self.arm(myself);
+    }
+
+    /// One timer at a time, and none while nobody has a lease.
+    fn arm(&mut self, myself: &ActorRef<TaskmasterMessage>) {
+        if let Some(after) = self.leases.arm() {
+            myself.send_after(after, || TaskmasterMessage::LeaseDue);
+        }
+    }
+
+    fn is_remote(&self, host: &HostName) -> bool {
+        self.local_host.as_ref() != Some(host)
+    }
+}

@@ -1,0 +1,303 @@
+//! Everything large between an agent host and its Taskmaster, over HTTPS with the node's certificate: downloads and
+//! uploads that go on where they broke off, checked by digest, and streams.
+//! Deliberately absent: what the bytes are.
+
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Method, Request, Response, StatusCode},
+};
+use devstack_cluster::Credentials;
+use devstack_dag::ids::AttemptId;
+use futures::{StreamExt, TryStreamExt};
+use http_body_util::BodyExt;
+use tokio::{
+    fs::{self, File},
+    io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
+};
+
+use crate::{
+    gateway::{
+        ApiError, ByteStream,
+        dto::{self, DIGEST, SIZE},
+        https::{Https, HttpsError},
+    },
+    wire::Uploaded,
+};
+
+/// How long one thing is tried over broken connections: longer than a Taskmaster's restart.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between tries.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Bytes read at once.
+const CHUNK: usize = 256 << 10;
+/// The longest small answer, in bytes.
+const ANSWER_MAX: usize = 1 << 20;
+
+/// Why it did not work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BulkError {
+    /// The Taskmaster does not answer, or went away in the middle: try again when it is back.
+    #[error("the Taskmaster cannot be reached: {0}")]
+    Unreachable(String),
+    /// It refuses, and says why.
+    #[error("{0}")]
+    Refused(String),
+    /// It takes nothing so large.
+    #[error("{0}")]
+    TooLarge(String),
+    /// This host's disk fails, or a file is not what it should be.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<HttpsError> for BulkError {
+    fn from(error: HttpsError) -> Self {
+        match error {
+            HttpsError::Refused(error) => error.into(),
+            other => Self::Unreachable(other.to_string()),
+        }
+    }
+}
+
+impl From<ApiError> for BulkError {
+    fn from(error: ApiError) -> Self {
+        match error.status {
+            413 => Self::TooLarge(error.to_string()),
+            500..=599 => Self::Unreachable(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// The way to one Taskmaster's API. Cloning is cheap.
+#[derive(Clone)]
+pub struct Bulk {
+    address: Arc<str>,
+    credentials: Arc<Credentials>,
+    max: u64,
+}
+
+impl Bulk {
+    /// To the API at `HOST:PORT`; `max` bytes for a download.
+    pub fn new(address: &str, credentials: Arc<Credentials>, max: u64) -> Self {
+        Self { address: address.into(), credentials, max }
+    }
+
+    /// A small answer, read. Tried again while nobody answers.
+    pub(super) async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, BulkError> {
+        let bytes = self.patiently(|| self.bytes(path)).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| BulkError::Refused(format!("its answer is not understood: {error}")))
+    }
+
+    /// The bytes of an answer, at most `ANSWER_MAX` or what a text may have.
+    pub(super) async fn text(&self, path: &str, max: u64) -> Result<Vec<u8>, BulkError> {
+        self.patiently(|| async {
+            let response = self.send(Method::GET, path, Body::empty()).await?;
+            collect(response, usize::try_from(max).unwrap_or(usize::MAX)).await.map(Vec::from)
+        })
+        .await
+    }
+
+    /// Downloads into a new file, going on where a broken connection ended, and checks the digest.
+    pub(super) async fn download(&self, path: &str, to: &Path) -> Result<(), BulkError> {
+        // Of an earlier try that was given up.
+        match fs::remove_file(to).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let mut state = Download { digest: None, hasher: blake3::Hasher::new(), bytes: 0 };
+        let started = Instant::now();
+        loop {
+            match self.part(path, to, &mut state).await {
+                Ok(()) => return Ok(()),
+                Err(BulkError::Unreachable(why)) if started.elapsed() < PATIENCE => {
+                    tracing::debug!(%why, bytes = state.bytes, "a download goes on in a moment");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn part(&self, path: &str, to: &Path, state: &mut Download) -> Result<(), BulkError> {
+        let from = state.bytes;
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let response = self.send(Method::GET, &format!("{path}{joint}from={from}"), Body::empty()).await?;
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (Some(digest), Some(size)) = (header(DIGEST), header(SIZE).and_then(|size| size.parse::<u64>().ok()))
+        else {
+            return Err(BulkError::Refused("its answer does not say what it holds".into()));
+        };
+        if size > self.max {
+            return Err(BulkError::TooLarge(format!("{size} bytes are more than the {} that are allowed", self.max)));
+        }
+        if state.digest.as_ref().is_some_and(|known| *known != digest) {
+            // It was made anew meanwhile: begin again.
+            *state = Download { digest: Some(digest), hasher: blake3::Hasher::new(), bytes: 0 };
+            fs::remove_file(to).await?;
+            return Err(BulkError::Unreachable("the file is another than before".into()));
+        }
+        state.digest = Some(digest.clone());
+        let mut file = File::options().create(true).append(true).open(to).await?;
+        let mut body = response.into_body().into_data_stream();
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(|error| BulkError::Unreachable(error.to_string()))?;
+            state.bytes += chunk.len() as u64;
+            if state.bytes > size {
+                return Err(BulkError::Refused("it sends more than it says".into()));
+            }
+            state.hasher.update(&chunk);
+            file.write_all(&chunk).await?;
+        }
+        file.flush().await?;
+        if state.bytes < size {
+            return Err(BulkError::Unreachable("the connection ended early".into()));
+        }
+        if state.hasher.finalize().to_hex().as_str() != digest {
+            return Err(BulkError::Refused("what arrived is damaged: its digest is another".into()));
+        }
+        Ok(())
+    }
+
+    /// Uploads the result of an attempt, going on where a broken connection ended.
+    pub(super) async fn upload(&self, attempt: &AttemptId, file: &Path) -> Result<Uploaded, BulkError> {
+        let file = open_plain(file)?;
+        let mut file = File::from_std(file);
+        let (digest, size) = digest(&mut file).await?;
+        let uploaded = Uploaded { size, digest: *digest.as_bytes() };
+        let path = format!("{}/result?size={size}&digest={}", of_attempt(attempt), digest.to_hex());
+        let started = Instant::now();
+        let mut offset = 0;
+        loop {
+            let said = self.send_part(&path, &mut file, offset, size).await;
+            match said {
+                Ok(said) if said.complete => return Ok(uploaded),
+                // Where the other side stands.
+                Ok(said) => offset = said.bytes,
+                Err(BulkError::Unreachable(why)) if started.elapsed() < PATIENCE => {
+                    tracing::debug!(%attempt, %why, "an upload goes on in a moment");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(BulkError::Unreachable("the upload does not get on".into()));
+            }
+        }
+    }
+
+    async fn send_part(&self, path: &str, file: &mut File, offset: u64, size: u64) -> Result<dto::Received, BulkError> {
+        let mut file = file.try_clone().await?;
+        file.seek(io::SeekFrom::Start(offset)).await?;
+        let body = chunks(file.take(size.saturating_sub(offset)));
+        let response = self.send(Method::POST, &format!("{path}&offset={offset}"), Body::from_stream(body)).await?;
+        let bytes = collect(response, ANSWER_MAX).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| BulkError::Refused(format!("its answer is not understood: {error}")))
+    }
+
+    /// The end of a finished log, at most `max` bytes.
+    pub(super) async fn ship_log(&self, attempt: &AttemptId, file: &Path, max: u64) -> Result<(), BulkError> {
+        let mut file = match File::open(file).await {
+            // It said nothing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        let size = file.metadata().await?.len();
+        file.seek(io::SeekFrom::Start(size.saturating_sub(max))).await?;
+        self.stream(&format!("{}/log", of_attempt(attempt)), chunks(file.take(max)).boxed()).await
+    }
+
+    /// Sends a stream to its end.
+    pub(super) async fn stream(&self, path: &str, body: ByteStream) -> Result<(), BulkError> {
+        let response = self.send(Method::POST, path, Body::from_stream(body)).await?;
+        collect(response, ANSWER_MAX).await.map(drop)
+    }
+
+    async fn bytes(&self, path: &str) -> Result<Bytes, BulkError> {
+        collect(self.send(Method::GET, path, Body::empty()).await?, ANSWER_MAX).await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response<Body>, BulkError> {
+        let https = Https::new(&self.address, self.credentials.client_config())?;
+        let request = Request::builder().method(method).uri(path).body(body);
+        let request = request.map_err(|error| BulkError::Refused(format!("`{path}` cannot be asked for: {error}")))?;
+        let response = https.send(request).await?;
+        if response.status() == StatusCode::OK {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let body = collect(response, ANSWER_MAX).await?;
+        Err(ApiError::from_answer(status, &body).into())
+    }
+
+    /// Again while nobody answers.
+    async fn patiently<T>(&self, job: impl AsyncFn() -> Result<T, BulkError>) -> Result<T, BulkError> {
+        let started = Instant::now();
+        loop {
+            match job().await {
+                Err(BulkError::Unreachable(_)) if started.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
+                done => return done,
+            }
+        }
+    }
+}
+
+/// How far a download is.
+struct Download {
+    digest: Option<String>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+fn of_attempt(attempt: &AttemptId) -> String {
+    format!("/v1/nodes/attempts/{}/{}/{}", attempt.task.project, attempt.task.id, attempt.number)
+}
+
+/// A plain file; a link, pipe or device that an agent put in its place is refused unopened.
+fn open_plain(path: &Path) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
+    let file = std::fs::File::options().read(true).custom_flags(flags.bits()).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("the result is not a plain file")),
+    }
+}
+
+async fn digest(file: &mut File) -> io::Result<(blake3::Hash, u64)> {
+    let (mut hasher, mut buffer, mut size) = (blake3::Hasher::new(), vec![0; CHUNK], 0);
+    loop {
+        match file.read(&mut buffer).await? {
+            0 => return Ok((hasher.finalize(), size)),
+            read => {
+                hasher.update(&buffer[..read]);
+                size += read as u64;
+            }
+        }
+    }
+}
+
+pub(super) fn chunks(file: tokio::io::Take<File>) -> impl futures::Stream<Item = io::Result<Bytes>> + Send {
+    futures::stream::try_unfold(file, |mut file| async move {
+        let mut buffer = vec![0; CHUNK];
+        let read = file.read(&mut buffer).await?;
+        buffer.truncate(read);
+        Ok((read > 0).then(|| (Bytes::from(buffer), file)))
+    })
+    .into_stream()
+}
+
+async fn collect(response: Response<Body>, max: usize) -> Result<Bytes, BulkError> {
+    let limited = http_body_util::Limited::new(response.into_body(), max);
+    let body = limited.collect().await.map_err(|error| BulkError::Unreachable(error.to_string()))?;
+    Ok(body.to_bytes())
+}

@@ -1,0 +1,243 @@
+//! The session with the Taskmaster: orders become messages to the AgentHost, reports become frames. The heartbeat goes
+//! through the AgentHost, so that one that hangs is silent.
+//! Deliberately absent: anything that blocks; the link's threads call this.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::Duration,
+};
+
+use devstack_cluster::{Link, Message, NodeName, Receiver, Reply, Session, SessionId};
+use devstack_dag::{command::HostReport, ids::AttemptId};
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::{bulk::Bulk, deliver::Deliveries, logs::Logs};
+use crate::{
+    actor::Address,
+    agent_host::{Host, Superior, message::AgentHostMessage},
+    config::node::OnDisconnect,
+    repository::policy,
+    taskmaster::message::Exit,
+    wire::{self, HostOrder, ToHost, ToTaskmaster, Welcome},
+};
+
+/// What an uplink is made with.
+pub struct UplinkConfig {
+    /// Where orders go.
+    pub agent_host: Address<AgentHostMessage>,
+    /// The way for everything large.
+    pub bulk: Bulk,
+    /// What happens to attempts while there is no session.
+    pub on_disconnect: OnDisconnect,
+    /// Limits on results.
+    pub limits: policy::Limits,
+}
+
+/// An agent host's end of its link. Cloning is cheap.
+#[derive(Clone)]
+pub struct Uplink(pub(super) Arc<Shared>);
+
+pub(super) struct Shared {
+    agent_host: Address<AgentHostMessage>,
+    pub(super) bulk: Bulk,
+    on_disconnect: OnDisconnect,
+    pub(super) limits: policy::Limits,
+    tokio: tokio::runtime::Handle,
+    /// Set once, right after the start.
+    link: OnceLock<Link>,
+    /// Set once; it holds this as its superior.
+    host: OnceLock<Weak<Host>>,
+    present: Mutex<Present>,
+    deliveries: Deliveries,
+    logs: Logs,
+}
+
+/// The present session, and what depends on it.
+#[derive(Default)]
+struct Present {
+    session: Option<(SessionId, NodeName)>,
+    welcome: Option<Welcome>,
+    /// The heartbeat, or with no session the wait before attempts are stopped.
+    timer: Option<JoinHandle<()>>,
+}
+
+impl Present {
+    fn time(&mut self, timer: Option<JoinHandle<()>>) {
+        if let Some(old) = std::mem::replace(&mut self.timer, timer) {
+            old.abort();
+        }
+    }
+}
+
+impl Uplink {
+    /// Without a link yet; see [`Self::attach`]. Call within a tokio runtime.
+    pub fn new(config: UplinkConfig) -> Self {
+        Self(Arc::new(Shared {
+            agent_host: config.agent_host,
+            bulk: config.bulk,
+            on_disconnect: config.on_disconnect,
+            limits: config.limits,
+            tokio: tokio::runtime::Handle::current(),
+            link: OnceLock::new(),
+            host: OnceLock::new(),
+            present: Mutex::default(),
+            deliveries: Deliveries::default(),
+            logs: Logs::default(),
+        }))
+    }
+
+    /// The machine whose reports pass here.
+    pub fn serve(&self, host: &Arc<Host>) {
+        // Called once, by whoever made both.
+        let _ = self.0.host.set(Arc::downgrade(host));
+    }
+
+    /// From now on it can send.
+    pub fn attach(&self, link: Link) {
+        // Attached once, by whoever started it.
+        let _ = self.0.link.set(link);
+        if self.is_connected() {
+            // What was reported in between could not be sent.
+            self.order(HostOrder::ReportAgain);
+        }
+    }
+
+    /// Is there a session whose Taskmaster has said what it wants?
+    pub fn is_connected(&self) -> bool {
+        self.present().welcome.is_some()
+    }
+
+    pub(super) fn welcome(&self) -> Option<Welcome> {
+        self.present().welcome.clone()
+    }
+
+    pub(super) fn host(&self) -> Option<Arc<Host>> {
+        self.0.host.get()?.upgrade()
+    }
+
+    pub(super) fn tokio(&self) -> &tokio::runtime::Handle {
+        &self.0.tokio
+    }
+
+    /// Sends a message on the present session; without one it is dropped, to be made up for by the next report.
+    pub(super) fn send(&self, message: &ToTaskmaster) {
+        let peer = self.present().session.as_ref().map(|(_, peer)| peer.clone());
+        let (Some(peer), Some(link)) = (peer, self.0.link.get()) else { return };
+        match wire::encode(message) {
+            Ok(body) => {
+                // The session ended just now: the next one begins with a report.
+                let _ = link.send(&peer, wire::TO_TASKMASTER, body);
+            }
+            Err(error) => tracing::error!(%error, "a report cannot be sent"),
+        }
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.0.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn welcomed(&self, welcome: Welcome) {
+        let beat = Duration::from_millis(welcome.heartbeat_ms.max(1));
+        let agent_host = self.0.agent_host.clone();
+        let heart = self.0.tokio.spawn(async move {
+            let mut ticks = tokio::time::interval(beat);
+            loop {
+                ticks.tick().await;
+                // It is being restarted: its successor beats again.
+                let _ = agent_host.cast(AgentHostMessage::Beat);
+            }
+        });
+        let mut present = self.present();
+        present.welcome = Some(welcome);
+        present.time(Some(heart));
+        drop(present);
+        self.order(HostOrder::ReportAgain);
+    }
+
+    fn order(&self, order: HostOrder) {
+        // It is being restarted: its successor reports, and is told again.
+        let _ = self.0.agent_host.cast(AgentHostMessage::Order(order));
+    }
+
+    fn take(&self, message: ToHost) {
+        match message {
+            ToHost::Welcome(welcome) => self.welcomed(welcome),
+            ToHost::Order(order) => self.order(order),
+            ToHost::SendLog(order) => self.0.logs.send(self, order),
+            ToHost::CloseLog { channel } => self.0.logs.close(channel),
+        }
+    }
+
+    /// Attempts that are replaced elsewhere by then are stopped, if that is wanted.
+    fn stop_later(&self, after: Duration) -> Option<JoinHandle<()>> {
+        if self.0.on_disconnect == OnDisconnect::Continue {
+            return None;
+        }
+        let agent_host = self.0.agent_host.clone();
+        Some(self.0.tokio.spawn(async move {
+            tokio::time::sleep(after).await;
+            tracing::warn!("the Taskmaster could not be reached for too long: attempts are stopped");
+            // Nobody waits for the end.
+            let _ = agent_host.cast(AgentHostMessage::StopAll(oneshot::channel().0));
+        }))
+    }
+}
+
+impl Receiver for Uplink {
+    fn connected(&self, session: &Session) {
+        tracing::info!(taskmaster = %session.peer, address = %session.address, "connected");
+        let mut present = self.present();
+        present.session = Some((session.id, session.peer.clone()));
+        present.welcome = None;
+    }
+
+    fn disconnected(&self, session: &Session, why: &str) {
+        let mut present = self.present();
+        if present.session.as_ref().is_none_or(|(id, _)| *id != session.id) {
+            return;
+        }
+        tracing::warn!(taskmaster = %session.peer, %why, "disconnected; attempts go on");
+        let limit = present.welcome.as_ref().map(|welcome| Duration::from_millis(welcome.max_disconnect_ms));
+        let timer = limit.and_then(|limit| self.stop_later(limit));
+        present.time(timer);
+        present.session = None;
+        present.welcome = None;
+        drop(present);
+        self.0.logs.close_all();
+    }
+
+    fn received(&self, session: &Session, message: Message) {
+        let taken = match message.kind {
+            wire::TO_HOST => wire::decode(&message.body).map_err(|error| error.to_string()),
+            other => Err(format!("messages of kind {other} are not known")),
+        };
+        match taken {
+            Ok(message) => self.take(message),
+            // A newer Taskmaster may ask for what this version has not; the rest of what it says still counts.
+            Err(why) => tracing::error!(taskmaster = %session.peer, %why, "an order is not understood"),
+        }
+    }
+
+    fn called(&self, session: &Session, message: Message, _: Reply) {
+        // Dropped: the caller is refused.
+        tracing::warn!(taskmaster = %session.peer, kind = message.kind, "nothing is answered on a link");
+    }
+}
+
+impl Superior for Uplink {
+    fn report(&self, report: HostReport) {
+        self.send(&ToTaskmaster::Report(report));
+    }
+
+    fn exited(&self, exit: Exit) {
+        self.0.deliveries.deliver(self, exit);
+    }
+
+    fn alive(&self) {
+        self.send(&ToTaskmaster::Alive);
+    }
+
+    fn shelved(&self, attempt: &AttemptId) {
+        self.0.logs.ship(self, attempt.clone());
+    }
+}
