@@ -207,7 +207,7 @@ impl Backend for Fake {
         Ok(self.look(view::agents))
     }
     async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError> {
-        Ok(self.look(|engine| view::hosts(engine, &|_| (true, "process".into(), "unsandboxed".into()))))
+        Ok(self.look(|engine| view::hosts(engine, &|_| ("process".into(), "unsandboxed".into()))))
     }
     async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
         self.look(|engine| view::merges(engine, project.as_ref()))

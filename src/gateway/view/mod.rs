@@ -11,6 +11,7 @@ use devstack_dag::{
     Counts, Engine, Rejection, Waiting,
     ids::{HostName, ProjectName, RoleName, TaskRef, Text},
     plan::PlanSpec,
+    presence::Presence,
     record::{AttemptRecord, HostRecord, MergeState, ProjectRecord, Status, TaskRecord},
 };
 
@@ -233,10 +234,11 @@ pub fn agents(engine: &Engine) -> Vec<dto::Agent> {
     agents
 }
 
-/// Hosts by name. `describe` gives what the engine does not know: is it up, its runtime, its sandbox.
-pub fn hosts(engine: &Engine, describe: &dyn Fn(&HostName) -> (bool, String, String)) -> Vec<dto::Host> {
+/// Hosts by name. `describe` gives what the engine does not know: its runtime, its sandbox.
+pub fn hosts(engine: &Engine, describe: &dyn Fn(&HostName) -> (String, String)) -> Vec<dto::Host> {
     let shown = |record: HostRecord| {
-        let (up, runtime, sandbox) = describe(&record.host);
+        let (runtime, sandbox) = describe(&record.host);
+        let up = matches!(engine.presence(&record.host), Some(Presence::Present { .. }));
         let used = u32::try_from(engine.on_host(&record.host).count()).unwrap_or(u32::MAX);
         dto::Host::from_record(&record, up, used, &runtime, &sandbox)
     };

@@ -402,13 +402,13 @@ fn settled(engine: &Engine, query: &WaitQuery, watch: &mut Watch) -> Result<Opti
     Ok(Some(view::settled(engine, query, &tasks)))
 }
 
-/// What the engine does not know of a host: is it connected, its runtime, its sandbox.
-fn describe(here: Option<&Host>, host: &HostName) -> (bool, String, String) {
+/// What the engine does not know of a host: its runtime, its sandbox.
+fn describe(here: Option<&Host>, host: &HostName) -> (String, String) {
     match here.filter(|here| here.name == *host).map(|here| here.runtime.describe()) {
-        None => (false, "unknown".to_owned(), "unknown".to_owned()),
+        None => ("unknown".to_owned(), "unknown".to_owned()),
         Some(info) => match info.isolation {
-            Isolation::Sandboxed { by } => (true, info.name.to_owned(), by),
-            Isolation::Unsandboxed { why } => (true, info.name.to_owned(), format!("unsandboxed: {why}")),
+            Isolation::Sandboxed { by } => (info.name.to_owned(), by),
+            Isolation::Unsandboxed { why } => (info.name.to_owned(), format!("unsandboxed: {why}")),
         },
     }
 }
