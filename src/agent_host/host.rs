@@ -55,7 +55,7 @@ pub struct Host {
 
 impl Host {
     /// What it is and has, for its reports; which attempts it holds the actor knows.
-    pub(super) fn describe(&self) -> HostReport {
+    pub fn describe(&self) -> HostReport {
         HostReport {
             secrets: self.secrets.names(),
             labels: self.labels.clone(),

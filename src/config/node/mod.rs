@@ -6,6 +6,7 @@ mod agent_host;
 mod limits;
 mod link;
 mod reach;
+mod show;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,7 @@ use devstack_dag::ids::HostName;
 pub use limits::{Limits, SETTINGS, Setting, Unit};
 pub use link::LinkConfig;
 pub use reach::{STATE_DIR, founder, joiner};
+pub use show::{Shown, show};
 
 use super::{
     problem::{Problem, Problems},
@@ -89,10 +91,7 @@ impl NodeConfig {
     /// # Errors
     /// Everything that is wrong with it, or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Problem::new(code::UNREADABLE, format!("cannot read the configuration: {e}")).at(name.as_str(), None)
-        })?;
+        let (name, text) = read(path)?;
         Self::parse(&name, &text)
     }
 
@@ -198,6 +197,17 @@ impl NodeConfig {
     }
 }
 
+/// The name of a file in messages, and its text.
+fn read(path: &Path) -> Result<(String, String), Problem> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Problem::new(code::UNREADABLE, format!("cannot read the configuration: {error}"))
+            .hint("name another file with --config")
+            .at(name, None)),
+    }
+}
+
 fn section<'i>(reader: &mut Reader<'i>, top: &mut Table<'i>, name: &str) -> Option<Table<'i>> {
     let field = top.take(reader, name)?;
     reader.table(field.value, format!("[{name}]"))
@@ -227,7 +237,7 @@ fn default_name() -> HostName {
 mod tests {
     use super::*;
 
-    const FULL: &str = r#"
+    pub(super) const FULL: &str = r#"
 [node]
 name = "one"
 roles = ["agent-host"]
