@@ -303,6 +303,7 @@ fn what_cannot_be_founded_leaves_nothing_behind() {
         (&["--config", below_a_file.to_str().unwrap()][..], 1),
         (&["--config", config.to_str().unwrap(), "--advertise", "host:7421"], 2),
         (&["--config", config.to_str().unwrap(), "--name", " "], 2),
+        (&["--config", config.to_str().unwrap(), "--name", "local"], 2),
         (&["--config", config.to_str().unwrap(), "--certificate-life", "10ms"], 2),
     ] {
         let ran = init(args);
