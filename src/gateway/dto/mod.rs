@@ -4,6 +4,7 @@
 mod cluster;
 mod node;
 mod overview;
+mod repo;
 mod task;
 mod words;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use cluster::*;
 pub use node::*;
 pub use overview::*;
+pub use repo::*;
 pub use task::*;
 pub use words::*;
 

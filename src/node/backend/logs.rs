@@ -72,12 +72,7 @@ impl Core {
     }
 
     /// From the shelf; what is not there, from the host where it ran.
-    async fn shelved(
-        &self,
-        attempt: &AttemptId,
-        host: Option<HostName>,
-        follow: bool,
-    ) -> Result<ByteStream, ApiError> {
+    async fn shelved(&self, attempt: &AttemptId, host: Option<HostName>, follow: bool) -> Result<ByteStream, ApiError> {
         match tokio::fs::File::open(self.shelf.log_of(attempt)).await {
             Ok(file) => return Ok(Box::pin(Chunks(file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
