@@ -93,7 +93,8 @@ impl Cluster {
         init.args(["--advertise", "127.0.0.1", "--api-listen", &cluster.api, "--link-listen", &cluster.link]);
         done(init.arg("--config").arg(&config).arg("--state-dir").arg(state).output().unwrap());
         let text = fs::read_to_string(&config).unwrap().replace(", \"agent-host\"", "");
-        let limits = format!("[limits]\nsuspect_after = \"2s\"\nmax_disconnect = \"{max_disconnect}\"\n");
+        let limits =
+            format!("[limits]\nlog_size = \"1MiB\"\nsuspect_after = \"2s\"\nmax_disconnect = \"{max_disconnect}\"\n");
         fs::write(config, text + &limits).unwrap();
         cluster.git(&["init", "--quiet", "--initial-branch=main", "shop"], "");
         fs::write(cluster.path("shop/README"), "a shop\n").unwrap();
@@ -160,7 +161,8 @@ impl Cluster {
         done(self.command("sh", &["-c", script]).output().unwrap())
     }
 
-    fn node(&self, name: &str) -> Process {
+    /// One more process of a node.
+    pub(crate) fn node(&self, name: &str) -> Process {
         let mut node = self.command(env!("CARGO_BIN_EXE_devstack-node"), &["--config"]);
         node.arg(self.path(name).join("node.toml"));
         Process::start(node, &self.path(&format!("{name}.log")))
@@ -213,6 +215,11 @@ impl Cluster {
     /// The names of all hosts.
     pub(crate) fn host_names(&self) -> Vec<String> {
         self.hosts.keys().cloned().collect()
+    }
+
+    /// Where hosts reach the Taskmaster without a network of their own: for links, and for everything else.
+    pub(crate) fn addresses(&self) -> (&str, &str) {
+        (&self.link, &self.api)
     }
 
     /// Submits a plan: each task with those that it depends on.

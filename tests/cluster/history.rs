@@ -87,14 +87,17 @@ impl Cluster {
         self.git(&["fsck", "--strict"], Self::HUB);
     }
 
-    /// What is kept of attempts that do not count is in no history.
+    /// What is kept of attempts that were given up is in no history. One that was stopped and reported in time is no such:
+    /// the next may go on from it.
     fn fenced_stay_out(&self, tasks: &BTreeMap<String, Value>) {
         let pinned =
             self.git(&["for-each-ref", "--format=%(refname) %(objectname)", "refs/devstack/attempts"], Self::HUB);
         for line in pinned.lines() {
             let (name, commit) = line.split_once(' ').unwrap();
             let (task, number) = name.strip_prefix("refs/devstack/attempts/").unwrap().split_once('/').unwrap();
-            if accepted(&tasks[task])["number"] == number.parse::<u64>().unwrap() {
+            let mut list = attempts(&tasks[task]);
+            let attempt = list.find(|attempt| attempt["number"] == number.parse::<u64>().unwrap());
+            if attempt.expect("an attempt that was ordered")["outcome"] != "infrastructure" {
                 continue;
             }
             let mut ancestor = self.command("git", &["merge-base", "--is-ancestor", commit, "dev"]);

@@ -12,6 +12,8 @@ mod bulk;
 mod cluster;
 mod frozen;
 mod history;
+mod hostile;
+mod leaving;
 mod partitions;
 mod process;
 mod proxy;

@@ -3,6 +3,7 @@
 
 use crate::{
     cluster::{Cluster, NEVER, SOON},
+    history::agents_below,
     proxy::Cut,
 };
 
@@ -49,5 +50,26 @@ fn a_long_partition_replaces_what_runs_behind_it() {
     for (task, _) in CUTS {
         assert_eq!(cluster.attempts(task), 2, "{task}");
     }
+    cluster.check();
+}
+
+#[test]
+fn a_host_may_stop_its_attempts_when_it_is_cut_off() {
+    let mut cluster = Cluster::found(SOON);
+    for host in ["h1", "h2"] {
+        cluster.add_host(host, "slots = 1\non_disconnect = \"stop\"\n");
+        cluster.until_up(host, true);
+    }
+    cluster.submit(&[("a", &[])]);
+    let host = cluster.begun("a", 1);
+    cluster.host(&host).network.cut(Cut::Both);
+    assert_ne!(cluster.begun("a", 2), host);
+    // It is told by nobody.
+    cluster.until("its agent is ended", |cluster| agents_below(&cluster.path(&host)).is_empty());
+    cluster.host(&host).network.heal();
+    cluster.until("what it left is kept", |cluster| cluster.is_pinned("a", 1));
+    cluster.meeting.open_all();
+    cluster.completed();
+    assert_eq!(cluster.attempts("a"), 2);
     cluster.check();
 }
