@@ -154,7 +154,7 @@ impl Cluster {
     }
 
     fn wait_for_slots(&self, slots: u64) {
-        while !self.ask("GET", "/v1/status", "").contains(&format!("\"total\":{slots}")) {
+        while !self.ask("GET", "/v1/status", "").contains(&format!("\"slots\":{slots}")) {
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -15,6 +15,7 @@ me="$DEVSTACK_TASK_ID $DEVSTACK_ATTEMPT"
 host=${DEVSTACK_WORKSPACE#"$root/"}; host=${host%%/*}
 echo "$me $host begin" >> "$meet/notes"
 echo "$me" > "$DEVSTACK_TASK_ID"
+if [ -e "$meet/$DEVSTACK_TASK_ID.sh" ]; then . "$meet/$DEVSTACK_TASK_ID.sh"; fi
 until [ -e "$meet/open" ] || [ -e "$meet/$DEVSTACK_TASK_ID" ] || [ -e "$meet/$DEVSTACK_TASK_ID.$DEVSTACK_ATTEMPT" ]
 do sleep 0.05; done
 echo "$me $host end" >> "$meet/notes"
@@ -59,6 +60,11 @@ impl Meeting {
             );
         }
         plan
+    }
+
+    /// What the agents of a task do besides, before they wait.
+    pub(crate) fn script(&self, task: &str, script: &str) {
+        fs::write(self.0.join(format!("{task}.sh")), script).unwrap();
     }
 
     /// Lets one task end, or with `task.number` one attempt.

@@ -88,7 +88,7 @@ impl Cluster {
         }
         let meeting = Meeting::new(root.path());
         let mut cluster = Self { meeting, taskmaster: None, hosts: BTreeMap::new(), api: free(), link: free(), root };
-        let (config, state) = (cluster.path("taskmaster.toml"), cluster.path("taskmaster"));
+        let (config, state) = (cluster.path("taskmaster/node.toml"), cluster.path("taskmaster"));
         let mut init = cluster.command(env!("CARGO_BIN_EXE_devstack"), &["cluster", "init", "--name", "test"]);
         init.args(["--advertise", "127.0.0.1", "--api-listen", &cluster.api, "--link-listen", &cluster.link]);
         done(init.arg("--config").arg(&config).arg("--state-dir").arg(state).output().unwrap());
@@ -154,9 +154,15 @@ impl Cluster {
         done(git.args(args).current_dir(self.path(dir)).output().unwrap()).trim_end().to_owned()
     }
 
+    /// `sh -c SCRIPT` in the root.
+    #[track_caller]
+    pub(crate) fn says_shell(&self, script: &str) -> String {
+        done(self.command("sh", &["-c", script]).output().unwrap())
+    }
+
     fn node(&self, name: &str) -> Process {
         let mut node = self.command(env!("CARGO_BIN_EXE_devstack-node"), &["--config"]);
-        node.arg(self.path(&format!("{name}.toml")));
+        node.arg(self.path(name).join("node.toml"));
         Process::start(node, &self.path(&format!("{name}.log")))
     }
 
@@ -168,8 +174,14 @@ impl Cluster {
 
     /// Lets a machine join and starts its node, with more lines for `[agent_host]`. Does not wait for it.
     pub(crate) fn add_host(&mut self, name: &str, agent_host: &str) {
+        self.prepare_host(name, agent_host);
+        self.start(name);
+    }
+
+    /// The same, but its node is not started.
+    pub(crate) fn prepare_host(&mut self, name: &str, agent_host: &str) {
         passage(&self.path(name));
-        let (config, state) = (self.path(&format!("{name}.toml")), self.path(name));
+        let (config, state) = (self.path(name).join("node.toml"), self.path(name));
         let token = self.says(&["token", "create", "--role", "agent-host"]);
         let mut join = self.command(env!("CARGO_BIN_EXE_devstack-node"), &["join", token.trim(), "--name", name]);
         done(join.arg("--config").arg(&config).arg("--state-dir").arg(&state).output().unwrap());
@@ -181,7 +193,6 @@ impl Cluster {
         fs::write(config, text + &runtime).unwrap();
         fs::write(state.join("cluster/api-address"), api).unwrap();
         self.hosts.insert(name.to_owned(), Host { node: None, network });
-        self.start(name);
     }
 
     /// Starts a host's node.

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod agents;
+mod bulk;
 mod cluster;
 mod frozen;
 mod history;
@@ -15,4 +16,5 @@ mod partitions;
 mod process;
 mod proxy;
 mod restarts;
+mod secrets;
 mod taskmaster;
