@@ -143,10 +143,12 @@ impl Site {
         let processes = self.processes();
         ensure(processes.is_empty(), || format!("processes are left: {processes:?}"))?;
         let state = self.state();
-        for (folder, depth) in [("attempts", 3), ("bundles", 4), ("uploads", 1)] {
+        for (folder, depth) in [("attempts", 3), ("bundles", 4)] {
             let left = entries(&state.join(folder), depth);
             ensure(left.is_empty(), || format!("{folder} has leftovers: {left:?}"))?;
         }
+        let left = files(&state.join("uploads"));
+        ensure(left.is_empty(), || format!("uploads has leftovers: {left:?}"))?;
         // One scratch is kept for the next merge, without an object in it.
         let scratch = self.hub(project).join("scratch");
         let object = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "objects");
