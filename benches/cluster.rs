@@ -9,7 +9,7 @@ use std::{
     env, fs,
     io::{Read, Write},
     net::TcpListener,
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -154,17 +154,15 @@ impl Cluster {
     }
 
     fn wait_for_slots(&self, slots: u64) {
-        while !self.ask("GET", "/v1/status", "").contains(&format!("\"total\":{slots}")) {
+        while !self.ask("GET", "/v1/status", "").contains(&format!("\"slots\":{slots}")) {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
 
-/// Tasks of one project, each a line of the plan's JSON.
-fn plan(project: &str, count: u32, role: &str, tasks: String) -> String {
-    format!(
-        "{{\"project\":{{\"name\":\"{project}\"}},\"agents\":{{\"w\":{{\"count\":{count},{role}}}}},\"task\":[{tasks}]}}"
-    )
+/// Tasks of one project with one role.
+fn plan(project: &str, role: &str, tasks: String) -> String {
+    format!("{{\"project\":{{\"name\":\"{project}\"}},\"agents\":{{\"w\":{{{role}}}}},\"task\":[{tasks}]}}")
 }
 
 fn percentile(values: &mut [f64], of: f64) -> f64 {
@@ -184,7 +182,10 @@ fn chain() {
         cluster.spawn(host);
     }
     cluster.wait_for_slots(3);
+    // Agents are another user.
     let file = cluster.dir.join("starts");
+    fs::write(&file, "").expect("a file");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).expect("its mode");
     let command = format!("echo \"$EPOCHREALTIME $DEVSTACK_TASK_ID\" >> {}", file.display());
     let role = format!("\"command\":[\"bash\",\"-c\",{command:?}]");
     let task = |i: usize| {
@@ -192,7 +193,7 @@ fn chain() {
         format!("{{\"id\":\"t{i}\",\"title\":\"t\",\"prompt\":\"p\",\"dependencies\":[{after}]}}")
     };
     let tasks = (0..TASKS).map(task).collect::<Vec<_>>().join(",");
-    cluster.ask("POST", "/v1/plans", &plan("chain", 1, &role, tasks));
+    cluster.ask("POST", "/v1/plans", &plan("chain", &role, tasks));
     cluster.ask("GET", "/v1/wait?project=chain", "");
     let text = fs::read_to_string(&file).expect("starts");
     let starts: Vec<f64> =
@@ -297,10 +298,14 @@ fn credentials(cluster: &Cluster, count: usize) -> Vec<Arc<Credentials>> {
         .collect()
 }
 
+/// Tasks of one project that wait for nothing, over roles of 1,000 agents each.
 fn independent(project: &str, tasks: usize) -> String {
-    let task = |i: usize| format!("{{\"id\":\"t{i}\",\"title\":\"t\",\"prompt\":\"p\"}}");
+    const ROLES: usize = 60;
+    let role = |i: usize| format!("\"w{i}\":{{\"count\":1000,\"command\":[\"true\"]}}");
+    let task = |i: usize| format!("{{\"id\":\"t{i}\",\"title\":\"t\",\"prompt\":\"p\",\"role\":\"w{}\"}}", i % ROLES);
+    let roles = (0..ROLES).map(role).collect::<Vec<_>>().join(",");
     let tasks = (0..tasks).map(task).collect::<Vec<_>>().join(",");
-    plan(project, 60_000, "\"command\":[\"true\"]", tasks)
+    format!("{{\"project\":{{\"name\":\"{project}\"}},\"agents\":{{{roles}}},\"task\":[{tasks}]}}")
 }
 
 fn memory(pid: u32, key: &str) -> u64 {

@@ -4,7 +4,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     http::{
-        HeaderValue, Method, Request,
+        HeaderValue, Method, Request, Response,
         header::{AUTHORIZATION, CONTENT_TYPE},
     },
 };
@@ -40,7 +40,7 @@ pub(super) enum Client {
 impl Client {
     /// The raw answer of a GET.
     pub(super) async fn get(&self, path: &str) -> Result<Bytes, CliError> {
-        collect(self.send(Method::GET, path, Body::empty(), None).await?).await
+        collect(self.answer(path).await?.into_body()).await
     }
 
     /// A GET, read.
@@ -48,9 +48,14 @@ impl Client {
         parse(&self.get(path).await?)
     }
 
+    /// A GET, with the headers of its answer.
+    pub(super) async fn answer(&self, path: &str) -> Result<Response<Body>, CliError> {
+        self.send(Method::GET, path, Body::empty(), None).await
+    }
+
     /// The answer of a GET as it comes.
     pub(super) async fn stream(&self, path: &str) -> Result<ByteStream, CliError> {
-        let body = self.send(Method::GET, path, Body::empty(), None).await?;
+        let body = self.answer(path).await?.into_body();
         Ok(body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)).boxed())
     }
 
@@ -62,10 +67,16 @@ impl Client {
 
     /// A body of any kind, posted with a fresh idempotency key.
     pub(super) async fn post(&self, path: &str, body: Body, kind: &'static str) -> Result<Bytes, CliError> {
-        collect(self.send(Method::POST, path, body, Some(kind)).await?).await
+        collect(self.send(Method::POST, path, body, Some(kind)).await?.into_body()).await
     }
 
-    async fn send(&self, method: Method, path: &str, body: Body, kind: Option<&str>) -> Result<Body, CliError> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        kind: Option<&str>,
+    ) -> Result<Response<Body>, CliError> {
         let mut request = Request::builder().method(&method).uri(path).header("host", "devstack");
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind).header("idempotency-key", fresh_key()?);
@@ -99,7 +110,7 @@ impl Client {
         };
         let status = response.status();
         if status.is_success() {
-            return Ok(response.into_body());
+            return Ok(response);
         }
         let body = collect(response.into_body()).await?;
         Err(ApiError::from_answer(status.as_u16(), &body).into())

@@ -27,6 +27,8 @@ pub(super) mod code {
     pub(crate) const NODE_RUNS: &str = "DS0408";
     /// A node that cannot run attempts on this machine as it is.
     pub const REFUSED_HERE: &str = "DS0409";
+    /// A repository that cannot be used as it is; the Taskmaster's own code for the same.
+    pub(crate) const SOURCE: &str = "DS0250";
     /// The same id nowhere; the engine's own code for the same.
     pub(crate) const NO_TASK: &str = "DS0202";
 }

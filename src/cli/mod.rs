@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod session;
 mod table;
+mod transfer;
 mod usage;
 mod workdir;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use futures::{Stream, StreamExt, stream};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     CliError,
@@ -106,6 +106,24 @@ impl<'a> Progress<'a> {
                 bar.set_message(format!("{working} working, {} blocked", count("BLOCKED")));
             }
         }
+    }
+}
+
+/// A number of bytes, for people.
+pub(super) fn size(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
+
+/// A bar of bytes on their way; on a terminal only.
+pub(super) fn bytes(output: &Output, size: u64) -> ProgressBar {
+    if !output.live() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
+    // A constant template that is valid; a plain bar would do too.
+    match ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
     }
 }
 

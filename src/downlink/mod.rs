@@ -9,4 +9,4 @@ mod receiver;
 mod uploads;
 
 pub use receiver::Downlink;
-pub use uploads::{Part, Received, UploadError, Uploads};
+pub use uploads::{Part, Received, UploadError, Uploads, of_attempt};

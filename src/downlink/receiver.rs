@@ -9,7 +9,10 @@ use std::{
 use devstack_cluster::{Link, Message, NodeName, Receiver, Reply, Session, SessionId};
 use devstack_dag::ids::{AttemptId, HostName};
 
-use super::{logs::Logs, uploads::Uploads};
+use super::{
+    logs::Logs,
+    uploads::{Uploads, of_attempt},
+};
 use crate::{
     actor::Address,
     gateway::ByteStream,
@@ -126,7 +129,7 @@ impl Downlink {
             ToTaskmaster::Report(report) if report.host == *host => TaskmasterMessage::HostReported(report),
             ToTaskmaster::Report(report) => return Err(format!("it reports as {}", report.host)),
             ToTaskmaster::Exited { report, result } => {
-                let bundle = result.map(|result| self.0.uploads.path(&report.attempt, &result.digest));
+                let bundle = result.map(|result| self.0.uploads.path(&of_attempt(&report.attempt), &result.digest));
                 TaskmasterMessage::AttemptExited(Exit { bundle, ..Exit::of(host.clone(), report) })
             }
             ToTaskmaster::NoLog { channel, why } => {
@@ -197,7 +200,7 @@ impl HostRoute for Route {
     fn send(&self, order: HostOrder) -> Result<(), Unreachable> {
         if let HostOrder::Forget(attempt) = &order {
             // Its result is in the hub, or nobody wants it.
-            self.downlink.0.uploads.forget(attempt);
+            self.downlink.0.uploads.forget(&of_attempt(attempt));
         }
         self.downlink.send(&self.name, &ToHost::Order(order))
     }

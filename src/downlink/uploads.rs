@@ -1,4 +1,4 @@
-//! Results on their way in: files that hosts bring in parts, in order, each named by the digest of the whole. What is
+//! Files on their way in: results that hosts bring, histories that people push, in parts, in order, each named by the digest of the whole. What is
 //! there stays for the next part, so that a connection that breaks costs the rest and not the beginning.
 //! Deliberately absent: who may bring what (the engine is asked) and what is in it (quarantine).
 
@@ -62,19 +62,19 @@ pub enum UploadError {
     Io(#[from] io::Error),
 }
 
-/// One part at a time of each attempt.
+/// One part at a time of each directory.
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-/// A directory of results.
+/// A directory of files, each in the directory of whom it is for.
 pub struct Uploads {
     dir: PathBuf,
     max: u64,
-    turns: Mutex<HashMap<AttemptId, Turn>>,
+    turns: Mutex<HashMap<PathBuf, Turn>>,
     tokio: tokio::runtime::Handle,
 }
 
 impl Uploads {
-    /// An empty directory: what an earlier process took and did not use is brought again. Blocks. `max` bytes a result.
+    /// An empty directory: what an earlier process took and did not use is brought again. Blocks. `max` bytes a file.
     ///
     /// # Errors
     /// The disk fails.
@@ -86,26 +86,26 @@ impl Uploads {
         Ok(Self { dir, max, turns: Mutex::default(), tokio: tokio::runtime::Handle::current() })
     }
 
-    /// Where a whole result lies.
-    pub fn path(&self, attempt: &AttemptId, digest: &[u8; 32]) -> PathBuf {
-        self.dir_of(attempt).join(format!("{}.bundle", blake3::Hash::from_bytes(*digest)))
+    /// Where a whole file lies.
+    pub fn path(&self, of: &Path, digest: &[u8; 32]) -> PathBuf {
+        self.dir.join(of).join(format!("{}.bundle", blake3::Hash::from_bytes(*digest)))
     }
 
-    /// Takes a part. An empty one only asks what is there.
+    /// Takes a part of a file of `of`, a relative path. An empty one only asks what is there.
     ///
     /// # Errors
     /// See [`UploadError`]; what was taken before stays, unless it is damaged.
-    pub async fn take(&self, attempt: &AttemptId, part: Part, body: ByteStream) -> Result<Received, UploadError> {
+    pub async fn take(&self, of: &Path, part: Part, body: ByteStream) -> Result<Received, UploadError> {
         if part.size > self.max {
             return Err(UploadError::TooLarge(self.max));
         }
-        let turn = self.turn(attempt);
+        let turn = self.turn(of);
         let _turn = turn.lock().await;
-        let whole = self.path(attempt, &part.digest);
+        let whole = self.path(of, &part.digest);
         if fs::metadata(&whole).await.is_ok_and(|file| file.len() == part.size) {
             return Ok(Received { bytes: part.size, complete: true });
         }
-        fs::create_dir_all(self.dir_of(attempt)).await?;
+        fs::create_dir_all(self.dir.join(of)).await?;
         let partial = whole.with_extension("part");
         let mut file = File::options().create(true).append(true).read(true).open(&partial).await?;
         let there = file.metadata().await?.len();
@@ -127,12 +127,12 @@ impl Uploads {
         Ok(Received { bytes, complete: true })
     }
 
-    /// Removes what was brought for an attempt. Does not wait for it.
-    pub fn forget(&self, attempt: &AttemptId) {
-        if self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(attempt).is_none() {
+    /// Removes what was brought. Does not wait for it.
+    pub fn forget(&self, of: &Path) {
+        if self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(of).is_none() {
             return;
         }
-        let dir = self.dir_of(attempt);
+        let dir = self.dir.join(of);
         self.tokio.spawn(async move {
             if let Err(error) = fs::remove_dir_all(&dir).await
                 && error.kind() != io::ErrorKind::NotFound
@@ -146,19 +146,25 @@ impl Uploads {
         });
     }
 
-    fn turn(&self, attempt: &AttemptId) -> Turn {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(attempt.clone()).or_default().clone()
+    fn turn(&self, of: &Path) -> Turn {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(of.to_owned()).or_default().clone()
     }
 
-    fn dir_of(&self, attempt: &AttemptId) -> PathBuf {
-        let task = &attempt.task;
-        self.dir.join(task.project.as_str()).join(task.id.as_str()).join(attempt.number.to_string())
+    /// The largest file, in bytes.
+    pub fn max(&self) -> u64 {
+        self.max
     }
 
     /// Where everything lies.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+/// Where the result of an attempt goes.
+pub fn of_attempt(attempt: &AttemptId) -> PathBuf {
+    let task = &attempt.task;
+    Path::new(task.project.as_str()).join(task.id.as_str()).join(attempt.number.to_string())
 }
 
 /// Appends at most `left` bytes; says how many.
@@ -192,13 +198,11 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use axum::body::Bytes;
-    use devstack_dag::ids::{ProjectName, TaskId, TaskRef};
 
     use super::*;
 
-    fn attempt() -> AttemptId {
-        let task = TaskRef { project: ProjectName::new("p").unwrap(), id: TaskId::new("t").unwrap() };
-        AttemptId { task, number: 1 }
+    fn of() -> &'static Path {
+        Path::new("p/t/1")
     }
 
     fn body(text: &'static str) -> ByteStream {
@@ -214,14 +218,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let uploads = Uploads::open(dir.path().join("u"), 100).unwrap();
         let whole = part("hello world", 0);
-        let received = uploads.take(&attempt(), whole, body("hello ")).await.unwrap();
+        let received = uploads.take(of(), whole, body("hello ")).await.unwrap();
         assert_eq!(received, Received { bytes: 6, complete: false });
-        let again = uploads.take(&attempt(), whole, body("hello ")).await;
+        let again = uploads.take(of(), whole, body("hello ")).await;
         assert!(matches!(again, Err(UploadError::Elsewhere(6))));
-        let received = uploads.take(&attempt(), part("hello world", 6), body("world")).await.unwrap();
+        let received = uploads.take(of(), part("hello world", 6), body("world")).await.unwrap();
         assert_eq!(received, Received { bytes: 11, complete: true });
-        assert_eq!(std::fs::read(uploads.path(&attempt(), &whole.digest)).unwrap(), b"hello world");
-        assert!(uploads.take(&attempt(), whole, body("anything")).await.unwrap().complete);
+        assert_eq!(std::fs::read(uploads.path(of(), &whole.digest)).unwrap(), b"hello world");
+        assert!(uploads.take(of(), whole, body("anything")).await.unwrap().complete);
     }
 
     #[tokio::test]
@@ -229,13 +233,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let uploads = Uploads::open(dir.path().join("u"), 11).unwrap();
         let whole = part("hello world", 0);
-        assert!(matches!(uploads.take(&attempt(), whole, body("hello_world")).await, Err(UploadError::Damaged)));
-        let longer = uploads.take(&attempt(), whole, body("hello world!")).await;
+        assert!(matches!(uploads.take(of(), whole, body("hello_world")).await, Err(UploadError::Damaged)));
+        let longer = uploads.take(of(), whole, body("hello world!")).await;
         assert!(matches!(longer, Err(UploadError::TooLarge(11))));
-        assert!(matches!(
-            uploads.take(&attempt(), part("hello world!", 0), body("")).await,
-            Err(UploadError::TooLarge(11))
-        ));
-        assert!(!uploads.path(&attempt(), &whole.digest).exists());
+        assert!(matches!(uploads.take(of(), part("hello world!", 0), body("")).await, Err(UploadError::TooLarge(11))));
+        assert!(!uploads.path(of(), &whole.digest).exists());
     }
 }

@@ -129,6 +129,11 @@ pub trait Backend: Send + Sync + 'static {
         None
     }
 
+    /// Repositories that people upload and fetch; `None`: there is no usable git on this host.
+    fn repos(&self) -> Option<&dyn Repos> {
+        None
+    }
+
     /// Can it take commands?
     async fn ready(&self) -> Result<(), ApiError>;
 }
@@ -155,6 +160,17 @@ pub trait Nodes: Send + Sync {
     async fn shipped_log(&self, peer: &NodeName, attempt: AttemptId, body: ByteStream) -> Result<(), ApiError>;
     /// A log that somebody reads.
     async fn live_log(&self, peer: &NodeName, channel: u64, body: ByteStream) -> Result<(), ApiError>;
+}
+
+/// What people send of a repository on their own machine, and fetch of its project's.
+#[async_trait]
+pub trait Repos: Send + Sync {
+    /// The inbox of a project, which need not exist.
+    async fn inbox(&self, project: ProjectName) -> Result<dto::Repo, ApiError>;
+    /// A part of a push; with the last one, what came of the whole.
+    async fn push(&self, project: ProjectName, push: dto::Push, body: ByteStream) -> Result<dto::Pushed, ApiError>;
+    /// The integration branch as a bundle, without what the first commit of `have` contains that the branch has.
+    async fn branch(&self, project: ProjectName, branch: String, have: Vec<CommitId>) -> Result<Download, ApiError>;
 }
 
 /// Which commits.

@@ -45,6 +45,10 @@ pub mod code {
     pub const JOIN_REFUSED: &str = "DS0315";
     /// The name belongs to another machine or token, or there are too many.
     pub const NAME_TAKEN: &str = "DS0316";
+    /// A push that is no whole bundle of what it announces, or holds what git's checks refuse.
+    pub const PUSH_REFUSED: &str = "DS0317";
+    /// A push whose integration branch lacks what was delivered to it.
+    pub const DIVERGED: &str = "DS0318";
 }
 
 /// A refused or failed request.

@@ -15,7 +15,7 @@ pub mod server;
 pub mod view;
 
 pub use access::{Access, Caller, Peer};
-pub use backend::{Backend, ByteStream, Download, FactStream, Nodes, RequestId, TaskQuery, WaitQuery, Wanted};
+pub use backend::{Backend, ByteStream, Download, FactStream, Nodes, Repos, RequestId, TaskQuery, WaitQuery, Wanted};
 pub use cluster::Cluster;
 pub use error::ApiError;
 pub use routes::agent_router;

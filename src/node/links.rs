@@ -6,11 +6,7 @@ use std::{sync::Arc, time::Duration};
 use devstack_cluster::{Incarnation, Leases, Limits, Link, LinkConfig, NodeName, Receiver, tls};
 use tokio::sync::mpsc;
 
-use super::{
-    Identity, NodeError,
-    backend::{Bundles, RemoteSide},
-    identity::Side,
-};
+use super::{Identity, NodeError, backend::RemoteSide, identity::Side};
 use crate::{
     actor::Address,
     agent_host::{Host, Superior, Supply, message::AgentHostMessage},
@@ -97,11 +93,9 @@ impl End {
     }
 
     /// What the API needs to serve other machines.
-    pub(super) fn remote(&self, config: &NodeConfig) -> Result<Option<RemoteSide>, NodeError> {
-        let Self::Down(downlink) = self else { return Ok(None) };
-        let dir = config.state_dir.join("uploads").join("bundles");
-        let bundles = Bundles::open(dir.clone()).map_err(|source| NodeError::StateDir { path: dir, source })?;
-        Ok(Some(RemoteSide { downlink: downlink.clone(), bundles, log_size: config.limits.log_size }))
+    pub(super) fn remote(&self, config: &NodeConfig) -> Option<RemoteSide> {
+        let Self::Down(downlink) = self else { return None };
+        Some(RemoteSide { downlink: downlink.clone(), log_size: config.limits.log_size })
     }
 
     /// Can it do its work: is an agent host connected to its Taskmaster?

@@ -39,13 +39,14 @@ use crate::{
         secrets::Secrets,
     },
     devops::{Devops, DevopsArguments, Project},
+    downlink::Uploads,
     gateway::{self, Backend, Cluster},
     repository::{Hubs, policy},
     runtime::Runtime,
     store::{Blobs, JournalConfig, StoreLock},
     taskmaster::{Outbox, StartDevops, message::TaskmasterMessage},
 };
-use backend::Core;
+use backend::{Bundles, Core};
 use ground::Ground;
 use housekeeping::Housekeeping;
 pub use identity::Identity;
@@ -181,20 +182,26 @@ impl Node {
             .map_err(|error| NodeError::Actors(error.to_string()))?;
         // After the actors: what comes over a link finds them.
         let link = end.connect(config, identity.as_ref(), host.as_ref(), fatal).await?;
-        let remote = end.remote(config)?;
-        let core = is_taskmaster.then(|| {
-            Arc::new(Core {
+        let remote = end.remote(config);
+        let core = if is_taskmaster {
+            let uploads = config.state_dir.join("uploads");
+            let failed = |source| NodeError::StateDir { path: uploads.clone(), source };
+            Some(Arc::new(Core {
                 taskmaster: taskmaster.clone(),
                 blobs: blobs.clone(),
                 hubs,
                 host: host.clone(),
                 shelf,
                 clock,
-                scratch: config.state_dir.join("uploads"),
                 bundle_size: config.limits.bundle_size,
+                pushes: Uploads::open(uploads.join("pushed"), config.limits.repository_size).map_err(failed)?,
+                bundles: Bundles::open(uploads.join("bundles")).map_err(failed)?,
+                scratch: uploads.clone(),
                 remote,
-            })
-        });
+            }))
+        } else {
+            None
+        };
         let housekeeping = (mode == Mode::Dispatch && is_taskmaster).then(|| {
             let retention = Duration::from_millis(config.limits.attempts);
             Housekeeping { taskmaster, outbox, blobs, retention }.start()

@@ -68,7 +68,7 @@ pub fn checkout_by_hand(
         return Ok(false);
     };
     let bundle = dir.join(".git").join("devstack-theirs.bundle");
-    write_bundle(&Repository::open_bare(hub)?, theirs, &[base], RESULT_REF, &bundle)?;
+    write_bundle(&Repository::open_bare(hub)?, &[(theirs, RESULT_REF)], &[base], &bundle)?;
     let fetch = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--"];
     inside(git, "fetch", dir).args(fetch).args([&bundle]).args([format!("{RESULT_REF}:{THEIRS}")]).ok()?;
     fs::remove_file(&bundle).map_err(Error::io("remove", &bundle))?;
@@ -116,6 +116,6 @@ pub fn bundle_from_dir(
     }
     let mut known = vec![base];
     known.extend(must_contain);
-    write_bundle(&repo, tip, &known, RESULT_REF, bundle)?;
+    write_bundle(&repo, &[(tip, RESULT_REF)], &known, bundle)?;
     Ok(tip)
 }

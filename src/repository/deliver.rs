@@ -5,12 +5,14 @@
 //! by `git update-ref` with hooks switched off. A server behind a URL runs its own hooks, as for every push.
 //! Deliberately absent: retries and waiting (the engine's).
 
+use std::path::Path;
+
 use devstack_dag::ids::CommitId;
 
 use super::{
     Error,
     durable::{Durability, fsync_dir, fsync_file},
-    git::{Output, TRANSFER_DEADLINE},
+    git::{Git, Output, TRANSFER_DEADLINE},
     hub::Hub,
     source::{Place, Source, open_local},
 };
@@ -58,16 +60,9 @@ impl Hub {
             );
             return Ok(Delivery::Blocked { reason });
         }
-        let fetch = self.git().run("fetch").git_dir(dir.as_ref()).deadline(TRANSFER_DEADLINE);
-        let fetch = fetch.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]);
-        let fetch = fetch.args(["--no-recurse-submodules", "--refmap=", "--"]).args([self.dir()]);
-        fetch.args([self.integration_ref()]).ok()?;
-        // By a process of its own, which outlives a killed node: it never leaves its lock file in a person's repository.
         let name = self.integration_ref();
-        let swap = self.git().run("update-ref").git_dir(dir.as_ref());
-        let expected = old.unwrap_or(CommitId([0; 20])).to_string();
-        let swap = swap.args(["-m", "devstack: deliver", &name, &head.to_string(), &expected]);
-        let moved = swap.output()?;
+        bring(self.git(), dir.as_ref(), self.dir(), &name)?;
+        let moved = swap(self.git(), dir.as_ref(), &name, old, head)?;
         if moved.code != 0 {
             return not_moved(&moved, branch, &dir);
         }
@@ -108,6 +103,22 @@ impl Hub {
         }
         Err(source.failed(&output, "push"))
     }
+}
+
+/// Bring the objects of a ref of another repository, or of a bundle, into a person's repository; no ref moves.
+pub(super) fn bring(git: &Git, dir: &Path, from: &Path, name: &str) -> Result<(), Error> {
+    let fetch = git.run("fetch").git_dir(dir).deadline(TRANSFER_DEADLINE);
+    let fetch = fetch.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance"]);
+    let fetch = fetch.args(["--no-recurse-submodules", "--refmap=", "--"]).args([from]);
+    fetch.args([name]).ok().map(drop)
+}
+
+/// Move a ref of a person's repository from `old` (`None`: it does not exist). By a process of its own, which outlives a
+/// killed one of ours: it never leaves its lock file there.
+pub(super) fn swap(git: &Git, dir: &Path, name: &str, old: Option<CommitId>, new: CommitId) -> Result<Output, Error> {
+    let expected = old.unwrap_or(CommitId([0; 20])).to_string();
+    let swap = git.run("update-ref").git_dir(dir);
+    swap.args(["-m", "devstack: deliver", name, &new.to_string(), &expected]).output()
 }
 
 /// Why git did not move the branch: its words are the only way to tell.

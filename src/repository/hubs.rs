@@ -1,4 +1,4 @@
-//! The hubs of a node, each opened once and shared: opening cleans up after killed processes, and must not clean up
+//! The hubs and inboxes of a node, each opened once and shared: opening cleans up after killed processes, and must not clean up
 //! after a job of this one. Deliberately absent: creating a hub (a submission does).
 
 use std::{
@@ -10,19 +10,23 @@ use std::{
 use devstack_dag::ids::ProjectName;
 use git2::Repository;
 
-use super::{Error, Hub, HubOptions, git::Git};
+use super::{Error, Hub, HubOptions, Inbox, git::Git};
+
+/// Beside the hub.
+const INBOX: &str = "inbox.git";
 
 /// Open hubs below one directory, `<dir>/<project>/hub.git`.
 pub struct Hubs {
     dir: PathBuf,
     git: Git,
     open: Mutex<HashMap<ProjectName, Arc<Hub>>>,
+    inboxes: Mutex<HashMap<ProjectName, Arc<Inbox>>>,
 }
 
 impl Hubs {
     /// The hubs below `dir`.
     pub fn new(dir: PathBuf, git: Git) -> Self {
-        Self { dir, git, open: Mutex::default() }
+        Self { dir, git, open: Mutex::default(), inboxes: Mutex::default() }
     }
 
     /// The host's git.
@@ -54,6 +58,22 @@ impl Hubs {
             Hub::create(&self.dir_of(project), self.git.clone(), HubOptions::new(integration)?)?;
         }
         self.get(project)
+    }
+
+    /// The inbox of a project; `None`: nothing was ever uploaded for it. Blocks.
+    pub fn inbox(&self, project: &ProjectName) -> Result<Option<Arc<Inbox>>, Error> {
+        if self.dir_of(project).with_file_name(INBOX).exists() { self.make_inbox(project).map(Some) } else { Ok(None) }
+    }
+
+    /// The inbox of a project, made if there is none. Blocks.
+    pub fn make_inbox(&self, project: &ProjectName) -> Result<Arc<Inbox>, Error> {
+        let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(inbox) = inboxes.get(project) {
+            return Ok(inbox.clone());
+        }
+        let inbox = Arc::new(Inbox::open(&self.dir_of(project).with_file_name(INBOX), self.git.clone())?);
+        inboxes.insert(project.clone(), inbox.clone());
+        Ok(inbox)
     }
 
     /// Put a hub that belongs to no project out of the way; nothing is deleted. `stamp` makes its name unique.

@@ -10,6 +10,7 @@
 //! | [`merge`], [`publish`] | prepare a merge without moving a ref; move the ref and prove it |
 //! | [`quarantine`], [`policy`], [`secrets`] | take a bundle from an untrusted host |
 //! | [`source`], [`sync`], [`deliver`] | the person's repository: read, follow, give back |
+//! | [`inbox`], [`exchange`] | a source that a person uploads: the Taskmaster's end, and theirs |
 //! | [`mirror`], [`bundle`] | what workspaces borrow and are sent |
 //! | [`starter`] | an example repository and a drawn history, for `quickstart` |
 //! | [`checkout`] | a conflict laid out for a person, and the way back |
@@ -23,10 +24,12 @@ mod bundle_header;
 pub mod checkout;
 pub mod deliver;
 pub mod durable;
+pub mod exchange;
 pub mod git;
 pub mod history;
 pub mod hub;
 mod hubs;
+pub mod inbox;
 pub mod lock;
 pub mod merge;
 pub mod message;
@@ -49,6 +52,7 @@ pub use self::{
     durable::Durability,
     hub::{Hub, HubOptions},
     hubs::Hubs,
+    inbox::Inbox,
     lock::ProjectLock,
     merge::{ConflictFound, Prepared},
     publish::Published,

@@ -20,6 +20,7 @@ use super::{
     bundle_header,
     git::Git,
     hub::Hub,
+    lock::ProjectLock,
     mirror::Mirror,
     oid,
     policy::{self, Checks, Limits},
@@ -71,7 +72,7 @@ pub enum Refusal {
 }
 
 /// The way out of the checks: a refusal, or a real error.
-enum Stop {
+pub(super) enum Stop {
     Refused(Refusal),
     Failed(Error),
 }
@@ -82,11 +83,11 @@ impl From<Error> for Stop {
     }
 }
 
-fn damaged(why: impl Into<String>) -> Stop {
+pub(super) fn damaged(why: impl Into<String>) -> Stop {
     Stop::Refused(Refusal::Damaged(why.into()))
 }
 
-fn policy(why: impl Into<String>) -> Stop {
+pub(super) fn policy(why: impl Into<String>) -> Stop {
     Stop::Refused(Refusal::Policy(why.into()))
 }
 
@@ -108,8 +109,13 @@ impl Hub {
     /// Bring a checked scratch into the hub: a small pack as single objects, a large one as it is.
     fn accept(&self, scratch: &Scratch, objects: u64) -> Result<(), Error> {
         let lock = self.lock()?;
+        self.keep_objects(&lock, scratch, objects)
+    }
+
+    /// As [`Hub::accept`], by whoever holds the lock.
+    pub(super) fn keep_objects(&self, lock: &ProjectLock, scratch: &Scratch, objects: u64) -> Result<(), Error> {
         if objects > LOOSE_MAX {
-            self.land(&lock, scratch)?;
+            self.land(lock, scratch)?;
             return Ok(());
         }
         let packed = open_objects(scratch)?;
@@ -172,26 +178,11 @@ impl Ground<'_> {
         let scratch = Scratch::new(self.dir)?;
         if objects > 0 {
             file.seek(SeekFrom::Start(header.length)).map_err(Error::io("read", path))?;
-            self.index(&scratch, file, limits)?;
+            let bounds = Bounds { bytes: limits.bundle_bytes, deadline: INDEX_DEADLINE, tolerated: &[] };
+            index(self.git, self.dir, &scratch, file, &bounds)?;
         }
         self.judge(&scratch, *tip, expected)?;
         Ok((scratch, *tip, objects))
-    }
-
-    /// Index the pack in the scratch: checksums, deltas, fsck and links, thin bases from the hub.
-    fn index(&self, scratch: &Scratch, pack: File, limits: &Limits) -> Result<(), Stop> {
-        let run = scratch.redirect(self.git.run("index-pack").git_dir(self.dir));
-        let run = run.config("core.bigFileThreshold=8m").config("core.packedGitLimit=512m").config("pack.threads=2");
-        let limit = format!("--max-input-size={}", limits.bundle_bytes);
-        let run = run.args(["--stdin", "--fix-thin", "--strict", limit.as_str()]);
-        match run.stdin(pack).memory_kib(INDEX_MEMORY_KIB).deadline(INDEX_DEADLINE).output() {
-            Ok(output) if output.code == 0 => Ok(()),
-            Ok(output) => Err(refused_pack(&output.stderr)),
-            Err(Error::GitBounded { detail, .. }) => {
-                Err(damaged(format!("the result's pack could not be read: {detail}")))
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Check the result as data.
@@ -226,8 +217,35 @@ impl Ground<'_> {
     }
 }
 
+/// What a pack may be.
+pub(super) struct Bounds<'a> {
+    /// Its size.
+    pub(super) bytes: u64,
+    /// How long reading it may take.
+    pub(super) deadline: Duration,
+    /// Findings of fsck that are let pass.
+    pub(super) tolerated: &'a [&'a str],
+}
+
+/// Index a pack in the scratch of the repository at `dir`: checksums, deltas, fsck and links, thin bases from the
+/// repository.
+pub(super) fn index(git: &Git, dir: &Path, scratch: &Scratch, pack: File, bounds: &Bounds<'_>) -> Result<(), Stop> {
+    let run = scratch.redirect(git.run("index-pack").git_dir(dir));
+    let run = run.config("core.bigFileThreshold=8m").config("core.packedGitLimit=512m").config("pack.threads=2");
+    let tolerated: Vec<String> = bounds.tolerated.iter().map(|flaw| format!("{flaw}=warn")).collect();
+    let strict = if tolerated.is_empty() { "--strict".to_owned() } else { format!("--strict={}", tolerated.join(",")) };
+    let limit = format!("--max-input-size={}", bounds.bytes);
+    let run = run.args(["--stdin", "--fix-thin", strict.as_str(), limit.as_str()]);
+    match run.stdin(pack).memory_kib(INDEX_MEMORY_KIB).deadline(bounds.deadline).output() {
+        Ok(output) if output.code == 0 => Ok(()),
+        Ok(output) => Err(refused_pack(&output.stderr)),
+        Err(Error::GitBounded { detail, .. }) => Err(damaged(format!("the pack could not be read: {detail}"))),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Open a plain file; a link, pipe or device in its place is refused unopened.
-fn open_plain(path: &Path) -> Result<File, Stop> {
+pub(super) fn open_plain(path: &Path) -> Result<File, Stop> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK;
     let file = match File::options().read(true).custom_flags(flags.bits()).open(path) {
@@ -242,7 +260,7 @@ fn open_plain(path: &Path) -> Result<File, Stop> {
 }
 
 /// How many objects the pack claims. A lie is found by the indexer.
-fn pack_count(file: &mut File, at: u64) -> Result<u64, Stop> {
+pub(super) fn pack_count(file: &mut File, at: u64) -> Result<u64, Stop> {
     let mut head = [0; 12];
     let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut head));
     let [b'P', b'A', b'C', b'K', 0, 0, 0, 2, a, b, c, d] = head else { return Err(damaged("the bundle has no pack")) };
@@ -258,7 +276,7 @@ fn refused_pack(said: &str) -> Stop {
     let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
     match said.lines().find(|line| line.starts_with("error: object ")).or(fsck) {
         Some(finding) => policy(format!("git's checks found: {finding}")),
-        None => damaged(format!("the result's pack was refused: {last}")),
+        None => damaged(format!("the pack was refused: {last}")),
     }
 }
 

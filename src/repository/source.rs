@@ -25,7 +25,7 @@ const TRIES: u32 = 3;
 /// What git says about a source that it cannot reach, in characters: a sentence or two.
 const SAID_MAX: usize = 300;
 /// Old histories hold these harmless flaws; everything else that fsck finds is refused.
-const TOLERATED: [&str; 3] = ["zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate"];
+pub(super) const TOLERATED: [&str; 3] = ["zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate"];
 
 /// Why a person's repository cannot be used as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -153,6 +153,16 @@ impl Source {
     /// Its base and integration branches. Refuses an empty repository, a missing base, and an integration branch that
     /// is checked out.
     pub fn branches(&self, git: &Git, base: Option<&str>, integration: &str) -> Result<Branches, Error> {
+        let branches = self.tips(git, base, integration)?;
+        if let Some(place) = self.checked_out(integration)? {
+            let other = if branches.base == integration { "<another branch>".to_owned() } else { branches.base };
+            return Err(SourceError::CheckedOut { branch: integration.to_owned(), place, other }.into());
+        }
+        Ok(branches)
+    }
+
+    /// As [`Source::branches`], whatever is checked out: nothing is delivered here.
+    pub(super) fn tips(&self, git: &Git, base: Option<&str>, integration: &str) -> Result<Branches, Error> {
         let listed = match &self.place {
             Place::Local(dir) => self.read(dir)?,
             Place::Url(url) => self.list(git, url)?,
@@ -164,10 +174,6 @@ impl Source {
         };
         let missing = || SourceError::BranchMissing { branch: base.clone(), place: self.shown.clone() };
         let base_tip = listed.tip(&base).ok_or_else(missing)?;
-        if let Some(place) = self.checked_out(integration)? {
-            let other = if base == integration { "<another branch>".to_owned() } else { base.clone() };
-            return Err(SourceError::CheckedOut { branch: integration.to_owned(), place, other }.into());
-        }
         Ok(Branches { integration_tip: listed.tip(integration), base, base_tip })
     }
 
@@ -210,6 +216,19 @@ impl Source {
         let name = |entry: git2::StatusEntry<'_>| String::from_utf8_lossy(entry.path_bytes()).into_owned();
         let examples = statuses.iter().take(EXAMPLES).map(name).collect();
         Ok((!statuses.is_empty()).then_some(Dirty { files: statuses.len(), examples }))
+    }
+
+    /// What a person should know before a plan uses this source, in a sentence.
+    pub fn warning(&self) -> Result<Option<String>, Error> {
+        let warning = |dirty: Dirty| {
+            format!(
+                "{} uncommitted files in {} ({}) are not part of what agents see; commit what they need",
+                dirty.files,
+                self.shown,
+                dirty.examples.join(", ")
+            )
+        };
+        Ok(self.dirty()?.map(warning))
     }
 
     /// A run that speaks to this source; the address is to be its next argument.

@@ -18,7 +18,7 @@ const GENEROUS: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A machine with a person's home, where a cluster is founded.
-struct Founder {
+pub struct Founder {
     dir: tempfile::TempDir,
     api: String,
     node: Option<Child>,
@@ -39,17 +39,17 @@ fn free() -> String {
 }
 
 impl Founder {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("elsewhere")).unwrap();
         Self { dir, api: free(), node: None }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    fn command(&self, program: &str, args: &[&str]) -> Command {
+    pub fn command(&self, program: &str, args: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.path("elsewhere")).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.path("home"));
@@ -57,11 +57,11 @@ impl Founder {
         command
     }
 
-    fn devstack(&self, args: &[&str]) -> Ran {
+    pub fn devstack(&self, args: &[&str]) -> Ran {
         Ran::from(self.command(env!("CARGO_BIN_EXE_devstack"), args).output().unwrap())
     }
 
-    fn init(&self, life: &str) -> Ran {
+    pub fn init(&self, life: &str) -> Ran {
         let (config, state, link) = (self.path("node.toml"), self.path("state"), free());
         self.devstack(&[
             "cluster",
@@ -84,7 +84,7 @@ impl Founder {
     }
 
     /// Starts the node of the configuration that `init` wrote, and waits until it answers.
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let config = self.path("node.toml");
         let text = fs::read_to_string(&config).unwrap();
         fs::write(&config, format!("{text}\n[agent_host]\nruntime = \"process\"\nsandbox = \"off\"\n")).unwrap();
@@ -94,7 +94,7 @@ impl Founder {
         self.wait_until("the node answers", |founder| founder.devstack(&["status"]).code == Some(0));
     }
 
-    fn wait_until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+    pub fn wait_until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + GENEROUS;
         while !holds(self) {
             let ended = self.node.as_mut().unwrap().try_wait().unwrap();
@@ -104,13 +104,13 @@ impl Founder {
         }
     }
 
-    fn token(&self, role: &str) -> String {
+    pub fn token(&self, role: &str) -> String {
         let ran = self.devstack(&["token", "create", "--role", role]);
         assert_eq!((ran.code, ran.out.lines().count()), (Some(0), 1), "{ran:?}");
         ran.out.trim().to_owned()
     }
 
-    fn join(&self, token: &str, name: &str, place: &str) -> Ran {
+    pub fn join(&self, token: &str, name: &str, place: &str) -> Ran {
         let (config, state) = (self.path(&format!("{place}.toml")), self.path(place));
         let args = ["join", token, "--name", name, "--config", config.to_str().unwrap()];
         let mut command = self.command(env!("CARGO_BIN_EXE_devstack-node"), &args);
@@ -118,14 +118,14 @@ impl Founder {
     }
 
     /// The exit code and the stable code of a command that is refused.
-    fn refused(&self, args: &[&str]) -> (Option<i32>, String) {
+    pub fn refused(&self, args: &[&str]) -> (Option<i32>, String) {
         let ran = self.devstack(&[args, &["-o", "json"]].concat());
         let error = ran.error();
         assert!(error["hint"].is_string(), "{error}");
         (ran.code, error["code"].as_str().unwrap().to_owned())
     }
 
-    fn members(&self) -> Vec<Value> {
+    pub fn members(&self) -> Vec<Value> {
         self.devstack(&["cluster", "status", "-o", "json"]).json()["members"].as_array().unwrap().clone()
     }
 }
@@ -303,6 +303,7 @@ fn what_cannot_be_founded_leaves_nothing_behind() {
         (&["--config", below_a_file.to_str().unwrap()][..], 1),
         (&["--config", config.to_str().unwrap(), "--advertise", "host:7421"], 2),
         (&["--config", config.to_str().unwrap(), "--name", " "], 2),
+        (&["--config", config.to_str().unwrap(), "--name", "local"], 2),
         (&["--config", config.to_str().unwrap(), "--certificate-life", "10ms"], 2),
     ] {
         let ran = init(args);

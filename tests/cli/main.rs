@@ -8,4 +8,5 @@ mod commands;
 mod fake;
 mod finding;
 mod node;
+mod remote;
 mod waiting;

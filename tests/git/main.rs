@@ -6,6 +6,7 @@ mod repo_generator;
 
 mod deliver;
 mod fixture;
+mod inbox;
 mod merges;
 mod mirror;
 mod publish;

@@ -11,6 +11,7 @@ mod plan;
 mod quickstart;
 mod resolve;
 mod run;
+mod source;
 mod task;
 mod token;
 mod wait;

@@ -5,7 +5,7 @@ use std::path::Path;
 use axum::body::{Body, Bytes};
 use devstack_dag::plan::PlanSpec;
 
-use super::{Context, directory_of, wait};
+use super::{Context, directory_of, source, wait};
 use crate::{
     cli::{
         CliError, Exit, Workdir,
@@ -54,7 +54,7 @@ fn check(context: &Context<'_>, path: &Path) -> Result<Exit, CliError> {
 }
 
 async fn submit_file(context: &Context<'_>, path: &Path, wait: bool, through_humans: bool) -> Result<Exit, CliError> {
-    let plan = plan_file::load(path)?;
+    let mut plan = plan_file::load(path)?;
     let target = match address::named(&context.global)? {
         Some(client) => Target::Node(client),
         None => {
@@ -67,13 +67,18 @@ async fn submit_file(context: &Context<'_>, path: &Path, wait: bool, through_hum
     };
     let session = Session::open(&target, context.seams).await?;
     let result = async {
+        let pushed = source::push(context, &session.client, &mut plan).await?;
         let body = submit(&session.client, &plan).await?;
         if !(wait || through_humans) {
             context.print(&body, |body| Ok(told(&parse(body)?)))?;
             return Ok(Exit::Ok);
         }
         context.output.note(&told(&parse(&body)?));
-        wait::settle(context, &session, plan.project.name.as_str(), None, through_humans).await
+        let exit = wait::settle(context, &session, plan.project.name.as_str(), None, through_humans).await?;
+        if let Some(pushed) = pushed {
+            pushed.bring_back(context, &session.client).await?;
+        }
+        Ok(exit)
     };
     let result = result.await;
     session.close().await?;

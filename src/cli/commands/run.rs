@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use devstack_dag::plan::PlanSpec;
 use futures::StreamExt;
 
-use super::{Context, directory_of, host::Hosted, plan, wait};
+use super::{Context, directory_of, host::Hosted, plan, source, wait};
 use crate::{
     cli::{
         CliError, Exit, Workdir, address,
@@ -32,7 +32,7 @@ pub(super) async fn run(
     let plan = plan_file::load(path)?;
     let mut interrupts = Interrupts::listen();
     if let Some(client) = address::named(&context.global)? {
-        return beside(context, &client, &plan, through_humans, &mut interrupts).await;
+        return away(context, &client, plan, through_humans, &mut interrupts).await;
     }
     let dir = directory_of(path)?;
     let dir = match Workdir::find(&dir) {
@@ -69,6 +69,28 @@ pub(super) async fn run(
             let _ = hosted.end(false).await;
             Err(error)
         }
+    }
+}
+
+/// The node may be on another machine: the repository goes there and comes back.
+async fn away(
+    context: &Context<'_>,
+    client: &Client,
+    mut plan: PlanSpec,
+    through_humans: bool,
+    interrupts: &mut Interrupts,
+) -> Result<Exit, CliError> {
+    let pushed = tokio::select! {
+        pushed = source::push(context, client, &mut plan) => pushed?,
+        () = interrupts.next() => return Ok(Exit::Interrupted),
+    };
+    let exit = beside(context, client, &plan, through_humans, interrupts).await?;
+    match pushed {
+        Some(pushed) if exit != Exit::Interrupted => tokio::select! {
+            brought = pushed.bring_back(context, client) => brought.map(|()| exit),
+            () = interrupts.next() => Ok(Exit::Interrupted),
+        },
+        _ => Ok(exit),
     }
 }
 

@@ -80,7 +80,7 @@ settings! {
     "limits" connections: Count = 256, "connections to the API at once: a dashboard holds 2, a command 1";
     "limits" suspect_after: Duration = 8_000, "a host that says nothing for this long is SUSPECT: four heartbeats";
     "limits" max_disconnect: Duration = 120_000, "attempts of a host that stays away this long are replaced: longer than a reboot's network, shorter than a coffee";
-    "limits" repository_size: Size = 16 << 30, "largest history that an agent host fetches: a monorepo of a large company, packed";
+    "limits" repository_size: Size = 16 << 30, "largest history that an agent host fetches or a person uploads: a monorepo of a large company, packed";
     "limits" log_size: Size = 64 << 20, "log of an attempt that is shipped from another host: its end, when it is longer";
     "retention" facts: Count = 100_000, "facts kept for readers that resume: a day of 200 busy agents";
     "retention" attempts: Duration = 7 * 86_400_000, "refs and logs of attempts after their task ended: a week to look back";

@@ -307,7 +307,10 @@ fn mistakes_are_told_with_line_and_words() {
             "labels = { gpu = 1 }\n[[task]]\nid = \"a\"\n",
             "DS0104 p.toml:5: `gpu` in `labels` of [agents.dev] is no label",
         ),
-        ("labels = \"gpu\"\n[[task]]\nid = \"a\"\n", "DS0103 p.toml:5: `labels` of [agents.dev]"),
+        (
+            "labels = \"gpu\"\n[[task]]\nid = \"a\"\n",
+            "DS0103 p.toml:5: `labels` of [agents.dev] must be a table, not a text",
+        ),
         (
             "secrets = [\"PATH\"]\n[[task]]\nid = \"a\"\n",
             "DS0104 p.toml:5: `PATH` in `secrets` of [agents.dev] is set by devstack itself",

@@ -5,6 +5,7 @@ mod cluster;
 mod host;
 mod node;
 mod overview;
+mod repo;
 mod task;
 mod words;
 
@@ -14,6 +15,7 @@ pub use cluster::*;
 pub use host::*;
 pub use node::*;
 pub use overview::*;
+pub use repo::*;
 pub use task::*;
 pub use words::*;
 

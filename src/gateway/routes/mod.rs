@@ -9,6 +9,7 @@ mod hosts;
 mod nodes;
 mod plans;
 mod reads;
+mod repos;
 mod tasks;
 
 use std::{sync::Arc, time::Duration};
@@ -99,6 +100,7 @@ routes! {
         Operator post "/v1/tasks/{project}/{id}/reject" => tasks::reject;
         Operator post "/v1/tasks/{project}/{id}/approve" => tasks::approve;
         Operator post "/v1/tasks/{project}/{id}/request-changes" => tasks::request_changes;
+        Operator get  "/v1/repos/{project}" => repos::show;
         Viewer   get  "/v1/agents" => reads::agents;
         Viewer   get  "/v1/hosts" => hosts::list;
         Viewer   get  "/v1/hosts/{host}" => hosts::show;
@@ -126,6 +128,8 @@ routes! {
         Viewer   get  "/v1/tasks/{project}/{id}/diff" => tasks::diff;
         Viewer   get  "/v1/tasks/{project}/{id}/resolve" => tasks::conflict;
         Operator post "/v1/tasks/{project}/{id}/resolve" => tasks::resolve;
+        Operator post "/v1/repos/{project}/push" => repos::push;
+        Viewer   get  "/v1/repos/{project}/bundle" => repos::bundle;
         Node     get  "/v1/nodes/repos/{project}" => nodes::repository;
         Node     get  "/v1/nodes/repos/{project}/bundle" => nodes::bundle;
         Node     get  "/v1/nodes/blobs/{id}" => nodes::blob;
@@ -173,7 +177,7 @@ pub fn router_of(backend: Arc<dyn Backend>, cluster: Option<Arc<Cluster>>, limit
             not_there(
                 404,
                 "there is no such path",
-                "there are plans, projects, tasks, agents, hosts, merges, facts, status and wait, each below /v1/",
+                "there are plans, projects, tasks, agents, hosts, merges, repos, facts, status and wait, each below /v1/",
             )
         })
         .layer(middleware::from_fn_with_state(api.clone(), access::authorize))

@@ -1,29 +1,25 @@
 //! What agent hosts on other machines fetch and bring: commits, texts, results, logs. Their certificate says who asks.
 //! Deliberately absent: who may have what (the backend asks the engine).
 
-use std::io::SeekFrom;
-
 use axum::{
     Json,
     body::{Body, Bytes},
     extract::{Path, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use devstack_dag::ids::{BlobId, CommitId};
-use futures::StreamExt;
+use devstack_dag::ids::BlobId;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use super::Api;
+use super::{
+    Api,
+    repos::{commit, download, stream},
+};
 use crate::gateway::{
-    ApiError, ByteStream, Nodes, Wanted,
+    ApiError, Nodes, Wanted,
     access::Peer,
-    dto::{self, DIGEST, SIZE},
+    dto,
     extract::{OfAttempt, OfProject, Params},
 };
-
-/// Bytes read of a file at once.
-const CHUNK: usize = 256 << 10;
 
 /// Which commits, and from which byte of their bundle on.
 #[derive(Debug, Deserialize)]
@@ -37,10 +33,7 @@ pub(super) struct BundleQuery {
 
 impl BundleQuery {
     fn wanted(&self) -> Result<Wanted, ApiError> {
-        let commit = |text: &String| {
-            text.parse::<CommitId>().map_err(|_| ApiError::invalid("a commit is 40 hexadecimal digits"))
-        };
-        let have = self.have.as_ref().map(commit).transpose()?;
+        let have = self.have.as_deref().map(commit).transpose()?;
         match (&self.want, &self.tip, have) {
             (Some(head), None, have) => Ok(Wanted::History { head: commit(head)?, have }),
             (None, Some(tip), Some(have)) => Ok(Wanted::Tip { tip: commit(tip)?, have }),
@@ -51,10 +44,6 @@ impl BundleQuery {
 
 fn nodes(api: &Api) -> Result<&dyn Nodes, ApiError> {
     api.backend.nodes().ok_or_else(|| ApiError::unavailable("this node serves no agent hosts"))
-}
-
-fn stream(body: Body) -> ByteStream {
-    body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)).boxed()
 }
 
 pub(super) async fn repository(
@@ -72,17 +61,7 @@ pub(super) async fn bundle(
     Params(query): Params<BundleQuery>,
 ) -> Result<Response, ApiError> {
     let found = nodes(&api)?.bundle(&peer.name, project, query.wanted()?).await?;
-    let unreadable = |error: std::io::Error| ApiError::internal(format!("the bundle cannot be read: {error}"));
-    let mut file = tokio::fs::File::open(&found.path).await.map_err(unreadable)?;
-    file.seek(SeekFrom::Start(query.from)).await.map_err(unreadable)?;
-    let chunks = futures::stream::try_unfold(file, |mut file| async move {
-        let mut buffer = vec![0; CHUNK];
-        let read = file.read(&mut buffer).await?;
-        buffer.truncate(read);
-        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(buffer), file)))
-    });
-    let digest = blake3::Hash::from_bytes(found.digest).to_hex().to_string();
-    Ok(([(DIGEST, digest), (SIZE, found.size.to_string())], Body::from_stream(chunks)).into_response())
+    download(&found, query.from).await
 }
 
 pub(super) async fn blob(State(api): State<Api>, Peer(peer): Peer, Path(id): Path<String>) -> Result<Bytes, ApiError> {

@@ -7,6 +7,7 @@ mod images;
 mod logs;
 mod nodes;
 mod people;
+mod repos;
 
 use std::{
     path::PathBuf,
@@ -28,9 +29,9 @@ use tokio::sync::oneshot;
 use crate::{
     actor::{Address, Gone},
     agent_host::{Host, Shelf},
-    downlink::Downlink,
-    gateway::{ApiError, Backend, ByteStream, FactStream, Nodes, RequestId, TaskQuery, WaitQuery, dto, view},
-    repository::Hubs,
+    downlink::{Downlink, Uploads},
+    gateway::{ApiError, Backend, ByteStream, FactStream, Nodes, Repos, RequestId, TaskQuery, WaitQuery, dto, view},
+    repository::{Hubs, source::Source},
     runtime::Isolation,
     store::{Blobs, RequestKey},
     taskmaster::message::{Ask, AskError, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View},
@@ -58,6 +59,9 @@ pub(super) struct Core {
     pub(super) clock: fn() -> Timestamp,
     pub(super) scratch: PathBuf,
     pub(super) bundle_size: u64,
+    /// What people push, on its way in.
+    pub(super) pushes: Uploads,
+    pub(super) bundles: Bundles,
     /// `None`: no other machine takes part.
     pub(super) remote: Option<RemoteSide>,
 }
@@ -65,7 +69,6 @@ pub(super) struct Core {
 /// What serves agent hosts on other machines.
 pub(super) struct RemoteSide {
     pub(super) downlink: Downlink,
-    pub(super) bundles: Bundles,
     /// The largest log that is taken, in bytes.
     pub(super) log_size: u64,
 }
@@ -200,6 +203,10 @@ impl Backend for Core {
     fn nodes(&self) -> Option<&dyn Nodes> {
         self.remote.is_some().then_some(self)
     }
+
+    fn repos(&self) -> Option<&dyn Repos> {
+        self.hubs.is_some().then_some(self)
+    }
 }
 
 impl Core {
@@ -295,19 +302,9 @@ impl Core {
     /// What a person should know about the source of a plan.
     async fn warnings(&self, plan: &PlanSpec) -> Vec<String> {
         let Some(source) = plan.project.source.clone() else { return Vec::new() };
-        let dirty = errors::blocking(move || {
-            let source = crate::repository::source::Source::locate(&source)?;
-            Ok::<_, crate::repository::Error>(source.dirty()?.map(|dirty| (source.shown().to_owned(), dirty)))
-        });
-        match dirty.await {
-            Ok(Ok(Some((shown, dirty)))) => vec![format!(
-                "{} uncommitted files in {shown} ({}) are not part of what agents see; commit what they need",
-                dirty.files,
-                dirty.examples.join(", ")
-            )],
-            // An unusable source is refused by the submission itself.
-            _ => Vec::new(),
-        }
+        let warning = errors::blocking(move || Source::locate(&source)?.warning());
+        // An unusable source is refused by the submission itself.
+        warning.await.ok().and_then(Result::ok).flatten().into_iter().collect()
     }
 
     /// Roles whose agents cannot reach the models that they ask.

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -21,7 +21,7 @@ use tokio::io::AsyncWriteExt;
 use super::{Core, TEXT_MAX, errors};
 use crate::{
     config::problem::Problem,
-    downlink::{self, UploadError},
+    downlink::{self, UploadError, Uploads, of_attempt},
     gateway::{ApiError, ByteStream, Download, Nodes, Wanted, dto, error::code},
     repository::{self, Hub},
 };
@@ -86,7 +86,7 @@ impl Bundles {
         self.made.lock().unwrap_or_else(PoisonError::into_inner).bundles.remove(&(project.clone(), wanted));
     }
 
-    async fn get(&self, hub: Arc<Hub>, project: &ProjectName, wanted: Wanted) -> Result<Download, ApiError> {
+    pub(super) async fn get(&self, hub: Arc<Hub>, project: &ProjectName, wanted: Wanted) -> Result<Download, ApiError> {
         let place = self.place(project, wanted);
         let path = self.dir.join(format!("{}.bundle", place.number));
         let made = place.file.get_or_try_init(|| async {
@@ -116,6 +116,32 @@ fn write(hub: &Hub, wanted: Wanted, path: PathBuf) -> Result<Download, repositor
     let mut file = std::fs::File::open(&path).map_err(failed)?;
     let size = io::copy(&mut file, &mut hasher).map_err(failed)?;
     Ok(Download { size, digest: *hasher.finalize().as_bytes(), path })
+}
+
+/// Takes a part of a file. One that begins elsewhere, or completes what is damaged, is answered with where to go on.
+pub(super) async fn receive(
+    uploads: &Uploads,
+    of: &Path,
+    part: &dto::Part,
+    body: ByteStream,
+    too_large: &str,
+) -> Result<dto::Received, ApiError> {
+    let part = downlink::Part { digest: digest(part)?, size: part.size, offset: part.offset };
+    match uploads.take(of, part, body).await {
+        Ok(received) => Ok(dto::Received { bytes: received.bytes, complete: received.complete }),
+        Err(UploadError::Elsewhere(bytes)) => Ok(dto::Received { bytes, complete: false }),
+        Err(UploadError::Damaged) => Ok(dto::Received { bytes: 0, complete: false }),
+        Err(error @ UploadError::TooLarge(_)) => {
+            Err(ApiError::new(413, Problem::new(code::TOO_LARGE, error.to_string()).hint(too_large)))
+        }
+        Err(UploadError::Io(error)) => Err(errors::internal(error)),
+    }
+}
+
+/// The digest of the whole.
+pub(super) fn digest(part: &dto::Part) -> Result<[u8; 32], ApiError> {
+    let digest = blake3::Hash::from_hex(&part.digest);
+    digest.map(Into::into).map_err(|_| ApiError::invalid("a digest is 64 hexadecimal digits"))
 }
 
 fn not_yours(what: impl std::fmt::Display) -> ApiError {
@@ -177,7 +203,7 @@ impl Nodes for Core {
             return Err(not_yours(&project));
         }
         let hub = self.hub(&project).await?;
-        self.remote()?.bundles.get(hub, &project, wanted).await
+        self.bundles.get(hub, &project, wanted).await
     }
 
     async fn blob(&self, _: &NodeName, id: BlobId) -> Result<Vec<u8>, ApiError> {
@@ -193,19 +219,8 @@ impl Nodes for Core {
         body: ByteStream,
     ) -> Result<dto::Received, ApiError> {
         self.own(peer, &attempt).await?;
-        let digest =
-            blake3::Hash::from_hex(&part.digest).map_err(|_| ApiError::invalid("a digest is 64 hexadecimal digits"))?;
-        let part = downlink::Part { digest: *digest.as_bytes(), size: part.size, offset: part.offset };
-        match self.remote()?.downlink.uploads().take(&attempt, part, body).await {
-            Ok(received) => Ok(dto::Received { bytes: received.bytes, complete: received.complete }),
-            Err(UploadError::Elsewhere(bytes)) => Ok(dto::Received { bytes, complete: false }),
-            Err(UploadError::Damaged) => Ok(dto::Received { bytes: 0, complete: false }),
-            Err(error @ UploadError::TooLarge(_)) => {
-                let hint = "raise [limits] bundle_size of the Taskmaster, or let the task change less";
-                Err(ApiError::new(413, Problem::new(code::TOO_LARGE, error.to_string()).hint(hint)))
-            }
-            Err(UploadError::Io(error)) => Err(errors::internal(error)),
-        }
+        let hint = "raise [limits] bundle_size of the Taskmaster, or let the task change less";
+        receive(self.remote()?.downlink.uploads(), &of_attempt(&attempt), &part, body, hint).await
     }
 
     async fn shipped_log(&self, peer: &NodeName, attempt: AttemptId, mut body: ByteStream) -> Result<(), ApiError> {

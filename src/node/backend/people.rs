@@ -16,7 +16,7 @@ use super::{Core, errors, stored_request};
 use crate::{
     gateway::{ApiError, ByteStream, RequestId, dto, view},
     repository::{
-        Hub, policy,
+        Hub, Hubs, policy,
         quarantine::{Expectation, Imported, Refusal},
     },
 };
@@ -34,8 +34,12 @@ struct ByHand {
 }
 
 impl Core {
+    pub(super) fn hubs(&self) -> Result<Arc<Hubs>, ApiError> {
+        self.hubs.clone().ok_or_else(|| ApiError::unavailable("there is no usable git on this host"))
+    }
+
     pub(super) async fn hub(&self, project: &ProjectName) -> Result<Arc<Hub>, ApiError> {
-        let hubs = self.hubs.clone().ok_or_else(|| ApiError::unavailable("there is no usable git on this host"))?;
+        let hubs = self.hubs()?;
         let project = project.clone();
         errors::blocking(move || hubs.get(&project)).await?.map_err(errors::git)
     }

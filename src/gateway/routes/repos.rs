@@ -1,0 +1,94 @@
+//! Repositories on people's own machines: what was uploaded, the way in, and the integration branch on its way back. Bundles
+//! go both ways in parts, so that a connection that breaks costs the rest and not the beginning.
+//! Deliberately absent: what is in a bundle (the backend's quarantine looks).
+
+use std::io::SeekFrom;
+
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use devstack_dag::ids::CommitId;
+use futures::StreamExt;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+
+use super::Api;
+use crate::gateway::{
+    ApiError, ByteStream, Download, Repos,
+    dto::{self, DIGEST, SIZE},
+    extract::{OfProject, Params},
+};
+
+/// Bytes read of a file at once.
+const CHUNK: usize = 256 << 10;
+/// Commits that an asker may name: the branch as it came before, as it is there, and what it began from.
+const HAVE_MAX: usize = 8;
+
+fn repos(api: &Api) -> Result<&dyn Repos, ApiError> {
+    api.backend.repos().ok_or_else(|| ApiError::unavailable("there is no usable git on this host"))
+}
+
+/// A commit of a query.
+pub(super) fn commit(text: &str) -> Result<CommitId, ApiError> {
+    text.parse().map_err(|_| ApiError::invalid("a commit is 40 hexadecimal digits"))
+}
+
+/// A body as it comes.
+pub(super) fn stream(body: Body) -> ByteStream {
+    body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)).boxed()
+}
+
+/// A file from a byte on, with what it is as a whole in the headers.
+pub(super) async fn download(found: &Download, from: u64) -> Result<Response, ApiError> {
+    let unreadable = |error: std::io::Error| ApiError::internal(format!("the bundle cannot be read: {error}"));
+    let mut file = tokio::fs::File::open(&found.path).await.map_err(unreadable)?;
+    file.seek(SeekFrom::Start(from)).await.map_err(unreadable)?;
+    let chunks = futures::stream::try_unfold(file, |mut file| async move {
+        let mut buffer = vec![0; CHUNK];
+        let read = file.read(&mut buffer).await?;
+        buffer.truncate(read);
+        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(buffer), file)))
+    });
+    let digest = blake3::Hash::from_bytes(found.digest).to_hex().to_string();
+    Ok(([(DIGEST, digest), (SIZE, found.size.to_string())], Body::from_stream(chunks)).into_response())
+}
+
+pub(super) async fn show(State(api): State<Api>, OfProject(project): OfProject) -> Result<Json<dto::Repo>, ApiError> {
+    repos(&api)?.inbox(project).await.map(Json)
+}
+
+pub(super) async fn push(
+    State(api): State<Api>,
+    OfProject(project): OfProject,
+    Params(push): Params<dto::Push>,
+    body: Body,
+) -> Result<Json<dto::Pushed>, ApiError> {
+    repos(&api)?.push(project, push, stream(body)).await.map(Json)
+}
+
+/// Which branch, what the asker has of it, and from which byte of the bundle on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BranchQuery {
+    branch: String,
+    /// Commits, separated by commas, the best first.
+    #[serde(default)]
+    have: String,
+    #[serde(default)]
+    from: u64,
+}
+
+pub(super) async fn bundle(
+    State(api): State<Api>,
+    OfProject(project): OfProject,
+    Params(query): Params<BranchQuery>,
+) -> Result<Response, ApiError> {
+    let have = query.have.split(',').filter(|text| !text.is_empty()).map(commit).collect::<Result<Vec<_>, _>>()?;
+    if have.len() > HAVE_MAX {
+        return Err(ApiError::invalid(format!("`have` names {} commits; {HAVE_MAX} are looked at", have.len())));
+    }
+    download(&repos(&api)?.branch(project, query.branch, have).await?, query.from).await
+}

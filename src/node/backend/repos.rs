@@ -1,0 +1,127 @@
+//! Repositories on people's own machines: their branches go into the project's inbox, its integration branch comes from the hub.
+//! Deliberately absent: the plan that uses an inbox; to the engine it is a source like any other.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use devstack_dag::ids::{CommitId, ProjectName};
+
+use super::{
+    Core, errors,
+    nodes::{digest, receive},
+};
+use crate::{
+    config::problem::Problem,
+    gateway::{ApiError, ByteStream, Download, Repos, Wanted, dto, error::code},
+    repository::{
+        self, Error, Inbox,
+        inbox::{Push, Taken},
+        quarantine::Refusal,
+    },
+};
+
+fn commit(text: &str) -> Result<CommitId, ApiError> {
+    text.parse().map_err(|_| ApiError::invalid("a commit is 40 hexadecimal digits"))
+}
+
+/// The `repo` of a plan that uses it.
+fn source(inbox: &Inbox) -> Result<String, ApiError> {
+    let path = inbox.dir().to_str().map(str::to_owned);
+    path.ok_or_else(|| ApiError::internal("the path of the state directory is not valid UTF-8"))
+}
+
+fn failed(error: Error) -> ApiError {
+    match error {
+        // A name that is no branch's.
+        Error::Source(error) => ApiError::invalid(error.to_string()),
+        other => errors::git(other),
+    }
+}
+
+fn refused(why: String) -> ApiError {
+    let problem = Problem::new(code::PUSH_REFUSED, format!("the push is refused: {why}"));
+    ApiError::new(422, problem.hint("`git fsck` in your repository says more; then push again"))
+}
+
+#[async_trait]
+impl Repos for Core {
+    async fn inbox(&self, project: ProjectName) -> Result<dto::Repo, ApiError> {
+        let hubs = self.hubs()?;
+        let inbox = errors::blocking(move || match hubs.inbox(&project)? {
+            Some(inbox) => Ok::<_, Error>(Some((inbox.branches()?, inbox))),
+            None => Ok(None),
+        });
+        let Some((branches, inbox)) = inbox.await?.map_err(errors::git)? else {
+            return Ok(dto::Repo { api_version: dto::V1, source: None, branches: Vec::new() });
+        };
+        let branch = |(name, commit): (String, CommitId)| dto::Branch { name, commit: commit.to_string() };
+        let branches = branches.into_iter().map(branch).collect();
+        Ok(dto::Repo { api_version: dto::V1, source: Some(source(&inbox)?), branches })
+    }
+
+    async fn push(&self, project: ProjectName, push: dto::Push, body: ByteStream) -> Result<dto::Pushed, ApiError> {
+        let announced = Push {
+            base: push.base.clone(),
+            base_tip: commit(&push.base_tip)?,
+            integration: push.integration.clone(),
+            integration_tip: push.integration_tip.as_deref().map(commit).transpose()?,
+        };
+        let (hubs, part, of) = (self.hubs()?, push.part(), Path::new(project.as_str()));
+        let (whole, max) = (self.pushes.path(of, &digest(&part)?), self.pushes.max());
+        let hint = "raise [limits] repository_size of the Taskmaster, or let it fetch: set `repo` to a URL";
+        let received = receive(&self.pushes, of, &part, body, hint).await?;
+        if !received.complete {
+            return Ok(dto::Pushed { api_version: dto::V1, bytes: received.bytes, source: None });
+        }
+        let name = project.clone();
+        let taken = errors::blocking(move || {
+            let inbox = hubs.make_inbox(&name)?;
+            Ok::<_, Error>((inbox.take(&whole, &announced, max)?, inbox))
+        });
+        let taken = taken.await;
+        // Taken or refused, it is not needed again.
+        self.pushes.forget(of);
+        let (taken, inbox) = taken?.map_err(failed)?;
+        match taken {
+            Taken::Accepted => {
+                Ok(dto::Pushed { api_version: dto::V1, bytes: received.bytes, source: Some(source(&inbox)?) })
+            }
+            Taken::Refused(Refusal::Policy(why) | Refusal::Damaged(why)) => Err(refused(why)),
+            Taken::Diverged(here) => {
+                let branch = push.integration;
+                let message = format!(
+                    "the branch `{branch}` has commits of its own, and lacks {here}, which was delivered to it"
+                );
+                Err(ApiError::state(code::DIVERGED, message)
+                    .hint(format!("`git merge devstack/{branch}` into `{branch}`, then push again")))
+            }
+        }
+    }
+
+    async fn branch(&self, project: ProjectName, branch: String, have: Vec<CommitId>) -> Result<Download, ApiError> {
+        let name = project.clone();
+        let source = self.look(move |seen| Some(seen.engine.project(&name)?.spec.source.is_some())).await?;
+        let missing = |what: String| ApiError::not_found(code::NO_PROJECT, what);
+        match source {
+            None => return Err(missing(format!("there is no project {project}"))),
+            Some(false) => return Err(missing(format!("the project {project} has no repository"))),
+            Some(true) => {}
+        }
+        let hub = self.hub(&project).await?;
+        if hub.integration() != branch {
+            let problem = missing(format!("the project {project} keeps no branch `{branch}`"));
+            return Err(problem.hint(format!("its integration branch is `{}`", hub.integration())));
+        }
+        let reading = hub.clone();
+        let wanted = errors::blocking(move || {
+            let Some(head) = reading.head()? else { return Ok(None) };
+            let known = |commit: &CommitId| {
+                reading.contains(*commit).and_then(|is| Ok(is && reading.is_ancestor(*commit, head)?)).unwrap_or(false)
+            };
+            Ok::<_, repository::Error>(Some(Wanted::History { head, have: have.into_iter().find(known) }))
+        });
+        let wanted = wanted.await?.map_err(errors::git)?;
+        let wanted = wanted.ok_or_else(|| ApiError::unavailable("its source was not mirrored yet"))?;
+        self.bundles.get(hub, &project, wanted).await
+    }
+}
