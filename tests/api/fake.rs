@@ -8,7 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 use axum::body::Bytes;
-use devstack::gateway::{ApiError, Backend, ByteStream, FactStream, RequestId, TaskQuery, WaitQuery, dto, view};
+use devstack::gateway::{
+    ApiError, Backend, ByteStream, Download, FactStream, Repos, RequestId, TaskQuery, WaitQuery, dto, view,
+};
 use devstack_dag::{
     Answer, Config, Engine,
     attempt::{Outcome, Report},
@@ -27,7 +29,11 @@ pub const START: u64 = 1_767_225_600_000;
 /// The hub's head in every project with a repository.
 pub const HEAD: CommitId = CommitId([7; 20]);
 
+/// The content of every bundle.
+pub const BUNDLE: &[u8] = b"a bundle";
+
 pub struct Fake {
+    bundle: tempfile::NamedTempFile,
     inner: Mutex<Inner>,
     news: watch::Sender<u64>,
 }
@@ -46,7 +52,9 @@ impl Fake {
     pub fn new(slots: u32) -> Arc<Self> {
         let engine = Engine::new(Config::default());
         let inner = Inner { engine, now: START, facts: Vec::new(), horizon: 0, replies: HashMap::new() };
-        let fake = Self { inner: Mutex::new(inner), news: watch::channel(0).0 };
+        let bundle = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(bundle.path(), BUNDLE).unwrap();
+        let fake = Self { bundle, inner: Mutex::new(inner), news: watch::channel(0).0 };
         if slots > 0 {
             let host = HostReport::new(HostName::new("one").unwrap(), slots);
             fake.step(Command::ReportHost(HostReport { secrets: vec!["KEY".into()], ..host })).unwrap();
@@ -280,7 +288,33 @@ impl Backend for Fake {
         });
         Ok(kept.chain(stream::pending()).boxed())
     }
+    fn repos(&self) -> Option<&dyn Repos> {
+        Some(self)
+    }
     async fn ready(&self) -> Result<(), ApiError> {
         Ok(())
+    }
+}
+
+/// Takes whatever is pushed, and keeps none.
+#[async_trait]
+impl Repos for Fake {
+    async fn inbox(&self, _: ProjectName) -> Result<dto::Repo, ApiError> {
+        Ok(dto::Repo { api_version: dto::V1, source: None, branches: Vec::new() })
+    }
+    async fn push(&self, project: ProjectName, push: dto::Push, mut body: ByteStream) -> Result<dto::Pushed, ApiError> {
+        let mut bytes = push.offset;
+        while let Some(chunk) = body.next().await {
+            bytes += chunk.map_err(|e| ApiError::invalid(e.to_string()))?.len() as u64;
+        }
+        let source = (bytes == push.size).then(|| format!("/inbox/{project}/{}", push.base));
+        Ok(dto::Pushed { api_version: dto::V1, bytes, source })
+    }
+    async fn branch(&self, _: ProjectName, branch: String, have: Vec<CommitId>) -> Result<Download, ApiError> {
+        if branch != "dev" {
+            return Err(ApiError::not_found("DS0201", format!("there is no branch `{branch}` ({have:?})")));
+        }
+        let digest = *blake3::hash(BUNDLE).as_bytes();
+        Ok(Download { path: self.bundle.path().to_owned(), size: BUNDLE.len() as u64, digest })
     }
 }

@@ -316,3 +316,32 @@ async fn what_is_not_there_is_said_with_the_error_object() {
     assert_eq!(api.post("/v1/tasks", "").await.error(), (405, "DS0302".into()));
     assert_eq!(api.get("/v1/plans/shop/cancel").await.error(), (405, "DS0302".into()));
 }
+
+#[tokio::test]
+async fn a_repository_is_pushed_in_parts_and_fetched_from_any_byte() {
+    let api = Api::start(0);
+    let repo = api.get("/v1/repos/shop").await.json();
+    assert_eq!(repo, json!({"apiVersion": "v1", "source": null, "branches": []}));
+
+    let (tip, digest) = ("1".repeat(40), "2".repeat(64));
+    let push = format!("/v1/repos/shop/push?base=main&base_tip={tip}&integration=dev&digest={digest}&size=5");
+    let part = api.post(&format!("{push}&offset=0"), "abc").await.json();
+    assert_eq!(part, json!({"apiVersion": "v1", "bytes": 3, "source": null}));
+    let whole = api.post(&format!("{push}&offset=3"), "de").await.json();
+    assert_eq!(whole, json!({"apiVersion": "v1", "bytes": 5, "source": "/inbox/shop/main"}));
+    for wrong in
+        [push.clone(), format!("{push}&offset=x"), format!("{push}&offset=0&force=1"), push.replace("shop", "..%2F")]
+    {
+        assert_eq!(api.post(&wrong, "abc").await.error(), (400, "DS0301".to_owned()), "{wrong}");
+    }
+
+    let bundle = format!("/v1/repos/shop/bundle?branch=dev&have={tip},{tip}");
+    assert_eq!(api.get(&bundle).await.text(), "a bundle");
+    assert_eq!(api.get(&format!("{bundle}&from=2")).await.text(), "bundle");
+    assert_eq!(api.get(&bundle.replace("dev", "main")).await.status, 404);
+    for wrong in ["/v1/repos/shop/bundle", "/v1/repos/shop/bundle?branch=dev&have=x"] {
+        assert_eq!(api.get(wrong).await.error(), (400, "DS0301".to_owned()), "{wrong}");
+    }
+    let many = vec![tip; 9].join(",");
+    assert_eq!(api.get(&format!("/v1/repos/shop/bundle?branch=dev&have={many}")).await.error().0, 400);
+}
