@@ -36,6 +36,7 @@ fn a_secret_does_not_leave_its_host() {
     cluster.until("one is refused and one is done", |cluster| {
         let of = |task: &str| cluster.ask(&["task", "show", task])["task"].clone();
         let (leak, keep) = (of("leak"), of("keep"));
+        assert_ne!(leak["status"], "COMPLETED", "{leak}");
         leak["blocked_reason"] == "policy" && keep["delivered_at"].is_string()
     });
     let leak = cluster.ask(&["task", "show", "leak"])["task"].clone();
