@@ -2,7 +2,10 @@
 //! Prints time and memory; asserts nothing, because machines differ.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Instant;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use devstack_dag::{
     Config, Decision, Engine,
@@ -23,6 +26,43 @@ fn main() {
         plan(10_000, |n| if n < 100 { vec![] } else { (n / 100 * 100 - 100..n / 100 * 100).collect() }),
         64,
     );
+    hosts(1_000, 50, 20);
+}
+
+/// Starts on many hosts, all of them different: each decision ends one attempt and starts the next. A role fits half of
+/// the hosts, and few of these have its image.
+fn hosts(hosts: u32, slots: u32, roles: usize) {
+    let (decisions, mut plan) = (50_000, plan(2 * (hosts * slots) as usize, |_| Vec::new()));
+    let dev = plan.project.roles[0].clone();
+    let named = |n: usize| RoleName::new(&format!("dev{n}x")).unwrap();
+    let labels = |n: usize| BTreeMap::from([("gpu".to_owned(), ["a100", "t4"][n % 2].to_owned())]);
+    let role =
+        |n| RoleSpec { name: named(n), image: Some("agent".into()), labels: labels(n), count: 1_000, ..dev.clone() };
+    plan.project.roles = (0..roles).map(role).collect();
+    for (n, task) in plan.tasks.iter_mut().enumerate() {
+        task.executor = Executor::Agent(named(n % roles));
+    }
+    let mut engine = Engine::new(Config::default());
+    engine.step(Timestamp(1), Command::SubmitPlan { plan, head: None }).unwrap();
+    let mut running = VecDeque::new();
+    for n in 0..hosts as usize {
+        let mut report = HostReport::new(HostName::new(&format!("host{n}")).unwrap(), slots);
+        report.labels = labels(n);
+        report.labels.insert("rack".into(), n.to_string());
+        report.secrets = (0..10).map(|n| format!("SECRET_{n}")).collect();
+        report.images = if n % 20 < 2 { vec!["agent".into()] } else { Vec::new() };
+        running.extend(engine.step(Timestamp(1), Command::ReportHost(report)).unwrap().effects);
+    }
+    let start = Instant::now();
+    for _ in 0..decisions {
+        let Some(Effect::StartAttempt { host, order }) = running.pop_front() else { panic!("nothing runs") };
+        let (attempt, outcome) = (order.attempt, Outcome::Exited(0));
+        let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
+        let decision = engine.step(Timestamp(2), Command::FinishAttempt { host, report }).unwrap();
+        running.extend(decision.effects.into_iter().filter(|effect| matches!(effect, Effect::StartAttempt { .. })));
+    }
+    let rate = f64::from(decisions) / start.elapsed().as_secs_f64();
+    println!("{hosts} hosts of {slots} slots, {roles} roles, {} at work: {rate:.0} decisions/s", running.len());
 }
 
 fn plan(tasks: usize, dependencies: impl Fn(usize) -> Vec<usize>) -> PlanSpec {
@@ -53,6 +93,7 @@ fn plan(tasks: usize, dependencies: impl Fn(usize) -> Vec<usize>) -> PlanSpec {
         limits: Limits::default(),
         profile: None,
         max_cost_micros: None,
+        labels: Default::default(),
     };
     let project = ProjectSpec {
         name: ProjectName::new("p").unwrap(),

@@ -10,8 +10,9 @@ use crate::{
         state::{Git, Project, ProjectIx, TaskIx},
     },
     ids::{AttemptId, TaskRef},
-    merge_queue,
+    merge_queue, placement,
     record::{BlockedReason, Kind, MergeState, Status},
+    room::Room,
 };
 
 /// A broken invariant: a defect of the engine, never of its input.
@@ -158,7 +159,13 @@ fn check_slots(engine: &Engine) -> Result<(), Violation> {
         free += host.free();
     }
     ensure!(free == engine.free, "{} slots are free, not {}", free, engine.free);
+    let mut room = Room::default();
+    engine.hosts.values().for_each(|host| room.enter(host));
+    ensure!(room.order_is(&engine.room), "the index of hosts with room is wrong");
     for class in &engine.classes {
+        let best = placement::choose(&engine.hosts, class.needs());
+        let found = engine.room.choose(&class.fits);
+        ensure!(found == best, "role {} would go to {found:?}, not to {best:?}", class.spec.name);
         let running = in_role.get(&(class.project, class.spec.name.clone())).copied().unwrap_or(0);
         let working = |ix: &TaskIx| {
             let task = engine.at(*ix);

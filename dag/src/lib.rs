@@ -17,6 +17,7 @@ mod graph;
 pub mod ids;
 pub mod invariants;
 mod merge_queue;
+pub mod offer;
 mod placement;
 pub mod plan;
 pub mod presence;
@@ -25,6 +26,7 @@ mod ready;
 mod reconcile;
 pub mod record;
 mod rejection;
+mod room;
 
 pub use answer::Answer;
 pub use engine::{Backoff, Config, Counts, Damaged, Decision, Engine, Proposal, Waiting, Watch};

@@ -1,22 +1,51 @@
-//! Which host gets the next attempt of a role: one that knows all its secrets and has room, the least loaded first.
-//! Deliberately absent: which task is next (`ready`) and leases of silent hosts.
+//! Which host gets the next attempt of a role. It takes the role, has the role's labels and knows its secrets; of those
+//! with room, one that has the image before one that must fetch it, and then the least loaded.
+//! Deliberately absent: which task is next (`ready`), leases of silent hosts, and asking for a thousand hosts (`room`).
 
-use std::{cmp::Ordering, collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt};
 
-use crate::{engine::state::Host, ids::HostName, profile::Words};
+use crate::{
+    engine::state::Host,
+    ids::{HostName, RoleName},
+    profile::Words,
+};
 
-/// The secrets of an attempt.
+/// What the attempts of a role need of a host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Needs<'a> {
-    /// Each of these.
+    /// The host takes it.
+    pub(crate) role: &'a RoleName,
+    /// The host has each of these.
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    /// Each of these secrets.
     pub(crate) all: &'a [String],
-    /// Of each group one; a group with a member of `all` has it.
+    /// Of each group of secrets one; a group with a member of `all` has it.
     pub(crate) groups: &'a [Words],
+    /// Wanted, not needed: a host that has not got it fetches it.
+    pub(crate) image: Option<&'a str>,
 }
 
 impl Needs<'_> {
-    fn met(&self, host: &Host) -> bool {
+    /// A host that was not heard of meets nothing.
+    pub(crate) fn met(&self, host: &Host) -> bool {
+        host.offer.is_some() && self.may_be_met(host)
+    }
+
+    /// As far as is known. What a host that was not heard of is, nobody knows.
+    fn may_be_met(&self, host: &Host) -> bool {
+        self.secrets_on(host)
+            && host.offer.as_ref().is_none_or(|offer| {
+                offer.accepts(self.role) && self.labels.iter().all(|(key, value)| offer.has_label(key, value))
+            })
+    }
+
+    fn secrets_on(&self, host: &Host) -> bool {
         self.all.iter().all(|name| host.secrets.contains(name)) && self.open().all(|group| first(group, host).is_some())
+    }
+
+    /// Nothing must be fetched first.
+    pub(crate) fn image_on(&self, host: &Host) -> bool {
+        self.image.is_none_or(|image| host.offer.as_ref().is_some_and(|offer| offer.has_image(image)))
     }
 
     /// Groups that no secret of `all` satisfies.
@@ -30,13 +59,46 @@ impl Needs<'_> {
         let chosen = self.open().filter_map(|group| first(group, host?)).map(str::to_owned);
         self.all.iter().cloned().chain(chosen).collect()
     }
+
+    /// What none of these hosts has, in words that go on after "no host …"; `None`: one has everything, or there is none.
+    pub(crate) fn lacking(&self, hosts: &[&Host]) -> Option<String> {
+        if hosts.is_empty() || hosts.iter().any(|host| self.met(host)) {
+            return None;
+        }
+        let some = |has: &dyn Fn(&Host) -> bool| hosts.iter().any(|host| has(host));
+        let mut lacks = Vec::new();
+        if !some(&|host| host.offer.as_ref().is_some_and(|offer| offer.accepts(self.role))) {
+            lacks.push(format!("takes the role `{}`", self.role));
+        }
+        for (key, value) in self.labels {
+            if !some(&|host| host.offer.as_ref().is_some_and(|offer| offer.has_label(key, value))) {
+                lacks.push(format!("has the label {key} = \"{value}\""));
+            }
+        }
+        for name in self.all.iter().filter(|name| !some(&|host| host.secrets.contains(name))) {
+            lacks.push(format!("knows the secret {name}"));
+        }
+        for group in self.open().filter(|group| !some(&|host| first(group, host).is_some())) {
+            lacks.push(format!("knows the secret {}", group.join(" or ")));
+        }
+        if lacks.is_empty() {
+            return Some(format!("no host that is there meets all of this at once: {self}"));
+        }
+        Some(format!("no host that is there {}, which `{}` asks for", lacks.join(", or "), self.role))
+    }
 }
 
-/// For people: `A, B or C`.
+/// For people: `role dev, label gpu = "a100", secrets A, B or C`.
 impl fmt::Display for Needs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let groups = self.open().map(|group| group.join(" or "));
-        f.write_str(&self.all.iter().cloned().chain(groups).collect::<Vec<_>>().join(", "))
+        write!(f, "role {}", self.role)?;
+        for (key, value) in self.labels {
+            write!(f, ", label {key} = \"{value}\"")?;
+        }
+        for secret in self.all.iter().cloned().chain(self.open().map(|group| group.join(" or "))) {
+            write!(f, ", secret {secret}")?;
+        }
+        Ok(())
     }
 }
 
@@ -44,66 +106,124 @@ fn first<'a>(group: &'a [Box<str>], host: &Host) -> Option<&'a str> {
     group.iter().map(|name| &**name).find(|name| host.secrets.iter().any(|known| known == name))
 }
 
-/// The host for an attempt that needs these secrets, if any has room.
-pub(crate) fn choose<'a>(hosts: &'a BTreeMap<HostName, Host>, needs: Needs<'_>) -> Option<&'a HostName> {
-    let fits = |host: &&Host| host.free() > 0 && needs.met(host);
-    // Equal loads: the first by name, because `min_by` keeps the first.
-    hosts.values().filter(fits).min_by(|a, b| load(a, b)).map(|host| &host.name)
-}
-
 /// Can any host run it some day, whatever is running now, without a person doing something about the hosts?
 pub(crate) fn possible(hosts: &BTreeMap<HostName, Host>, needs: Needs<'_>) -> bool {
-    hosts.values().any(|host| host.is_expected() && needs.met(host))
+    hosts.values().any(|host| host.is_expected() && needs.may_be_met(host))
 }
 
-/// Compares used/slots without dividing.
-fn load(a: &Host, b: &Host) -> Ordering {
-    let cross = |x: &Host, y: &Host| x.running.len() as u64 * u64::from(y.slots);
-    cross(a, b).cmp(&cross(b, a))
+/// The definition of what [`crate::room::Room::choose`] finds, by looking at every host.
+pub(crate) fn choose<'a>(hosts: &'a BTreeMap<HostName, Host>, needs: Needs<'_>) -> Option<&'a HostName> {
+    let fits = |host: &&Host| host.free() > 0 && needs.met(host);
+    // Equal ones: the first by name, because `min_by_key` keeps the first.
+    let order = |host: &&Host| (!needs.image_on(host), crate::room::load(host));
+    hosts.values().filter(fits).min_by_key(order).map(|host| &host.name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ids::Timestamp, offer::Offer, presence::Presence};
 
-    fn hosts(list: &[(&str, u32, u32, &[&str])]) -> BTreeMap<HostName, Host> {
-        let host = |&(name, slots, used, secrets): &(&str, u32, u32, &[&str])| {
-            let name = HostName::new(name).unwrap();
-            let mut host = Host::new(name.clone(), slots, secrets.iter().map(|s| s.to_string()).collect());
-            host.running.extend(0..used);
-            host.presence = crate::presence::Presence::Present { since: crate::ids::Timestamp(0) };
-            (name, host)
-        };
-        list.iter().map(host).collect()
+    /// A host that reports, with so many slots of which so many are used.
+    fn host(name: &str, (slots, used): (u32, u32), secrets: &[&str], offer: Offer) -> Host {
+        let mut host = Host::new(HostName::new(name).unwrap(), slots, secrets.iter().map(|s| s.to_string()).collect());
+        host.running.extend(0..used);
+        host.presence = Presence::Present { since: Timestamp(0) };
+        host.offer = Some(offer);
+        host
+    }
+
+    fn all(hosts: Vec<Host>) -> BTreeMap<HostName, Host> {
+        hosts.into_iter().map(|host| (host.name.clone(), host)).collect()
+    }
+
+    fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    /// What the role `dev` needs, to be filled in.
+    struct Asks(RoleName, BTreeMap<String, String>, Vec<String>);
+
+    impl Asks {
+        fn new(pairs: &[(&str, &str)], secrets: &[&str]) -> Self {
+            Self(RoleName::new("dev").unwrap(), labels(pairs), secrets.iter().map(|s| s.to_string()).collect())
+        }
+
+        fn needs(&self) -> Needs<'_> {
+            Needs { role: &self.0, labels: &self.1, all: &self.2, groups: &[], image: None }
+        }
     }
 
     #[test]
     fn least_loaded_with_room_and_secrets_wins() {
-        let all = hosts(&[("a", 2, 1, &[]), ("b", 4, 1, &[]), ("c", 9, 0, &[]), ("d", 1, 0, &["KEY"])]);
-        let chosen = |secrets: &[&str]| {
-            let secrets: Vec<String> = secrets.iter().map(|s| s.to_string()).collect();
-            choose(&all, Needs { all: &secrets, groups: &[] }).map(|h| h.as_str().to_owned())
-        };
-        assert_eq!(chosen(&[]).as_deref(), Some("c"));
-        assert_eq!(chosen(&["KEY"]).as_deref(), Some("d"));
-        assert_eq!(chosen(&["OTHER"]), None);
-        let busy = hosts(&[("a", 2, 1, &[]), ("b", 4, 1, &[])]);
-        let none = Needs { all: &[], groups: &[] };
-        assert_eq!(choose(&busy, none).map(HostName::as_str), Some("b"));
-        assert!(choose(&hosts(&[("a", 1, 1, &[])]), none).is_none());
+        let plain = |name, room, secrets: &[&str]| host(name, room, secrets, Offer::default());
+        let hosts = all(vec![
+            plain("a", (2, 1), &[]),
+            plain("b", (4, 1), &[]),
+            plain("c", (9, 0), &[]),
+            plain("d", (1, 0), &["KEY"]),
+        ]);
+        let chosen = |secrets: &[&str]| choose(&hosts, Asks::new(&[], secrets).needs()).map(HostName::as_str);
+        assert_eq!((chosen(&[]), chosen(&["KEY"]), chosen(&["OTHER"])), (Some("c"), Some("d"), None));
+        let busy = all(vec![plain("a", (2, 1), &[]), plain("b", (4, 1), &[])]);
+        let asks = Asks::new(&[], &[]);
+        assert_eq!(choose(&busy, asks.needs()).map(HostName::as_str), Some("b"));
+        assert!(choose(&all(vec![plain("a", (1, 1), &[])]), asks.needs()).is_none());
+    }
+
+    #[test]
+    fn roles_and_labels_are_needed_and_an_image_is_wanted() {
+        let gpu = Offer { labels: labels(&[("gpu", "a100"), ("disk", "ssd")]), ..Offer::default() };
+        let image = Offer { images: vec!["agent:1".into(), "sha256:07".into()], ..gpu.clone() };
+        let other = Offer { roles: vec![RoleName::new("senior").unwrap()], ..gpu.clone() };
+        let hosts = all(vec![
+            host("empty", (9, 0), &[], Offer { labels: labels(&[("gpu", "t4")]), ..Offer::default() }),
+            host("fetches", (9, 1), &[], gpu),
+            host("has", (9, 8), &[], image),
+            host("other", (9, 0), &[], other),
+        ]);
+        let asks = Asks::new(&[("gpu", "a100")], &[]);
+        let chosen = |image| choose(&hosts, Needs { image, ..asks.needs() }).map(HostName::as_str);
+        assert_eq!((chosen(None), chosen(Some("agent:2"))), (Some("fetches"), Some("fetches")));
+        assert_eq!((chosen(Some("agent:1")), chosen(Some("any@sha256:07"))), (Some("has"), Some("has")));
+        assert_eq!(chosen(Some("agent:1@sha256:08")), Some("fetches"), "the name stands for another one by now");
+    }
+
+    #[test]
+    fn what_no_host_has_is_named() {
+        let gpu = Offer { labels: labels(&[("gpu", "a100")]), ..Offer::default() };
+        let (a, b) = (host("a", (1, 0), &["KEY"], Offer::default()), host("b", (1, 1), &[], gpu));
+        let says = |asks: Asks, hosts: &[&Host]| asks.needs().lacking(hosts).unwrap_or_default();
+        assert_eq!(says(Asks::new(&[("gpu", "a100")], &[]), &[&a, &b]), "");
+        let text = says(Asks::new(&[("gpu", "h100")], &["OTHER"]), &[&a, &b]);
+        assert!(text.contains("has the label gpu = \"h100\", or knows the secret OTHER"), "{text}");
+        let text = says(Asks::new(&[("gpu", "a100")], &["KEY"]), &[&a, &b]);
+        assert!(text.contains("at once: role dev, label gpu = \"a100\", secret KEY"), "{text}");
+    }
+
+    #[test]
+    fn what_a_host_is_that_was_not_heard_of_nobody_knows() {
+        let mut unheard = host("a", (1, 0), &[], Offer::default());
+        unheard.offer = None;
+        let (hosts, asks) = (all(vec![unheard]), Asks::new(&[("gpu", "a100")], &[]));
+        assert!(choose(&hosts, asks.needs()).is_none() && possible(&hosts, asks.needs()));
     }
 
     #[test]
     fn of_a_group_the_first_that_the_host_knows_is_given() {
-        let all = hosts(&[("a", 1, 0, &["TOKEN", "KEY"]), ("b", 1, 0, &["OTHER"])]);
+        let hosts = all(vec![
+            host("a", (1, 0), &["TOKEN", "KEY"], Offer::default()),
+            host("b", (1, 0), &["OTHER"], Offer::default()),
+        ]);
         let group: Words = ["KEY".into(), "TOKEN".into()].into();
-        let (groups, named) = ([group], ["TOKEN".to_owned()]);
-        let needs = Needs { all: &[], groups: &groups };
-        assert_eq!(choose(&all, needs).map(HostName::as_str), Some("a"));
-        assert_eq!(needs.on(all.values().next()), ["KEY"]);
-        assert_eq!(needs.to_string(), "KEY or TOKEN");
+        let (groups, asks) = ([group], Asks::new(&[], &[]));
+        let needs = Needs { groups: &groups, ..asks.needs() };
+        assert_eq!(choose(&hosts, needs).map(HostName::as_str), Some("a"));
+        assert_eq!(needs.on(hosts.values().next()), ["KEY"]);
+        assert_eq!(needs.to_string(), "role dev, secret KEY or TOKEN");
         // Who names one of a group gets that one and no other.
-        assert_eq!(Needs { all: &named, groups: &groups }.on(all.values().next()), ["TOKEN"]);
-        assert!(!possible(&hosts(&[("b", 1, 0, &["OTHER"])]), needs));
+        let named = Asks::new(&[], &["TOKEN"]);
+        assert_eq!(Needs { groups: &groups, ..named.needs() }.on(hosts.values().next()), ["TOKEN"]);
+        assert!(!possible(&all(vec![host("b", (1, 0), &["OTHER"], Offer::default())]), needs));
     }
 }

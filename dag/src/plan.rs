@@ -2,7 +2,7 @@
 //! name was resolved: the engine sees no TOML and no default.
 //! Deliberately absent: reading files (the CLI and the gateway do) and secret values (only names).
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,9 @@ pub struct RoleSpec {
     pub profile: Option<ProfileUse>,
     /// What the attempts of this role in the project may cost together, in millionths of a US dollar.
     pub max_cost_micros: Option<u64>,
+    /// What the host must be: each of these is among its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A profile, as a role uses it.

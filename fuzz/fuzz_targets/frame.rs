@@ -2,7 +2,9 @@
 //! Deliberately absent: sessions; the decoder is all that this feeds.
 #![no_main]
 
-use devstack_cluster::frame;
+#[allow(dead_code, reason = "only the decoder and its counterpart are used")]
+#[path = "../../cluster/src/frame.rs"]
+mod frame;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok((header, body)) = frame::decode(bytes) {

@@ -10,7 +10,7 @@ use std::{
 
 use devstack_dag::{
     attempt::Order,
-    command::{HostReport, Quarantine},
+    command::{HostReport, Quarantine, ShardReport},
     ids::AttemptId,
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
@@ -46,6 +46,8 @@ pub struct State {
     stuck: BTreeMap<AttemptId, String>,
     /// Why the runtime can start nothing for now.
     sick: Option<String>,
+    /// How full its bridges were in the last report.
+    shards: Vec<ShardReport>,
     /// The runtime was asked what it holds; until it answered, orders wait.
     surveyed: bool,
     early: Vec<AgentHostMessage>,
@@ -92,6 +94,7 @@ impl Actor for AgentHost {
             leaving: Vec::new(),
             stuck: BTreeMap::new(),
             sick: None,
+            shards: Vec::new(),
             surveyed: false,
             early: Vec::new(),
             stopping: Vec::new(),
@@ -114,7 +117,7 @@ impl Actor for AgentHost {
         }
         match message {
             AgentHostMessage::Order(order) => state.order(&myself, order).await?,
-            AgentHostMessage::Beat => state.host.superior.alive(),
+            AgentHostMessage::Beat => state.beat(),
             AgentHostMessage::Observed(found) => state.found(&myself, found)?,
             AgentHostMessage::Removed(attempt) => state.removed(&attempt),
             AgentHostMessage::Stuck(attempt, why) => state.cannot_remove(attempt, why),
@@ -276,19 +279,27 @@ impl State {
 
     /// The full state, always. What was found has nobody yet who waits for it: the answer to a report without it
     /// orders what is valid of it, the answer to the one with it forgets the rest.
-    fn report(&self) {
+    fn report(&mut self) {
         if !self.found.is_empty() {
             self.report_attempts(self.running.keys().cloned().collect());
         }
         self.report_attempts(self.running.keys().chain(&self.found).cloned().collect());
     }
 
-    fn report_attempts(&self, attempts: Vec<AttemptId>) {
+    fn beat(&mut self) {
+        self.host.superior.alive();
+        if self.surveyed && self.host.shards() != self.shards {
+            self.report();
+        }
+    }
+
+    fn report_attempts(&mut self, attempts: Vec<AttemptId>) {
         let report = HostReport { attempts, quarantine: self.quarantine(), ..self.host.describe() };
+        self.shards.clone_from(&report.shards);
         self.host.superior.report(report);
     }
 
-    fn report_again(&self) {
+    fn report_again(&mut self) {
         self.report();
         for child in self.running.values() {
             let _ = child.actor.cast(AttemptMessage::ReportAgain);

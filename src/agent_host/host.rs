@@ -9,7 +9,7 @@ use std::{
 
 use devstack_dag::{
     attempt::{Order, Stage, Start},
-    command::HostReport,
+    command::{HostReport, ShardReport},
     ids::{AttemptId, HostName, RoleName, Text},
 };
 
@@ -19,7 +19,7 @@ use super::{Keyring, Seeds, Shelf, Superior, Supply, task_file};
 use crate::{
     actor::Generations,
     config::secrets::Secret,
-    runtime::{Job, Runtime, RuntimeError, State, Workspace},
+    runtime::{Job, Runtime, RuntimeError, Shard, State, Workspace},
 };
 
 /// The longest prompt or feedback, in bytes.
@@ -55,13 +55,26 @@ pub struct Host {
 
 impl Host {
     /// What it is and has, for its reports; which attempts it holds the actor knows.
-    pub(super) fn describe(&self) -> HostReport {
+    pub fn describe(&self) -> HostReport {
         HostReport {
             secrets: self.secrets.names(),
             labels: self.labels.clone(),
             roles: self.roles.clone(),
+            images: self.runtime.images(),
+            shards: self.shards(),
             ..HostReport::new(self.name.clone(), self.slots)
         }
+    }
+
+    /// Its private bridges and how full they are, as last seen.
+    pub(super) fn shards(&self) -> Vec<ShardReport> {
+        let shards = self.runtime.shards().into_iter();
+        shards
+            .map(|Shard { name, subnet, ports, capacity }| {
+                // One that was not opened yet has no subnet, unless the configuration gives it.
+                ShardReport { name, subnet: subnet.unwrap_or_default(), ports, capacity }
+            })
+            .collect()
     }
 
     /// Values, for the search in results, with the tokens within those that are files. A name that is gone meanwhile has

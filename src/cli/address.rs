@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The name of a context that means the nearest `.devstack`, whatever is the default.
-const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";
 /// The largest file of a token or a CA, in bytes; ours have 60 and 700.
 const FILE_MAX: u64 = 64 << 10;
 

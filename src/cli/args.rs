@@ -2,12 +2,16 @@
 //! Deliberately absent: doing anything.
 
 mod cluster;
+mod config;
+mod host;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(super) use cluster::{ClusterCommand, InitArgs, TokenCommand};
+pub(super) use config::{ConfigCommand, ConfigFile};
+pub(super) use host::HostCommand;
 
 use crate::config::{node::Sandbox, units};
 
@@ -149,9 +153,9 @@ pub(super) enum Command {
     /// List agents
     #[command(subcommand)]
     Agent(ListCommand),
-    /// List hosts
+    /// List hosts, empty them, use them again, remove them
     #[command(subcommand)]
-    Host(ListCommand),
+    Host(HostCommand),
     /// List merges
     #[command(subcommand)]
     Merge(MergeCommand),
@@ -163,6 +167,9 @@ pub(super) enum Command {
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Check and show a node's configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Follow what happens
     #[command(subcommand)]
     Event(EventCommand),

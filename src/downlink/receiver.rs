@@ -62,6 +62,9 @@ impl Downlink {
     pub fn attach(&self, link: Link) {
         // Attached once, by whoever started it.
         let _ = self.0.link.set(link);
+        // Who connected in between was not welcomed.
+        let early: Vec<NodeName> = self.present().keys().cloned().collect();
+        early.iter().for_each(|host| self.welcome(host));
     }
 
     /// What hosts bring.
@@ -111,6 +114,11 @@ impl Downlink {
         link.send(to, wire::TO_HOST, body).map_err(|_| Unreachable)
     }
 
+    fn welcome(&self, host: &NodeName) {
+        // It is gone again: the next session says it.
+        let _ = self.send(host, &ToHost::Welcome(self.0.welcome.clone()));
+    }
+
     fn present(&self) -> std::sync::MutexGuard<'_, HashMap<NodeName, SessionId>> {
         self.0.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,8 +152,7 @@ impl Receiver for Downlink {
         self.present().insert(session.peer.clone(), session.id);
         let route = Route { downlink: self.clone(), name: session.peer.clone() };
         self.0.outbox.connect_host(host, Arc::new(route));
-        // It is gone again: the next session says it.
-        let _ = self.send(&session.peer, &ToHost::Welcome(self.0.welcome.clone()));
+        self.welcome(&session.peer);
     }
 
     fn disconnected(&self, session: &Session, why: &str) {

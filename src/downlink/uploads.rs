@@ -7,6 +7,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use devstack_dag::ids::AttemptId;
@@ -18,6 +19,9 @@ use tokio::{
 
 use crate::gateway::ByteStream;
 
+/// A host that sends nothing for so long has lost its connection, as on a link, and comes again: it must find its turn
+/// free.
+const STALL: Duration = Duration::from_secs(6);
 /// Bytes read at once when a file is checked.
 const CHUNK: usize = 1 << 20;
 
@@ -135,6 +139,10 @@ impl Uploads {
             {
                 tracing::warn!(%error, "cannot remove {}", dir.display());
             }
+            // The task's directory, if this was its last: it stays while another attempt has something in it.
+            if let Some(task) = dir.parent() {
+                let _ = fs::remove_dir(task).await;
+            }
         });
     }
 
@@ -162,7 +170,8 @@ pub fn of_attempt(attempt: &AttemptId) -> PathBuf {
 /// Appends at most `left` bytes; says how many.
 async fn append(file: &mut File, mut body: ByteStream, left: u64) -> Result<u64, UploadError> {
     let mut taken = 0;
-    while let Some(chunk) = body.next().await {
+    let stalled = |_| io::Error::from(io::ErrorKind::TimedOut);
+    while let Some(chunk) = tokio::time::timeout(STALL, body.next()).await.map_err(stalled)? {
         let chunk = chunk?;
         taken += chunk.len() as u64;
         if taken > left {

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use devstack_cluster::NodeName;
 use devstack_dag::{
     command::Command,
-    ids::{AttemptId, BlobId, CommitId, ProjectName, TaskId, TaskRef},
+    ids::{AttemptId, BlobId, CommitId, HostName, ProjectName, TaskId, TaskRef},
     plan::PlanSpec,
     record::Status,
 };
@@ -65,6 +65,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Any other command of a person. Messages are `Text::Inline` as in [`Backend::submit`].
     async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError>;
 
+    /// Would this command be refused now? Nothing changes.
+    async fn judge(&self, command: Command) -> Result<(), ApiError>;
+
     /// The project's tasks as they stand, as a plan; prompts inline.
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError>;
 
@@ -105,6 +108,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Hosts by name.
     async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError>;
+
+    /// Everything about one host.
+    async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError>;
 
     /// Landed merges, oldest first.
     async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError>;

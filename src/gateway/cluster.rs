@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use devstack_cluster::{JoinToken, PeerCertificate};
-use devstack_dag::ids::Timestamp;
+use devstack_cluster::{JoinToken, NodeName, PeerCertificate};
+use devstack_dag::ids::{HostName, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::{ApiError, dto, error::code};
@@ -53,7 +53,7 @@ impl Cluster {
         let bad = |error: &dyn std::fmt::Display| ApiError::invalid(error.to_string());
         let (token, secret) = (wanted.token.parse(), wanted.secret.parse());
         let (token, secret) = (token.map_err(|e| bad(&e))?, secret.map_err(|e| bad(&e))?);
-        let name = devstack_cluster::NodeName::new(&wanted.name).map_err(|e| bad(&e))?;
+        let name = NodeName::new(&wanted.name).map_err(|e| bad(&e))?;
         let (members, now) = (self.members.clone(), self.now());
         let admission = blocking(move || {
             let admission =
@@ -115,6 +115,25 @@ impl Cluster {
         Ok(dto::CreatedToken { api_version: dto::V1, details: dto::Token::of(bearer.id, &token, now), token: text })
     }
 
+    /// Ends the membership of a host, whose certificates are refused from now on. False: it had ended before; `None`: it
+    /// never was a member.
+    pub(super) async fn remove(&self, host: &HostName) -> Result<Option<bool>, ApiError> {
+        // What cannot be a member's name is none's.
+        let Ok(name) = NodeName::new(host.as_str()) else { return Ok(None) };
+        let (members, now) = (self.members.clone(), self.now());
+        let remove = move || match members.remove(&name, now) {
+            Err(MembersError::NoMember(_)) => Ok(None),
+            Err(error) => Err(error),
+            Ok(was_live) => {
+                if was_live {
+                    tracing::info!(%name, "a machine was removed from the cluster");
+                }
+                Ok(Some(was_live))
+            }
+        };
+        blocking(remove).await
+    }
+
     /// Where machines that join reach the API, and where they dial.
     fn reachable(&self) -> Result<(String, String), ApiError> {
         self.api_address.clone().zip(self.link_address.clone()).ok_or_else(|| {
@@ -165,7 +184,10 @@ impl From<MembersError> for ApiError {
             MembersError::NoMember(_) => {
                 Self::new(404, problem(code::NOTHING_THERE).hint("`devstack cluster status` shows the members"))
             }
-            MembersError::IsTaskmaster(_) => Self::new(409, problem(code::FORBIDDEN)),
+            MembersError::IsTaskmaster(name) => {
+                let hint = format!("`devstack host drain {name}` keeps attempts away from it");
+                Self::new(409, problem(code::FORBIDDEN).hint(hint))
+            }
             MembersError::Full(_) => {
                 Self::new(409, problem(code::NAME_TAKEN).hint("revoke or remove what is not used"))
             }

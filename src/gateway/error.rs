@@ -15,6 +15,8 @@ use crate::config::problem::{Problem, Problems};
 pub mod code {
     /// No such project; the engine's own code for the same.
     pub const NO_PROJECT: &str = "DS0201";
+    /// No such host; the engine's own code for the same.
+    pub const NO_HOST: &str = "DS0221";
     /// A request that cannot be read: its path, query, headers or body.
     pub const BAD_REQUEST: &str = "DS0301";
     /// No such path.

@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
     http::{HeaderMap, request::Parts},
 };
-use devstack_dag::ids::{AttemptId, ProjectName, TaskId, TaskRef};
+use devstack_dag::ids::{AttemptId, HostName, ProjectName, TaskId, TaskRef};
 use serde::de::DeserializeOwned;
 
 use super::{ApiError, RequestId, error::code};
@@ -114,6 +114,18 @@ impl<S: Send + Sync> FromRequestParts<S> for OfProject {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Path(project) = Path::<String>::from_request_parts(parts, state).await.map_err(bad_path)?;
         Ok(Self(name(ProjectName::new(&project))?))
+    }
+}
+
+/// `…/{host}`.
+pub(super) struct OfHost(pub(super) HostName);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfHost {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let Path(host) = Path::<String>::from_request_parts(parts, state).await.map_err(bad_path)?;
+        Ok(Self(name(HostName::new(&host))?))
     }
 }
 

@@ -39,6 +39,23 @@ fn render(overview: &dto::Overview) -> String {
     for host in &overview.hosts {
         let _ = writeln!(out, "devstack_slots_used{{host=\"{}\"}} {}", host.name, host.used);
     }
+    head(&mut out, "devstack_host_slots", "gauge", "Room for attempts by host and state.");
+    for host in &overview.hosts {
+        // What is neither is quarantined, drained, or of a host that is silent.
+        let unusable = host.slots.saturating_sub(host.used).saturating_sub(host.free);
+        for (state, slots) in [("used", host.used), ("free", host.free), ("unusable", unusable)] {
+            let _ = writeln!(out, "devstack_host_slots{{host=\"{}\",state=\"{state}\"}} {slots}", host.name);
+        }
+    }
+    head(&mut out, "devstack_shard_ports", "gauge", "Ports in use of a host's networks for attempts.");
+    for host in &overview.hosts {
+        for shard in host.setup.shards.iter().flatten() {
+            let (name, ports) = (escaped(&shard.name), shard.ports);
+            let _ = writeln!(out, "devstack_shard_ports{{host=\"{}\",shard=\"{name}\"}} {ports}", host.name);
+        }
+    }
+    head(&mut out, "devstack_attempts_unknown", "gauge", "Attempts that nobody knows about: their hosts are silent.");
+    let _ = writeln!(out, "devstack_attempts_unknown {}", overview.unknown);
     head(&mut out, "devstack_waiting_for_people", "gauge", "Tasks that wait for a person.");
     let _ = writeln!(out, "devstack_waiting_for_people {}", overview.waiting.len());
     for (name, help, cpu) in [
@@ -49,4 +66,9 @@ fn render(overview: &dto::Overview) -> String {
         let _ = writeln!(out, "{name} {}", cpu.spent().as_secs_f64());
     }
     out
+}
+
+/// A label's value that another machine chose.
+fn escaped(text: &str) -> String {
+    text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }

@@ -171,20 +171,21 @@ impl Members {
         })
     }
 
-    /// Ends a membership: every certificate of the machine is refused from now on, and its name is free. Again is no
-    /// error. Blocking.
+    /// Ends a membership: every certificate of the machine is refused from now on, and its name is free. False: it had
+    /// ended before. Blocking.
     ///
     /// # Errors
     /// There is no such member, it is the Taskmaster, or the disk fails.
-    pub fn remove(&self, name: &NodeName, now: i64) -> Result<(), MembersError> {
+    pub fn remove(&self, name: &NodeName, now: i64) -> Result<bool, MembersError> {
         self.change(|registry| {
             if *name == registry.taskmaster {
                 return Err(MembersError::IsTaskmaster(name.to_string()));
             }
             let member = registry.members.get_mut(name).ok_or_else(|| MembersError::NoMember(name.to_string()))?;
+            let was_live = member.is_live();
             member.removed.get_or_insert(now);
             member.serials.clear();
-            Ok(())
+            Ok(was_live)
         })
     }
 }

@@ -180,8 +180,8 @@ fn names_belong_to_who_has_them_until_removed() {
         let refused = cluster.join_as(&token, own, &request(), NOW);
         assert!(matches!(refused, Err(MembersError::NameReserved(_))), "{own}");
     }
-    cluster.members.remove(&name("node-1"), NOW).unwrap();
-    cluster.members.remove(&name("node-1"), NOW).unwrap();
+    assert!(cluster.members.remove(&name("node-1"), NOW).unwrap());
+    assert!(!cluster.members.remove(&name("node-1"), NOW).unwrap());
     assert!(cluster.members.admit(&first).is_err());
     // The refused attempts did not use the token up.
     let second = cluster.join_as(&token, "NODE-1", &request(), NOW).unwrap();

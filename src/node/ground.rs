@@ -11,7 +11,7 @@ use crate::{
     agent_host::Shelf,
     config::node::NodeConfig,
     repository::{Hubs, git::Git},
-    store::{Blobs, InstallationLabel, SledOptions, SledStore, Store},
+    store::{Blobs, InstallationLabel, SledOptions, SledStore, Store, StoreError, StoreLock},
 };
 
 /// The longest wait for the store of a node that has just ended: what it forked off holds the lock, too, until it has
@@ -25,6 +25,8 @@ const LABEL_FILE: &str = "installation";
 pub(super) struct Ground {
     /// `None`: the Taskmaster is on another machine.
     pub(super) store: Option<Box<dyn Store>>,
+    /// That no other process works in the directory, where no store says so.
+    pub(super) held: Option<StoreLock>,
     /// Long texts.
     pub(super) blobs: Arc<Blobs>,
     /// `None`: there is no usable git here.
@@ -50,15 +52,20 @@ impl Ground {
         // A command that serves one request is the Taskmaster of its directory.
         let with_store = config.roles.taskmaster || mode == Mode::ServeOnly;
         let store = with_store.then(|| open_store(dir)).transpose()?;
-        let label = match &store {
-            Some(store) => Store::meta(store).label.to_string(),
-            None => own_label(dir)?,
+        let (label, held) = match &store {
+            Some(store) => (Store::meta(store).label.to_string(), None),
+            None => {
+                make_private_dirs(dir)?;
+                let held = patiently(|| StoreLock::take(&dir.join("store")))?;
+                (own_label(dir)?, Some(held))
+            }
         };
         // Without git a node still runs plans without a repository; `doctor` and every use of a repository say so.
         let git = Git::probe().ok();
         let hubs = git.clone().map(|git| Arc::new(Hubs::new(dir.join("projects"), git)));
         Ok(Self {
             store: store.map(|store| Box::new(store) as Box<dyn Store>),
+            held,
             blobs: Arc::new(Blobs::open(&dir.join("blobs"))?),
             git,
             hubs,
@@ -70,9 +77,6 @@ impl Ground {
 
 /// The label of a node without a store: random, made once, durable before anything bears it.
 fn own_label(state_dir: &Path) -> Result<String, NodeError> {
-    for private in PRIVATE {
-        private_dir(state_dir, private)?;
-    }
     let path = state_dir.join(LABEL_FILE);
     let failed = |source| NodeError::StateDir { path: path.clone(), source };
     match std::fs::read_to_string(&path) {
@@ -100,14 +104,20 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }
 
+fn make_private_dirs(state_dir: &Path) -> Result<(), NodeError> {
+    PRIVATE.into_iter().try_for_each(|private| private_dir(state_dir, private))
+}
+
 fn open_store(state_dir: &Path) -> Result<SledStore, NodeError> {
-    for private in PRIVATE {
-        private_dir(state_dir, private)?;
-    }
+    make_private_dirs(state_dir)?;
+    patiently(|| SledStore::open(&state_dir.join("store"), SledOptions::default()))
+}
+
+fn patiently<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, NodeError> {
     let started = std::time::Instant::now();
     loop {
-        match SledStore::open(&state_dir.join("store"), SledOptions::default()) {
-            Err(crate::store::StoreError::Held { .. }) if started.elapsed() < STORE_PATIENCE => {
+        match open() {
+            Err(StoreError::Held { .. }) if started.elapsed() < STORE_PATIENCE => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             opened => return Ok(opened?),

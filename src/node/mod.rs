@@ -43,7 +43,7 @@ use crate::{
     gateway::{self, Backend, Cluster},
     repository::{Hubs, policy},
     runtime::Runtime,
-    store::{Blobs, JournalConfig},
+    store::{Blobs, JournalConfig, StoreLock},
     taskmaster::{Outbox, StartDevops, message::TaskmasterMessage},
 };
 use backend::{Bundles, Core};
@@ -66,6 +66,7 @@ pub struct Node {
     agent_host: Option<Address<AgentHostMessage>>,
     fatal: mpsc::UnboundedReceiver<String>,
     housekeeping: Option<JoinHandle<()>>,
+    _held: Option<StoreLock>,
 }
 
 /// What a node is started for.
@@ -157,7 +158,7 @@ impl Node {
             _ => None,
         };
         let (news, _) = watch::channel(0);
-        let Ground { store, blobs, hubs, shelf, .. } = ground;
+        let Ground { store, held, blobs, hubs, shelf, .. } = ground;
         let seat = store.is_some().then(|| Seat {
             engine: devstack_dag::Config { dispatch: mode == Mode::Dispatch, ..devstack_dag::Config::default() },
             journal: JournalConfig::default(),
@@ -206,7 +207,7 @@ impl Node {
             Housekeeping { taskmaster, outbox, blobs, retention }.start()
         });
         let agent_host = host.is_some().then_some(agent_host);
-        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, housekeeping })
+        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, housekeeping, _held: held })
     }
 
     /// What the API needs; `None`: this node is no Taskmaster.

@@ -1,18 +1,14 @@
-//! Bundle files: the header that we parse ourselves, because an untrusted host wrote it, and bundles that we write for
-//! workspaces, resolutions and mirrors on other machines. Format: `git help gitformat-bundle`, version 2.
-//! Deliberately absent: version 3.
+//! Bundles that we write for workspaces, resolutions and mirrors on other machines.
+//! Deliberately absent: reading them (`bundle_header`, and git in a quarantine).
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read, Write},
-    path::Path,
-};
+use std::{fs::File, io::Write, path::Path};
 
 use devstack_dag::ids::CommitId;
 use git2::{Repository, Revwalk};
 
 use super::{
     Error,
+    bundle_header::SIGNATURE,
     git::{Run, TRANSFER_DEADLINE},
     hub::Hub,
     oid,
@@ -20,54 +16,6 @@ use super::{
 
 /// The ref that a result's bundle names, and no other: `HEAD` of the workspace.
 pub const RESULT_REF: &str = devstack_shim::layout::BUNDLE_REF;
-/// The first line.
-const SIGNATURE: &str = "# v2 git bundle";
-/// A header is a few lines; one that is longer is refused unread, in bytes.
-const HEADER_MAX: u64 = 64 << 10;
-
-/// The parsed head of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Header {
-    /// Commits that the reader must have.
-    pub(crate) prerequisites: Vec<CommitId>,
-    /// Refs that it carries.
-    pub(crate) refs: Vec<(CommitId, String)>,
-    /// Where the pack starts, in bytes.
-    pub(crate) length: u64,
-}
-
-/// Read a bundle's header; `Err` says what is wrong with it, for people.
-pub(crate) fn read_header(from: impl Read) -> Result<Header, String> {
-    let mut lines = BufReader::new(from.take(HEADER_MAX));
-    let mut header = Header { prerequisites: Vec::new(), refs: Vec::new(), length: 0 };
-    let mut first = true;
-    loop {
-        let mut line = Vec::new();
-        lines.read_until(b'\n', &mut line).map_err(|e| format!("the bundle cannot be read: {e}"))?;
-        header.length += line.len() as u64;
-        if line.pop() != Some(b'\n') {
-            return Err("the bundle ends within its header, or the header is too long".into());
-        }
-        let line = String::from_utf8(line).map_err(|_| "the bundle's header is not text".to_owned())?;
-        if std::mem::take(&mut first) {
-            if line != SIGNATURE {
-                return Err("the file is not a bundle of version 2".into());
-            }
-        } else if line.is_empty() {
-            return Ok(header);
-        } else if let Some(rest) = line.strip_prefix('-') {
-            header.prerequisites.push(commit_of(rest.split(' ').next().unwrap_or_default())?);
-        } else {
-            let (commit, name) = line.split_once(' ').ok_or("a line of the bundle's header has no ref")?;
-            header.refs.push((commit_of(commit)?, name.to_owned()));
-        }
-    }
-}
-
-fn commit_of(text: &str) -> Result<CommitId, String> {
-    text.parse().map_err(|_| "the bundle's header names no commit of SHA-1".to_owned())
-}
-
 /// What a bundle carries: refs by commit and full name.
 pub(crate) type Refs<'a> = &'a [(CommitId, &'a str)];
 
@@ -144,37 +92,5 @@ impl Hub {
     /// conflict, a prepared merge) without what `known` (a head that the mirror has) contains. Its one ref is [`RESULT_REF`].
     pub fn bundle_for(&self, tip: CommitId, known: CommitId, path: &Path) -> Result<(), Error> {
         self.with(|repo| write_bundle(repo, &[(tip, RESULT_REF)], &[known], path))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
-
-    #[test]
-    fn a_header_is_read_to_the_first_byte_of_the_pack() {
-        let text = format!("# v2 git bundle\n-{ID} subject of it\n{ID} HEAD\n\nPACK");
-        let header = read_header(text.as_bytes()).expect("valid");
-        assert_eq!(header.prerequisites.len(), 1);
-        assert_eq!(header.refs, vec![(ID.parse().expect("id"), "HEAD".to_owned())]);
-        assert_eq!(&text[header.length as usize..], "PACK");
-    }
-
-    #[test]
-    fn other_headers_are_refused() {
-        let cases = [
-            "",
-            "# v3 git bundle\n\n",
-            "# v2 git bundle\nHEAD\n\n",
-            "# v2 git bundle\nabc HEAD\n\n",
-            "# v2 git bundle\n",
-        ];
-        for text in cases {
-            assert!(read_header(text.as_bytes()).is_err(), "{text:?}");
-        }
-        let endless = format!("# v2 git bundle\n{}", format!("{ID} HEAD\n").repeat(100_000));
-        assert!(read_header(endless.as_bytes()).is_err());
     }
 }

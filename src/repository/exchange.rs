@@ -13,7 +13,8 @@ use devstack_dag::ids::CommitId;
 
 use super::{
     Error,
-    bundle::{read_header, write_history},
+    bundle::write_history,
+    bundle_header::read_header,
     deliver::{bring, swap},
     git::Git,
     history::is_ancestor,

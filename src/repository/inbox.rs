@@ -12,7 +12,7 @@ use git2::ErrorCode;
 
 use super::{
     Error,
-    bundle::read_header,
+    bundle_header::read_header,
     git::{Git, TRANSFER_DEADLINE},
     history::is_ancestor,
     hub::{Hub, HubOptions, read_ref},

@@ -20,6 +20,7 @@
 //! workspaces of agents (the runtime makes them), and any opening of a repository that an agent can write.
 
 pub mod bundle;
+mod bundle_header;
 pub mod checkout;
 pub mod deliver;
 pub mod durable;

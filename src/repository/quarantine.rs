@@ -16,7 +16,8 @@ use git2::Odb;
 
 use super::{
     Error,
-    bundle::{self, RESULT_REF},
+    bundle::RESULT_REF,
+    bundle_header,
     git::Git,
     hub::Hub,
     lock::ProjectLock,
@@ -158,7 +159,7 @@ impl Ground<'_> {
         if size > limits.bundle_bytes {
             return Err(policy(format!("the result is {} MiB, more than {}", size >> 20, limits.bundle_bytes >> 20)));
         }
-        let header = bundle::read_header(&mut file).map_err(damaged)?;
+        let header = bundle_header::read_header(&mut file).map_err(damaged)?;
         let [(tip, name)] = header.refs.as_slice() else {
             return Err(damaged("the bundle must carry exactly one ref"));
         };

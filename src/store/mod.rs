@@ -28,7 +28,7 @@ pub use self::{
         Commit, FactsPage, InstallationLabel, Lookup, MAX_RECORD, MAX_REQUEST_KEY, Meta, RequestKey, Seq, StoredReply,
         Term, body_hash,
     },
-    disk::{SledOptions, SledStore, SyncPolicy},
+    disk::{SledOptions, SledStore, StoreLock, SyncPolicy},
     error::StoreError,
     journal::{Closed, Entry, Journal, JournalConfig},
     memory::MemoryStore,

@@ -120,7 +120,10 @@ pub struct SourceRefused {
 }
 
 /// A view of the engine: computed at once, handed over when durable.
-pub struct Look(pub Box<dyn FnOnce(&View<'_>) -> Box<dyn FnOnce() + Send> + Send>);
+pub struct Look(pub Box<dyn FnOnce(&View<'_>) -> HandOver + Send>);
+
+/// Gives the view to whoever asked.
+pub type HandOver = Box<dyn FnOnce() + Send>;
 
 /// What a look sees.
 pub struct View<'a> {

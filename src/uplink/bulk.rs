@@ -20,6 +20,7 @@ use http_body_util::BodyExt;
 use tokio::{
     fs::{self, File},
     io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt},
+    sync::watch,
 };
 
 use crate::{
@@ -31,8 +32,11 @@ use crate::{
     wire::Uploaded,
 };
 
-/// How long one thing is tried over broken connections: longer than a Taskmaster's restart.
+/// How long one thing is tried over broken connections while it does not get on: longer than a Taskmaster's restart.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A connection on which no byte moves for so long is given up: TCP has sent a lost packet again three times by then, and
+/// longer than the other end waits for ours.
+const STALL: Duration = Duration::from_secs(10);
 /// Between tries.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Bytes read at once.
@@ -114,11 +118,15 @@ impl Bulk {
             _ => {}
         }
         let mut state = Download { digest: None, hasher: blake3::Hasher::new(), bytes: 0 };
-        let started = Instant::now();
+        let mut got_on = Instant::now();
         loop {
+            let before = state.bytes;
             match self.part(path, to, &mut state).await {
                 Ok(()) => return Ok(()),
-                Err(BulkError::Unreachable(why)) if started.elapsed() < PATIENCE => {
+                Err(BulkError::Unreachable(why)) if state.bytes > before || got_on.elapsed() < PATIENCE => {
+                    if state.bytes > before {
+                        got_on = Instant::now();
+                    }
                     tracing::debug!(%why, bytes = state.bytes, "a download goes on in a moment");
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -148,7 +156,7 @@ impl Bulk {
         state.digest = Some(digest.clone());
         let mut file = File::options().create(true).append(true).open(to).await?;
         let mut body = response.into_body().into_data_stream();
-        while let Some(chunk) = body.next().await {
+        while let Some(chunk) = in_time(body.next()).await? {
             let chunk = chunk.map_err(|error| BulkError::Unreachable(error.to_string()))?;
             state.bytes += chunk.len() as u64;
             if state.bytes > size {
@@ -174,21 +182,22 @@ impl Bulk {
         let (digest, size) = digest(&mut file).await?;
         let uploaded = Uploaded { size, digest: *digest.as_bytes() };
         let path = format!("{}/result?size={size}&digest={}", of_attempt(attempt), digest.to_hex());
-        let started = Instant::now();
-        let mut offset = 0;
+        let (mut got_on, mut furthest, mut offset) = (Instant::now(), 0, 0);
         loop {
             let said = self.send_part(&path, &mut file, offset, size).await;
             match said {
                 Ok(said) if said.complete => return Ok(uploaded),
                 // Where the other side stands.
                 Ok(said) => offset = said.bytes,
-                Err(BulkError::Unreachable(why)) if started.elapsed() < PATIENCE => {
+                Err(BulkError::Unreachable(why)) if got_on.elapsed() < PATIENCE => {
                     tracing::debug!(%attempt, %why, "an upload goes on in a moment");
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => return Err(error),
             }
-            if started.elapsed() > PATIENCE {
+            if offset > furthest {
+                (got_on, furthest) = (Instant::now(), offset);
+            } else if got_on.elapsed() > PATIENCE {
                 return Err(BulkError::Unreachable("the upload does not get on".into()));
             }
         }
@@ -197,8 +206,25 @@ impl Bulk {
     async fn send_part(&self, path: &str, file: &mut File, offset: u64, size: u64) -> Result<dto::Received, BulkError> {
         let mut file = file.try_clone().await?;
         file.seek(io::SeekFrom::Start(offset)).await?;
-        let body = chunks(file.take(size.saturating_sub(offset)));
-        let response = self.send(Method::POST, &format!("{path}&offset={offset}"), Body::from_stream(body)).await?;
+        // With the last chunk goes the sender: what follows is the answer, which may take as long as it takes.
+        let (moved, mut moves) = watch::channel(());
+        let body = chunks(file.take(size.saturating_sub(offset))).inspect(move |_| {
+            moved.send_replace(());
+        });
+        let stalled = async {
+            loop {
+                match in_time(moves.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => std::future::pending().await,
+                    Err(stalled) => return stalled,
+                }
+            }
+        };
+        let path = format!("{path}&offset={offset}");
+        let response = tokio::select! {
+            response = self.send(Method::POST, &path, Body::from_stream(body)) => response?,
+            stalled = stalled => return Err(stalled),
+        };
         let bytes = collect(response, ANSWER_MAX).await?;
         serde_json::from_slice(&bytes)
             .map_err(|error| BulkError::Refused(format!("its answer is not understood: {error}")))
@@ -298,6 +324,12 @@ pub(super) fn chunks(file: tokio::io::Take<File>) -> impl futures::Stream<Item =
 
 async fn collect(response: Response<Body>, max: usize) -> Result<Bytes, BulkError> {
     let limited = http_body_util::Limited::new(response.into_body(), max);
-    let body = limited.collect().await.map_err(|error| BulkError::Unreachable(error.to_string()))?;
+    let body = in_time(limited.collect()).await?.map_err(|error| BulkError::Unreachable(error.to_string()))?;
     Ok(body.to_bytes())
+}
+
+/// The next thing to happen on a connection.
+async fn in_time<T>(next: impl Future<Output = T>) -> Result<T, BulkError> {
+    let stalled = |_| BulkError::Unreachable(format!("nothing moved for {} s", STALL.as_secs()));
+    tokio::time::timeout(STALL, next).await.map_err(stalled)
 }

@@ -52,20 +52,33 @@ impl Deliveries {
         uplink.tokio().clone().spawn(async move {
             // Closed never.
             let _room = room.acquire().await;
-            if let Err(error) = deliver(&uplink, exit).await {
-                tracing::warn!(%attempt, %error, "its result could not be delivered; it is kept, and tried again");
+            let exit = screened(&uplink, exit).await;
+            loop {
+                let sent = upload(&uplink, &exit).await;
+                // From here on, being asked again has it delivered again: what is sent on a session that ends is lost.
+                lock(&under_way).remove(&attempt);
+                match sent {
+                    Ok(message) => return uplink.send(&message),
+                    Err(error) => {
+                        tracing::warn!(%attempt, %error, "its result could not be delivered; it is kept, and tried again");
+                        // Without a session the next one asks; with one nobody does.
+                        let again = matches!(error, BulkError::Unreachable(_)) && uplink.is_connected();
+                        if !again || !lock(&under_way).insert(attempt.clone()) {
+                            return;
+                        }
+                    }
+                }
             }
-            lock(&under_way).remove(&attempt);
         });
     }
 }
 
-async fn deliver(uplink: &Uplink, exit: Exit) -> Result<(), BulkError> {
-    let exit = screened(uplink, exit).await;
-    let Exit { mut report, bundle, .. } = exit;
-    let result = match bundle {
+/// Brings the result; what is to be said then.
+async fn upload(uplink: &Uplink, exit: &Exit) -> Result<ToTaskmaster, BulkError> {
+    let mut report = exit.report.clone();
+    let result = match &exit.bundle {
         None => None,
-        Some(bundle) => match uplink.0.bulk.upload(&report.attempt, &bundle).await {
+        Some(bundle) => match uplink.0.bulk.upload(&report.attempt, bundle).await {
             Ok(uploaded) => Some(uploaded),
             Err(BulkError::TooLarge(why)) => {
                 (report.outcome, report.commit) = (Outcome::Policy(why), None);
@@ -79,8 +92,7 @@ async fn deliver(uplink: &Uplink, exit: Exit) -> Result<(), BulkError> {
             Err(error) => return Err(error),
         },
     };
-    uplink.send(&ToTaskmaster::Exited { report, result });
-    Ok(())
+    Ok(ToTaskmaster::Exited { report, result })
 }
 
 /// What holds a secret is not sent.

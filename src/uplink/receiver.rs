@@ -96,6 +96,10 @@ impl Uplink {
     pub fn attach(&self, link: Link) {
         // Attached once, by whoever started it.
         let _ = self.0.link.set(link);
+        if self.is_connected() {
+            // What was reported in between could not be sent.
+            self.order(HostOrder::ReportAgain);
+        }
     }
 
     /// Is there a session whose Taskmaster has said what it wants?

@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn path(route: &Route) -> String {
-    route.path.replace("{project}", "shop").replace("{id}", "a")
+    route.path.replace("{project}", "shop").replace("{id}", "a").replace("{host}", "node-9")
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use devstack::gateway::{
 use devstack_dag::{
     Answer, Config, Engine,
     attempt::{Outcome, Report},
-    command::{Command, HostReport},
+    command::{Command, HostReport, ShardReport},
     effect::Effect,
     fact::Fact,
     ids::{CommitId, HostName, ProjectName, TaskRef, Text, Timestamp},
@@ -79,6 +79,11 @@ impl Fake {
         self.step(Command::FinishAttempt { host, report }).unwrap();
     }
 
+    /// A command that no person gives: what hosts say, and leases.
+    pub fn tell(&self, command: Command) {
+        self.step(command).unwrap();
+    }
+
     fn step(&self, command: Command) -> Result<Answer, ApiError> {
         let mut inner = self.inner.lock().unwrap();
         let answer = inner.step(command)?;
@@ -139,6 +144,28 @@ impl Inner {
     }
 }
 
+/// What is known of the host `one` alone.
+fn setup(host: &HostName) -> dto::Setup {
+    if host.as_str() != "one" {
+        return dto::Setup::default();
+    }
+    let shard = |name: &str, subnet: &str, ports| ShardReport {
+        name: name.into(),
+        subnet: subnet.into(),
+        ports,
+        capacity: 200,
+    };
+    let setup = dto::Setup {
+        runtime: Some("process".into()),
+        sandbox: Some("unsandboxed".into()),
+        version: Some("0.1.0".into()),
+        ..dto::Setup::default()
+    };
+    let labels = [("gpu".to_owned(), "a100".to_owned())].into();
+    let images = ["a", "b", "c"].map(str::to_owned);
+    setup.offering(&labels, &[], &images, &[shard("a", "10.9.0.0/24", 1), shard("odd\"\\name", "", 2)])
+}
+
 fn inline(text: &Text) -> Result<String, ApiError> {
     match text {
         Text::Inline(text) => Ok(text.to_string()),
@@ -159,6 +186,10 @@ impl Backend for Fake {
     async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError> {
         self.once(request, || self.step(command).map(view::answer))
     }
+    async fn judge(&self, command: Command) -> Result<(), ApiError> {
+        let inner = self.inner.lock().unwrap();
+        Ok(inner.engine.decide(Timestamp(inner.now), command).map(drop)?)
+    }
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError> {
         self.look(|engine| view::inline(view::plan(engine, &project)?, &inline))
     }
@@ -172,10 +203,7 @@ impl Backend for Fake {
         self.look(|engine| view::tasks(engine, &query))
     }
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
-        self.look(|engine| {
-            let (record, attempts) = view::task(engine, &task)?;
-            view::detail(&record, &attempts, None, &inline)
-        })
+        self.look(|engine| view::detail(&view::task(engine, &task)?, &inline))
     }
     async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {
         self.look(|engine| view::explain(engine, &task))
@@ -215,7 +243,10 @@ impl Backend for Fake {
         Ok(self.look(view::agents))
     }
     async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError> {
-        Ok(self.look(|engine| view::hosts(engine, &|_| (true, "process".into(), "unsandboxed".into()))))
+        Ok(self.look(|engine| view::hosts(engine, &setup)))
+    }
+    async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError> {
+        self.look(|engine| view::host(engine, &host, &setup))
     }
     async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
         self.look(|engine| view::merges(engine, project.as_ref()))

@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod fake;
+mod hosts;
 mod joining;
 mod remote;
 mod routes;

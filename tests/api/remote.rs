@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::{client::Answer, fake::Fake};
 
 pub struct RemoteApi {
+    pub fake: Arc<Fake>,
     pub members: Arc<Members>,
     pub credentials: Arc<Credentials>,
     pub address: String,
@@ -65,10 +66,11 @@ impl RemoteApi {
         let server = TlsServer::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = server.address().to_string();
         let cluster = Cluster::new(members.clone(), Some(address.clone()), Some("127.0.0.1:1".to_owned()), now);
-        let router = router_of(Fake::new(0), Some(Arc::new(cluster)), Limits::default());
+        let fake = Fake::new(0);
+        let router = router_of(fake.clone(), Some(Arc::new(cluster)), Limits::default());
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(server.serve(router, credentials.clone(), 8, stopped));
-        Self { members, credentials, address, stop, serving, dir }
+        Self { fake, members, credentials, address, stop, serving, dir }
     }
 
     pub fn token(&self, role: Role) -> Bearer {

@@ -200,6 +200,37 @@ fn a_cluster_is_founded_joined_and_used() {
     assert!(ran.code == Some(4) && ran.err.contains("revoked"), "{ran:?}");
 }
 
+#[test]
+fn hosts_of_a_cluster_are_drained_and_removed() {
+    let mut founder = Founder::new();
+    founder.init("30d");
+    founder.start();
+    let own = founder.members()[0]["name"].as_str().unwrap().to_owned();
+    let host = |founder: &Founder| founder.devstack(&["host", "show", &own, "-o", "json"]).json()["host"].clone();
+    founder.wait_until("the host is there", |founder| {
+        founder.devstack(&["host", "show", &own]).code == Some(0) && host(founder)["presence"] == "present"
+    });
+    assert_eq!((&host(&founder)["runtime"], &host(&founder)["roles"]), (&"process".into(), &serde_json::json!([])));
+    let free = host(&founder)["free"].clone();
+    assert_eq!(founder.devstack(&["host", "drain", &own, "--deadline", "1h"]).code, Some(0));
+    assert_eq!(host(&founder)["free"], 0);
+    assert!(host(&founder)["drain"]["until"].is_string());
+    assert_eq!(founder.devstack(&["host", "undrain", &own]).code, Some(0));
+    assert_eq!(host(&founder)["free"], free);
+    assert_eq!(founder.refused(&["host", "remove", &own]), (Some(5), "DS0222".to_owned()), "it is in use");
+    assert_eq!(founder.refused(&["host", "remove", &own, "--force"]), (Some(5), "DS0313".to_owned()));
+
+    // A machine that joined and never came.
+    assert_eq!(founder.join(&founder.token("agent-host"), "node-2", "second").code, Some(0));
+    let removed = founder.devstack(&["host", "remove", "node-2"]);
+    assert!(removed.code == Some(0) && removed.out.contains("join again with a new token"), "{removed:?}");
+    assert_eq!(founder.devstack(&["host", "remove", "node-2"]).out, "it was so already\n");
+    let node = founder.members().into_iter().find(|member| member["name"] == "node-2").unwrap();
+    assert!(node["removed_at"].is_string(), "{node}");
+    assert_eq!(founder.refused(&["host", "remove", "node-3"]), (Some(3), "DS0221".to_owned()));
+    assert_eq!(founder.join(&founder.token("agent-host"), "node-2", "third").code, Some(0), "its name is free");
+}
+
 /// The token with another fingerprint.
 fn wrong_ca(token: &str) -> String {
     let parts: Vec<&str> = token.split('/').collect();
@@ -272,6 +303,7 @@ fn what_cannot_be_founded_leaves_nothing_behind() {
         (&["--config", below_a_file.to_str().unwrap()][..], 1),
         (&["--config", config.to_str().unwrap(), "--advertise", "host:7421"], 2),
         (&["--config", config.to_str().unwrap(), "--name", " "], 2),
+        (&["--config", config.to_str().unwrap(), "--name", "local"], 2),
         (&["--config", config.to_str().unwrap(), "--certificate-life", "10ms"], 2),
     ] {
         let ran = init(args);

@@ -1,5 +1,6 @@
 //! Commands against a running node: data, errors, exit codes.
 
+use devstack_dag::{command::Command, ids::HostName};
 use serde_json::{Value, json};
 
 use crate::node::{Node, Place, plan};
@@ -84,6 +85,10 @@ fn every_kind_of_failure_has_its_exit_code() {
         (&["task", "retry", "a"], 5, "DS0212"),
         (&["task", "approve", "a"], 5, "DS0216"),
         (&["task", "resolve", "a", "--checkout", "x"], 5, "DS0217"),
+        (&["host", "show", "nothing"], 3, "DS0221"),
+        (&["host", "drain", "nothing"], 3, "DS0221"),
+        (&["host", "remove", "one"], 5, "DS0222"),
+        (&["host", "drain", "one", "--deadline", "366d"], 2, "DS0301"),
         (&["task", "list", "--status", "done"], 2, "DS0301"),
         (&["up", "--runtime", "process"], 5, "DS0408"),
         (&["--address", "https://example.org", "status"], 2, "DS0401"),
@@ -152,10 +157,73 @@ fn lists_are_tables() {
     assert!(agents.lines().any(|line| line.starts_with("slow1") && line.contains("shop/a")), "{agents}");
     let hosts = place.run(&["host", "list"]).out;
     assert!(hosts.lines().any(|line| line.starts_with("one") && line.contains("unsandboxed")), "{hosts}");
+    let page = place.run(&["host", "show", "one"]).out;
+    for wanted in ["present", "2: 1 used, 1 free", "gpu=a100", "10.9.0.0/24", "shop/a"] {
+        assert!(page.contains(wanted), "{wanted} in\n{page}");
+    }
     assert_eq!(place.run(&["merge", "list"]).out, "TASK  COMMIT  MERGE  AT\n");
     let status = place.run(&["status"]).out;
-    assert!(status.contains("1 of 2 slots used"), "{status}");
+    assert!(status.contains("1 of 2 slots used; hosts: 1 present\n"), "{status}");
     assert_eq!(place.run(&["status", "-o", "json"]).json()["running"], 1);
+}
+
+#[test]
+fn hosts_are_emptied_and_removed_and_what_is_not_known_is_said() {
+    let (place, node) = place("[[task]]\nid = \"a\"\nrole = \"slow\"\n");
+    place.run(&["plan", "submit", "devstack.toml"]);
+    assert!(!place.run(&["task", "list"]).out.contains("UNKNOWN"));
+    node.fake.tell(Command::SuspectHost(HostName::new("one").unwrap()));
+    for command in [&["task", "list"][..], &["task", "show", "a"], &["host", "show", "one"]] {
+        let ran = place.run(command);
+        assert!(ran.out.contains(" UNKNOWN"), "{command:?} {ran:?}");
+    }
+    let status = place.run(&["status"]).out;
+    assert!(status.contains("1 of 2 slots used, 1 UNKNOWN; hosts: 1 suspect\n"), "{status}");
+    let drained = place.run(&["host", "drain", "one", "--deadline", "10m"]);
+    assert!(drained.code == Some(0) && drained.out.contains("in 10m are stopped"), "{drained:?}");
+    let page = place.run(&["host", "show", "one"]).out;
+    assert!(page.contains("drained    since 2026-01-01T") && page.contains("is stopped at 2026-01-01T"), "{page}");
+    assert!(place.run(&["host", "list"]).out.contains("suspect drained"));
+    assert_eq!(place.run(&["host", "undrain", "one"]).out, "one gets attempts again\n");
+    assert_eq!(place.run(&["host", "undrain", "one"]).out, "it was so already\n");
+    assert_eq!(place.run(&["host", "remove", "one", "-o", "json"]).json()["changed"], true);
+    assert_eq!(place.run(&["host", "list", "-o", "json"]).json()["hosts"], json!([]));
+    assert!(place.run(&["status"]).out.contains("hosts: none\n"));
+}
+
+#[test]
+fn a_configuration_is_checked_and_shown_with_the_origin_of_each_value() {
+    let place = Place::new();
+    let path = place.write("node.toml", "[node]\nname = \"one\"\n[limits]\nconnections = 3\n");
+    let config = path.to_str().unwrap();
+    let checked = place.run(&["config", "check", "--config", config]);
+    assert_eq!((checked.code, checked.out), (Some(0), format!("{config} is a valid configuration of one\n")));
+    let shown = place.run(&["config", "show", "--config", config]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let origin = |start: &str| {
+        let line = shown.out.lines().find(|line| line.starts_with(start));
+        line.unwrap_or_else(|| panic!("{start} in\n{}", shown.out)).rsplit("  # ").next().unwrap().to_owned()
+    };
+    assert_eq!((origin("name = \"one\""), origin("connections = 3")), (format!("{config}:2"), format!("{config}:4")));
+    assert_eq!((origin("bundle_size = \"1GiB\""), origin("# listen is not set")), ("default".into(), "default".into()));
+    // What is printed is a node.toml of the same node.
+    let again = place.write("again.toml", &shown.out);
+    let values = |config: &str| {
+        let json = place.run(&["-o", "json", "config", "show", "--config", config]).json();
+        json["values"].as_array().unwrap().iter().map(|entry| entry["value"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(config), values(again.to_str().unwrap()));
+    let lines = place.run(&["config", "show", "--config", config, "-o", "jsonl"]).out;
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    let wanted = json!({"section": "node", "key": "name", "value": "one", "origin": "file", "file": config, "line": 2, "why": null});
+    assert_eq!(first, wanted);
+    let wrong = place.write("wrong.toml", "[node]\nnmae = 1\n");
+    for command in ["check", "show"] {
+        let ran = place.run(&["config", command, "--config", wrong.to_str().unwrap()]);
+        assert!(ran.code == Some(2) && ran.err.contains("wrong.toml:2: unknown key `nmae`"), "{ran:?}");
+        let missing = place.run(&["config", command, "--config", "none.toml", "-o", "json"]);
+        assert_eq!((missing.code, &missing.error()["code"]), (Some(2), &json!("DS0111")));
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! The bytes of schema version 1, frozen: a store written then opens for ever, and nothing writes it differently.
+//! The bytes of each schema version, frozen: a store written then opens for ever, and nothing writes the newest
+//! differently.
 //!
-//! `DEVSTACK_REGENERATE_GOLDEN=1` writes the file anew. That is right before a release that people have stores of, and
+//! `DEVSTACK_REGENERATE_GOLDEN=1` writes the newest file anew. That is right before a release that people have stores of, and
 //! never after: then a changed type needs a new schema version (see `src/store/schema.rs`) and a new file beside it.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
@@ -17,11 +18,16 @@ use devstack_dag::{
 
 use crate::sample::*;
 
-fn golden() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/store/golden/v1.txt")
+/// The version that is written.
+const NEWEST: u8 = 2;
+
+fn golden(version: u8) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/store/golden/v{version}.txt"))
 }
 
-fn project() -> ProjectSpec {
+/// As a version could say it: roles have labels since version 2.
+fn project(version: u8) -> ProjectSpec {
+    let labels: &[(String, String)] = if version < 2 { &[] } else { &[("gpu".into(), "a100".into())] };
     ProjectSpec {
         name: shop(),
         source: Some("/srv/shop".into()),
@@ -40,6 +46,7 @@ fn project() -> ProjectSpec {
             limits: Limits { memory: Some(4 << 30), cpu_millis: Some(2_000), pids: Some(1_024) },
             profile: Some(ProfileUse { name: "cli".into(), model: Some("m".into()), max_turns: Some(300) }),
             max_cost_micros: Some(2_500_000),
+            labels: labels.iter().cloned().collect(),
         }],
         profiles: vec![Arc::new(profile())],
         budget_micros: Some(10_000_000),
@@ -75,12 +82,12 @@ fn profile() -> Profile {
 }
 
 /// One of every kind of record, every field in use.
-fn records() -> Vec<Record> {
+fn records(version: u8) -> Vec<Record> {
     let commit = |byte| CommitId([byte; 20]);
     let attempt = AttemptId { task: TaskRef { project: shop(), id: task_id(2) }, number: 300 };
     vec![
         Record::Project(ProjectRecord {
-            spec: project(),
+            spec: project(version),
             paused: true,
             head: Some(commit(1)),
             delivered: Some(commit(2)),
@@ -155,8 +162,8 @@ fn records() -> Vec<Record> {
     ]
 }
 
-fn facts() -> Vec<Fact> {
-    let described = FactKind::ProjectDescribed { spec: project(), head: Some(CommitId([1; 20])) };
+fn facts(version: u8) -> Vec<Fact> {
+    let described = FactKind::ProjectDescribed { spec: project(version), head: Some(CommitId([1; 20])) };
     let mut long = added(1_700_000_000_005, 0..2);
     if let FactKind::TasksAdded { tasks, .. } = &mut long.kind {
         let prompt = Text::Blob(devstack_dag::ids::BlobId([9; 32]), 5_000);
@@ -174,8 +181,8 @@ fn content() -> Commit {
     Commit {
         expected_seq: Seq(1_000),
         replies: vec![(request("request-1"), reply("body", "answer"))],
-        facts: facts(),
-        records: records(),
+        facts: facts(NEWEST),
+        records: records(NEWEST),
         ..Commit::default()
     }
 }
@@ -209,38 +216,43 @@ fn written() -> BTreeMap<String, String> {
     all
 }
 
-fn kept() -> BTreeMap<String, String> {
-    let text = fs::read_to_string(golden()).unwrap();
+fn kept(version: u8) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(golden(version)).unwrap();
     text.lines().map(|line| line.split_once(' ').unwrap()).map(|(key, row)| (key.into(), row.into())).collect()
 }
 
 #[test]
-fn version_1_is_written_as_ever() {
+fn the_newest_version_is_written_as_ever() {
     let written = written();
     if std::env::var_os("DEVSTACK_REGENERATE_GOLDEN").is_some() {
-        fs::create_dir_all(golden().parent().unwrap()).unwrap();
-        fs::write(golden(), written.iter().map(|(key, row)| format!("{key} {row}\n")).collect::<String>()).unwrap();
+        fs::create_dir_all(golden(NEWEST).parent().unwrap()).unwrap();
+        fs::write(golden(NEWEST), written.iter().map(|(key, row)| format!("{key} {row}\n")).collect::<String>())
+            .unwrap();
     }
-    for (key, row) in kept() {
+    for (key, row) in kept(NEWEST) {
         assert_eq!(written.get(&key), Some(&row), "the row under {key}");
     }
-    assert_eq!(written.len(), kept().len());
+    assert_eq!(written.len(), kept(NEWEST).len());
 }
 
 #[test]
-fn a_store_of_version_1_opens() {
+fn a_store_of_every_version_opens() {
+    (1..=NEWEST).for_each(opens);
+}
+
+fn opens(version: u8) {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     let db = database(dir.path());
-    for (key, row) in kept().iter().filter(|(key, _)| *key != "chunks") {
+    for (key, row) in kept(version).iter().filter(|(key, _)| *key != "chunks") {
         db.insert(unhex(key), unhex(row)).unwrap();
     }
     db.flush().unwrap();
     drop(db);
     let store = SledStore::open(dir.path(), SledOptions::default()).unwrap();
     assert_eq!(store.meta(), meta());
-    assert_eq!(sorted(store.load().unwrap().records), sorted(records()));
+    assert_eq!(sorted(store.load().unwrap().records), sorted(records(version)));
     let page = store.reader().facts(Seq(1_000), 9).unwrap();
-    assert_eq!(page.facts.into_iter().map(|(_, fact)| fact).collect::<Vec<_>>(), facts());
+    assert_eq!(page.facts.into_iter().map(|(_, fact)| fact).collect::<Vec<_>>(), facts(version));
     assert_eq!(store.reader().reply(&request("request-1")).unwrap(), Some(reply("body", "answer")));
 }

@@ -242,6 +242,7 @@ pub(super) fn project_bytes(spec: &ProjectSpec) -> usize {
             + strings(&role.command)
             + role.image.as_ref().map_or(0, |image| image.len())
             + strings(&role.secrets)
+            + role.labels.iter().map(|(key, value)| key.len() + value.len() + 2 * NUMBER).sum::<usize>()
             // Its settings, and what it will have spent.
             + role.profile.as_ref().map_or(0, |it| it.name.len() + it.model.as_ref().map_or(0, |model| model.len()))
             + role.name.as_str().len()

@@ -56,6 +56,8 @@ pub struct Config {
     pub fact_bytes: usize,
     /// Bytes of a reason that a host, DevOps or a person gave; the rest is cut.
     pub reason_bytes: usize,
+    /// Images of a host that placement knows of. 256: more than a host of agents holds; with a thousand hosts, 20 MB.
+    pub images_kept: usize,
     /// Conflicting paths kept, and their bytes together.
     pub conflict_paths: (usize, usize),
 }
@@ -79,6 +81,7 @@ impl Default for Config {
             project_bytes: 12 * 1024,
             fact_bytes: 15 * 1024,
             reason_bytes: 512,
+            images_kept: 256,
             conflict_paths: (100, 4 * 1024),
         }
     }

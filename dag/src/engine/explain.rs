@@ -3,7 +3,7 @@
 use super::{
     Engine,
     compose::utc,
-    state::{Project, Task, TaskIx},
+    state::{Class, Project, Task, TaskIx},
 };
 use crate::{
     attempt::Stage,
@@ -86,10 +86,9 @@ impl Engine {
         } else if self.hosts.is_empty() {
             "it is ready, but no host is known".to_owned()
         } else if self.unplaceable(task) {
-            format!(
-                "no host offers slots, is not drained or lost, and knows all secrets of `{role}`: {}",
-                class.needs()
-            )
+            self.unmet(class)
+        } else if let Some(lack) = self.lack(class) {
+            format!("it is ready, but {lack}; one that does not report now may, when it returns")
         } else if let Some(why) = held {
             why
         } else if class.busy.len() as u32 >= class.spec.count {
@@ -101,6 +100,17 @@ impl Engine {
             });
             format!("it is ready; {} tasks of `{role}` wait for a free slot{why}", class.ready.len())
         }
+    }
+
+    /// Why no host can run the attempts of a class whatever is running now.
+    pub(super) fn unmet(&self, class: &Class) -> String {
+        self.lack(class).unwrap_or_else(|| "no host offers slots and is neither drained nor lost".to_owned())
+    }
+
+    /// What the hosts that report and take attempts lack for a class; `None`: nothing, or there are none.
+    fn lack(&self, class: &Class) -> Option<String> {
+        let there = self.hosts.values().filter(|host| host.is_expected() && !host.is_silent());
+        class.needs().lacking(&there.collect::<Vec<_>>())
     }
 
     fn explain_busy(&self, project: &Project, ix: TaskIx) -> String {

@@ -43,8 +43,10 @@ use crate::{
     effect::Effect,
     fact::{Fact, FactKind},
     ids::{HostName, ProjectName, TaskRef, Timestamp},
+    offer::Offer,
     record::{ProviderRecord, RecordKey},
     rejection::Rejection,
+    room::Room,
 };
 use state::{Class, ClassIx, Host, Project, ProjectIx, Task, TaskIx};
 use touched::Touched;
@@ -66,6 +68,8 @@ pub struct Engine {
     pub(crate) queues: BTreeSet<ProjectIx>,
     /// Derived: free slots of all hosts.
     pub(crate) free: u32,
+    /// Derived: hosts with room, in the order in which they are tried.
+    pub(crate) room: Room,
     /// Projects in which a task was rejected or dependencies changed; looked at once in the same step.
     pub(crate) recheck: BTreeSet<ProjectIx>,
     /// Providers that wanted no more, and did not serve since.
@@ -147,6 +151,7 @@ impl Engine {
             unprepared: BTreeSet::new(),
             queues: BTreeSet::new(),
             free: 0,
+            room: Room::default(),
             recheck: BTreeSet::new(),
             providers: BTreeMap::new(),
             troubles: HashMap::new(),
@@ -156,9 +161,13 @@ impl Engine {
     /// Decides and applies a command and everything that follows from it. `now` must not be before an earlier one.
     /// A refused command changes nothing.
     pub fn step(&mut self, now: Timestamp, command: Command) -> Result<Decision, Rejection> {
+        let offer = Offer::of(&command, self.config.images_kept);
         let Proposal { mut facts, mut effects, answer } = self.decide(now, command)?;
         let mut touched = Touched::default();
         facts.iter().for_each(|fact| self.absorb(fact, &mut touched));
+        if let Some((host, offer)) = offer {
+            self.observe(&host, offer);
+        }
         while let Some(draft) = self.follow_up(now) {
             draft.facts.iter().for_each(|fact| self.absorb(fact, &mut touched));
             facts.extend(draft.facts);

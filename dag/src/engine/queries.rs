@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, TaskId, TaskRef},
+    offer::Offer,
     presence::Presence,
     record::{
         AttemptRecord, BlockedReason, Drain, HostRecord, Kind, MergeRecord, MergeState, PlanRecord, ProjectRecord,
@@ -150,6 +151,11 @@ impl Engine {
         self.hosts.values().map(|h| h.record())
     }
 
+    /// What a host says it is; `None`: it did not report since the start.
+    pub fn offer(&self, host: &HostName) -> Option<&Offer> {
+        self.hosts.get(host)?.offer.as_ref()
+    }
+
     /// Is a host there?
     pub fn presence(&self, host: &HostName) -> Option<Presence> {
         Some(self.hosts.get(host)?.presence)
@@ -191,6 +197,11 @@ impl Engine {
     /// Slots that are free on all hosts.
     pub fn free_slots(&self) -> u32 {
         self.free
+    }
+
+    /// Slots of a host that an attempt may be started in now.
+    pub fn free_on(&self, host: &HostName) -> u32 {
+        self.hosts.get(host).map_or(0, Host::free)
     }
 
     /// Slots of all hosts.
@@ -269,13 +280,7 @@ impl Engine {
                 Kind::Sync { conflict } => clash(project, conflict),
                 _ => "waits for a person to do it".into(),
             },
-            _ => {
-                let secrets = self.class_of(task).map(|ix| self.classes[ix as usize].needs().to_string());
-                format!(
-                    "no host that is expected and not drained knows all secrets of its role: {}",
-                    secrets.unwrap_or_default()
-                )
-            }
+            _ => self.class_of(task).map_or_else(String::new, |ix| self.unmet(&self.classes[ix as usize])),
         };
         Some(Waiting {
             project: project.name().clone(),

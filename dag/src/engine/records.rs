@@ -94,7 +94,7 @@ impl Engine {
                 Record::Host(record) => {
                     let mut host = Host::new(record.host.clone(), record.slots, record.secrets);
                     host.quarantine = record.quarantine;
-                    engine.hosts.insert(record.host, host);
+                    engine.insert_host(host);
                 }
                 Record::HostIntent(record) => intents.push(record),
             }

@@ -3,9 +3,12 @@
 
 use super::{
     Engine,
-    state::{ClassIx, ProjectIx, Task, TaskIx},
+    state::{Class, ClassIx, Host, ProjectIx, Task, TaskIx},
 };
-use crate::{attempt::Stage, merge_queue, plan::Priority, ready::Key, record::Status};
+use crate::{
+    attempt::Stage, ids::HostName, merge_queue, placement::Needs, plan::Priority, ready::Key, record::Status,
+    room::Fits,
+};
 
 impl Engine {
     /// The class in whose slots a task runs.
@@ -73,6 +76,28 @@ impl Engine {
         };
     }
 
+    /// Which hosts can take the attempts of a class.
+    pub(super) fn refresh_fits(&mut self, ix: ClassIx) {
+        self.classes[ix as usize].fits = self.fits_of(&self.classes[ix as usize]);
+    }
+
+    /// The definition of `fits`.
+    pub(crate) fn fits_of(&self, class: &Class) -> Fits {
+        let mut fits = Fits::default();
+        self.hosts.values().for_each(|host| note(&mut fits, class.needs(), host));
+        fits
+    }
+
+    /// The classes whose attempts a host can take.
+    pub(super) fn refresh_fits_of(&mut self, host: &HostName) {
+        let Some(host) = self.hosts.get(host) else { return };
+        for class in &mut self.classes {
+            let mut fits = std::mem::take(&mut class.fits);
+            note(&mut fits, class.needs(), host);
+            class.fits = fits;
+        }
+    }
+
     pub(super) fn refresh_queue(&mut self, ix: ProjectIx) {
         match merge_queue::next(&self.projects[ix as usize], &self.tasks) {
             merge_queue::Next::Wait => self.queues.remove(&ix),
@@ -106,4 +131,10 @@ impl Engine {
             project.front = None;
         }
     }
+}
+
+fn note(fits: &mut Fits, needs: Needs<'_>, host: &Host) {
+    let able = needs.met(host);
+    fits.able.set(host.ix, able);
+    fits.at_once.set(host.ix, able && needs.image_on(host));
 }

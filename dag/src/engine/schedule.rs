@@ -11,7 +11,6 @@ use crate::{
     fact::FactKind,
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, Timestamp},
     merge_queue::{self, Next},
-    placement,
     plan::RetryFrom,
     ready::Key,
     record::AttemptRecord,
@@ -86,7 +85,7 @@ impl Engine {
             let class = &self.classes[ix as usize];
             let Some(key) = self.next_of(ix) else { continue };
             if best.is_none_or(|(_, other, _)| key < other)
-                && let Some(host) = placement::choose(&self.hosts, class.needs())
+                && let Some(host) = self.room.choose(&class.fits)
             {
                 best = Some((ix, key, host));
             }

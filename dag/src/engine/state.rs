@@ -10,6 +10,7 @@ use crate::{
     attempt::{Conflict, Feedback, Stage},
     command::Quarantine,
     ids::{AgentName, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
+    offer::Offer,
     placement::Needs,
     plan::{Executor, Priority, RoleSpec, TaskSpec},
     presence::Presence,
@@ -19,6 +20,7 @@ use crate::{
         AttemptRecord, BlockedReason, Drain, HostIntentRecord, HostRecord, Kind, MergeRecord, PlanRecord,
         ProjectRecord, Status,
     },
+    room::{Fits, HostIx},
 };
 
 /// Index of a task: its `seq`.
@@ -275,6 +277,8 @@ pub(crate) struct Class {
     /// The most that may run: the count, or what ran when it was lowered.
     pub(crate) allowed: u32,
     pub(crate) ready: Ready,
+    /// Derived: the hosts that can take its attempts.
+    pub(crate) fits: Fits,
 }
 
 impl Class {
@@ -283,7 +287,9 @@ impl Class {
     }
 
     pub(crate) fn needs(&self) -> Needs<'_> {
-        Needs { all: &self.spec.secrets, groups: self.profile.as_ref().map_or(&[], |profile| &profile.secrets) }
+        let RoleSpec { name, labels, secrets, image, .. } = &self.spec;
+        let groups = self.profile.as_ref().map_or(&[][..], |profile| &profile.secrets);
+        Needs { role: name, labels, all: secrets, groups, image: image.as_deref() }
     }
 }
 
@@ -291,6 +297,10 @@ impl Class {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) name: HostName,
+    /// In memory only.
+    pub(crate) ix: HostIx,
+    /// What it says it is. In memory only; `None`: it was not heard of since the start.
+    pub(crate) offer: Option<Offer>,
     pub(crate) slots: u32,
     pub(crate) secrets: Vec<String>,
     /// Tasks whose newest attempt runs there.
@@ -309,6 +319,8 @@ impl Host {
     pub(crate) fn new(name: HostName, slots: u32, secrets: Vec<String>) -> Self {
         Self {
             name,
+            ix: 0,
+            offer: None,
             slots,
             secrets,
             running: BTreeSet::new(),

@@ -46,6 +46,7 @@ pub fn role(name: &str, count: u32) -> RoleSpec {
         limits: Limits::default(),
         profile: None,
         max_cost_micros: None,
+        labels: Default::default(),
     }
 }
 

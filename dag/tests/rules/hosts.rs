@@ -5,7 +5,7 @@ use devstack_dag::{
     attempt::{Outcome, Report},
     command::{Command, HostReport, Quarantine},
     effect::{Effect, Timer},
-    ids::{Text, Timestamp},
+    ids::{RoleName, Text, Timestamp},
     presence::Presence,
     record::Status,
 };
@@ -222,4 +222,45 @@ fn agents_keep_their_names_over_hosts_and_restarts() {
     desk.engine = Engine::from_records(Config::default(), desk.engine.records()).unwrap();
     assert_eq!(desk.host("h", 1, &[]), ["start a/1 dev1@h"]);
     assert_eq!(desk.host("k", 2, &[]), ["start b/1 dev2@k", "start c/1 dev3@k"]);
+}
+
+#[test]
+fn work_goes_where_its_role_and_labels_are_and_explain_names_what_no_host_has() {
+    let mut labelled = plan(["a", "b"].map(|id| task(id, &[])).to_vec());
+    labelled.project.roles = vec![role("dev", 9)];
+    labelled.project.roles[0].labels = [("gpu".to_owned(), "a100".to_owned())].into();
+    let (mut desk, effects) = Desk::new(labelled, 4);
+    assert_eq!(effects, [""; 0]);
+    let report = |host: &str, gpu: &str, roles: &[&str]| {
+        let mut report = HostReport::new(host_name(host), 1);
+        report.labels.insert("gpu".into(), gpu.into());
+        report.roles = roles.iter().map(|role| RoleName::new(role).unwrap()).collect();
+        Command::ReportHost(report)
+    };
+    assert_eq!(desk.act(report("t", "t4", &[])), [""; 0]);
+    let why = |desk: &Desk| desk.engine.explain(&task_ref("a")).unwrap();
+    assert!(why(&desk).contains("no host that is there has the label gpu = \"a100\""), "{}", why(&desk));
+    assert!(desk.engine.settled(&[task_ref("a")]), "no host can ever run it");
+    assert_eq!(desk.act(report("s", "a100", &["senior"])), [""; 0]);
+    assert!(why(&desk).contains("at once: role dev, label gpu"), "{}", why(&desk));
+    // What a host is counts as it said it last, and takes effect at once.
+    assert_eq!(desk.act(report("s", "a100", &["senior", "dev"])), ["start a/1 dev1@s"]);
+    assert_eq!(desk.engine.offer(&host_name("s")).unwrap().labels["gpu"], "a100");
+    // After a restart nobody is what they were until they say so; whoever may be it is waited for.
+    desk.engine = Engine::from_records(Config::default(), desk.engine.records()).unwrap();
+    assert!(desk.engine.offer(&host_name("s")).is_none() && !desk.engine.settled(&[task_ref("b")]));
+    assert_eq!(desk.act(report("t", "a100", &[])), ["start b/1 dev2@t"]);
+}
+
+#[test]
+fn work_goes_to_a_host_that_has_the_image_before_one_that_must_fetch_it() {
+    let mut with_image = plan(["a", "b"].map(|id| task(id, &[])).to_vec());
+    with_image.project.roles = vec![role("dev", 9)];
+    with_image.project.roles[0].image = Some("agent@sha256:07".into());
+    let (mut desk, _) = Desk::new(with_image, 0);
+    desk.act(Command::PauseProject(task_ref("a").project));
+    desk.host("idle", 9, &[]);
+    let images = vec!["sha256:07".to_owned()];
+    desk.act(Command::ReportHost(HostReport { images, ..HostReport::new(host_name("z"), 1) }));
+    assert_eq!(desk.act(Command::ResumeProject(task_ref("a").project)), ["start a/1 dev1@z", "start b/1 dev2@idle"]);
 }

@@ -8,6 +8,7 @@ use devstack_dag::{
     command::{Command, HostReport, Quarantine},
     effect::Effect,
     ids::{AttemptId, CommitId, HostName, Text, Timestamp},
+    offer::Offer,
 };
 
 use super::{git::Git, random::Random};
@@ -21,7 +22,13 @@ pub struct Host {
     /// Slots that it cannot use for now.
     pub quarantine: Option<Quarantine>,
     pub secrets: Vec<String>,
+    /// What it is; labels, roles, images.
+    pub offer: Offer,
     pub connected: bool,
+    /// Its link loses what it is told, and nothing else.
+    pub deaf: bool,
+    /// Its link loses what it says, and nothing else.
+    pub mute: bool,
     pub attempts: BTreeMap<AttemptId, Held>,
 }
 
@@ -31,11 +38,33 @@ pub enum Held {
 }
 
 impl Host {
+    pub fn new(name: HostName, slots: u32, secrets: Vec<String>, offer: Offer) -> Self {
+        let (quarantine, attempts) = (None, BTreeMap::new());
+        Self { name, slots, quarantine, secrets, offer, connected: true, deaf: false, mute: false, attempts }
+    }
+
+    /// It has a link that works both ways, and says all.
+    pub fn connect(&mut self) -> Vec<Command> {
+        (self.connected, self.deaf, self.mute) = (true, false, false);
+        self.tell_all()
+    }
+
+    pub fn hears(&self) -> bool {
+        self.connected && !self.deaf
+    }
+
+    pub fn is_heard(&self) -> bool {
+        self.connected && !self.mute
+    }
+
     pub fn report(&self) -> Command {
         Command::ReportHost(HostReport {
             secrets: self.secrets.clone(),
             attempts: self.attempts.keys().cloned().collect(),
             quarantine: self.quarantine.clone(),
+            labels: self.offer.labels.clone(),
+            roles: self.offer.roles.clone(),
+            images: self.offer.images.clone(),
             ..HostReport::new(self.name.clone(), self.slots)
         })
     }

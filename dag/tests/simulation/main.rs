@@ -27,7 +27,7 @@ use devstack_dag::{
 use world::World;
 
 /// Enough that each rule is hit many times, few enough for a few seconds in a debug build.
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 600;
 
 #[test]
 fn everything_settles_whatever_happens() {

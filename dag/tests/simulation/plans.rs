@@ -23,6 +23,12 @@ pub fn random(r: &mut Random, name: &str) -> PlanSpec {
     if r.percent(30) {
         project.roles[1].secrets = vec!["KEY".into()];
     }
+    if r.percent(30) {
+        project.roles[1].labels.insert("gpu".into(), "a100".into());
+    }
+    if r.percent(30) {
+        project.roles[0].image = Some("agent".into());
+    }
     if r.percent(60) {
         project.roles.push(common::role("senior", 1));
         project.resolver = Some(RoleName::new("senior").unwrap());

@@ -10,6 +10,7 @@ use devstack_dag::{
     fact::{Fact, FactKind},
     ids::{CommitId, HostName, ProjectName, RoleName, TaskRef, Text, Timestamp},
     invariants,
+    offer::Offer,
     plan::{PlanSpec, RoleSpec},
     record::{AttemptRecord, MergeState, Record, RecordKey, Status},
 };
@@ -61,7 +62,18 @@ impl World {
         let host = |n: usize, random: &mut Random| {
             let (name, slots) = (host_name(&format!("host{n}")), 1 + random.below(3) as u32);
             let secrets = if n == 0 { vec!["KEY".into()] } else { Vec::new() };
-            (name.clone(), Host { name, slots, quarantine: None, secrets, connected: true, attempts: BTreeMap::new() })
+            // The first host fits every role: what nobody fits would never be over.
+            let mut offer = Offer::default();
+            if n == 0 || random.percent(30) {
+                offer.labels.insert("gpu".into(), "a100".into());
+            }
+            if n > 0 && random.percent(30) {
+                offer.roles = vec![RoleName::new("dev").unwrap()];
+            }
+            if random.percent(30) {
+                offer.images = vec!["agent".into()];
+            }
+            (name.clone(), Host::new(name, slots, secrets, offer))
         };
         let hosts = (0..1 + random.below(3)).map(|n| host(n, &mut random)).collect();
         Self {
@@ -145,7 +157,13 @@ impl World {
     /// Guarantees 3 and 4: what is COMPLETED is in the head, and only the newest work result is merged.
     fn check_fact(&self, fact: &Fact) {
         match &fact.kind {
-            FactKind::AttemptStarted { attempt, host, .. } => {
+            FactKind::AttemptStarted { attempt, host, role, .. } => {
+                let Offer { labels, roles, .. } = &self.hosts[host].offer;
+                let specs = &self.engine.project(&attempt.task.project).unwrap().spec.roles;
+                let spec = specs.iter().find(|spec| spec.name == *role).unwrap();
+                let fits = spec.labels.iter().all(|(key, value)| labels.get(key) == Some(value));
+                assert!(fits && (roles.is_empty() || roles.contains(role)), "{attempt} does not fit {host}");
+
                 let there = self.engine.presence(host).is_some_and(|presence| presence.is_present());
                 assert!(there && self.engine.drain(host).is_none(), "{attempt} starts on {host}, which takes nothing");
             }
@@ -230,8 +248,7 @@ impl World {
 
     pub fn connect_all(&mut self) {
         for host in self.hosts.values_mut() {
-            host.connected = true;
-            self.from_hosts.extend(host.tell_all());
+            self.from_hosts.extend(host.connect());
         }
     }
 
@@ -274,8 +291,9 @@ impl World {
         if self.faults && self.random.percent(5) {
             self.to_hosts.push((name.clone(), effect.clone()));
         }
-        let Some(host) = self.hosts.get_mut(&name).filter(|h| h.connected) else { return };
-        self.from_hosts.extend(host.obey(effect));
+        let Some(host) = self.hosts.get_mut(&name).filter(|h| h.hears()) else { return };
+        let report = host.obey(effect);
+        self.from_hosts.extend(report.filter(|_| host.is_heard()));
     }
 
     fn deliver_from_host(&mut self) {
@@ -307,7 +325,7 @@ impl World {
         let bad = if self.faults { 40 } else { 5 };
         let host = self.hosts.get_mut(name).unwrap();
         let report = host.work(&mut self.git, &mut self.random, bad);
-        if host.connected {
+        if host.is_heard() {
             self.from_hosts.extend(report);
             // The reconcile loop: what was lost is told again.
             if self.from_hosts.is_empty() && (self.random.percent(20) || !self.faults) {
@@ -321,12 +339,13 @@ impl World {
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
         let name = self.random.pick(&names).unwrap().clone();
         let host = self.hosts.get_mut(&name).unwrap();
-        match self.random.below(16) {
+        match self.random.below(18) {
+            16 => host.deaf = true,
+            17 => host.mute = true,
             0 => host.connected = false,
             1 => host.crash(&mut self.random),
             2..4 => {
-                host.connected = true;
-                self.from_hosts.extend(host.tell_all());
+                self.from_hosts.extend(host.connect());
             }
             4 => _ = self.send(Command::LoseHost(name)),
             11..13 => {
@@ -346,7 +365,8 @@ impl World {
             5 => {
                 // Truth from an earlier time: a report that overtook everything.
                 let (slots, secrets) = (host.slots, host.secrets.clone());
-                let report = HostReport { secrets, ..HostReport::new(name, slots) };
+                let Offer { labels, roles, images, .. } = host.offer.clone();
+                let report = HostReport { secrets, labels, roles, images, ..HostReport::new(name, slots) };
                 _ = self.send(Command::ReportHost(report));
             }
             6 => self.crash(),
@@ -440,6 +460,11 @@ impl World {
 
     /// At the end: every merge that landed is in the head once, and everything COMPLETED is there.
     pub fn check_end(&self) {
+        for host in self.hosts.values() {
+            let known: Vec<_> = self.engine.on_host(&host.name).map(|run| &run.attempt).collect();
+            let unknown = host.attempts.keys().find(|attempt| !known.contains(attempt));
+            assert_eq!(unknown, None, "{} holds what the engine does not know", host.name);
+        }
         for (name, hub) in &self.hubs {
             let mut swapped = std::collections::HashSet::new();
             for &candidate in &hub.swaps {

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::Context;
 use crate::{
     cli::{
-        CliError, Exit,
+        CliError, Exit, address,
         args::{ClusterCommand, InitArgs},
         client::parse,
         exit::code,
@@ -186,6 +186,10 @@ struct Access {
 fn access(name: &str) -> Result<Option<Access>, CliError> {
     let Some(dir) = context::directory() else { return Ok(None) };
     let contexts = Contexts::load(&dir)?;
+    if name == address::LOCAL {
+        let message = format!("the context `{name}` is the nearest `.devstack`, and would never reach the cluster");
+        return Err(CliError::usage(message).hint("choose another --name"));
+    }
     if contexts.named(name).is_some() {
         let message = format!("there is a context `{name}` in {} already", context::file(&dir).display());
         return Err(CliError::usage(message).hint("choose another --name, or remove the context"));

@@ -1,6 +1,6 @@
-//! Projects, agents, hosts, merges, and the whole at a glance.
+//! Projects, agents, merges, and the whole at a glance.
 
-use super::Context;
+use super::{Context, hosts};
 use crate::{
     cli::{
         CliError, Exit,
@@ -112,26 +112,6 @@ pub(super) async fn agents(context: &Context<'_>) -> Result<Exit, CliError> {
     context.show("/v1/agents", table).await
 }
 
-pub(super) async fn hosts(context: &Context<'_>) -> Result<Exit, CliError> {
-    let table = |body: &[u8]| Ok(host_table(&parse::<dto::HostList>(body)?.hosts).render(context.output));
-    context.show("/v1/hosts", table).await
-}
-
-fn host_table(hosts: &[dto::Host]) -> Table {
-    let mut table = Table::new(&["HOST", "STATE", "SLOTS", "USED", "RUNTIME", "SANDBOX", "SECRETS"]);
-    for host in hosts {
-        let state = if host.up { "up" } else { "down" };
-        let (slots, used) = (host.slots.to_string(), host.used.to_string());
-        let secrets = host.secrets.join(",");
-        table.row([&host.name, state, &slots, &used, &host.runtime, &host.sandbox, &secrets].map(str::to_owned));
-        table.paint(1, if host.up { Paint::Green } else { Paint::Red });
-        if host.sandbox == "unsandboxed" {
-            table.paint(5, Paint::Yellow);
-        }
-    }
-    table
-}
-
 pub(super) async fn merges(context: &Context<'_>, command: MergeCommand) -> Result<Exit, CliError> {
     let MergeCommand::List { project } = command;
     let table = |body: &[u8]| {
@@ -155,8 +135,16 @@ pub(super) async fn status(context: &Context<'_>) -> Result<Exit, CliError> {
             let word_ = context.output.paint(Output::status(word), &format!("{word:<10}"));
             text.push_str(&format!("{word_} {count:>7}\n"));
         }
-        text.push_str(&format!("\n{} of {} slots used\n\n", overview.running, overview.slots));
-        text.push_str(&host_table(&overview.hosts).render(context.output));
+        text.push_str(&format!("\n{} of {} slots used", overview.running, overview.slots));
+        if overview.unknown > 0 {
+            let unknown = format!("{} UNKNOWN", overview.unknown);
+            text.push_str(&format!(", {}", context.output.paint(Paint::Yellow, &unknown)));
+        }
+        let counts = dto::PRESENCES.map(|word| (word, overview.hosts_by_presence.get(word).copied().unwrap_or(0)));
+        let counts = counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}"));
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        text.push_str(&format!("; hosts: {}\n\n", if counts.is_empty() { "none" } else { &counts }));
+        text.push_str(&hosts::table(&overview.hosts).render(context.output));
         let used = usage::spent(&overview.usage);
         if !used.is_empty() {
             text.push_str(&format!("\nUsed: {used}\n"));

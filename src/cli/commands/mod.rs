@@ -1,8 +1,10 @@
 //! One module per noun; each command asks the API and prints the answer.
 
 mod cluster;
+mod config;
 mod event;
 mod host;
+mod hosts;
 pub(super) mod image;
 mod lists;
 mod plan;
@@ -45,11 +47,12 @@ pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, 
         Command::Project(command) => lists::project(&context, command).await,
         Command::Task(command) => task::run(&context, command).await,
         Command::Agent(_) => lists::agents(&context).await,
-        Command::Host(_) => lists::hosts(&context).await,
+        Command::Host(command) => hosts::run(&context, command).await,
         Command::Merge(command) => lists::merges(&context, command).await,
         Command::Status => lists::status(&context).await,
         Command::Cluster(command) => cluster::run(&context, command).await,
         Command::Token(command) => token::run(&context, command).await,
+        Command::Config(command) => config::run(&context, command),
         Command::Event(command) => event::run(&context, command).await,
         Command::Image(command) => image::run(&context, command).await,
         Command::Doctor => doctor::run(context.output).await,

@@ -143,7 +143,8 @@ async fn tell(context: &Context<'_>, client: &Client, dir: &Path) -> Result<axum
     let output = context.output;
     let started = Instant::now();
     for host in client.read::<dto::HostList>("/v1/hosts").await?.hosts {
-        output.note(&format!("{} slots on {}, sandbox: {}", host.slots, host.name, host.sandbox));
+        let sandbox = host.setup.sandbox.unwrap_or_else(|| "unknown".to_owned());
+        output.note(&format!("{} slots on {}, sandbox: {sandbox}", host.slots, host.name));
     }
     let plan = plan_file::load(&dir.join("devstack.toml"))?;
     let mut facts = facts(client, None).await?;

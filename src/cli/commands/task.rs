@@ -138,7 +138,8 @@ async fn list(context: &Context<'_>, project: Option<String>, status: Option<Str
             let reason = task.blocked_reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
             let agent = task.agent.unwrap_or_default();
             let attempts = task.attempts.to_string();
-            table.row([id, format!("{}{reason}", task.status), agent, attempts, task.priority, task.title]);
+            let status = format!("{}{reason}{}", task.status, unknown(task.unknown));
+            table.row([id, status, agent, attempts, task.priority, task.title]);
             table.paint(1, Output::status(&task.status));
         }
         Ok(table.render(context.output))
@@ -209,6 +210,11 @@ async fn wait_for(
     waited
 }
 
+/// What stands behind the state of an attempt whose host is silent.
+pub(super) fn unknown(is_unknown: bool) -> &'static str {
+    if is_unknown { " UNKNOWN" } else { "" }
+}
+
 /// Everything about a task, for a person.
 fn page(output: &Output, detail: &dto::TaskDetail) -> String {
     let task = &detail.task;
@@ -219,7 +225,8 @@ fn page(output: &Output, detail: &dto::TaskDetail) -> String {
         }
     };
     let reason = task.blocked_reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    line("status", format!("{}{reason}", output.paint(Output::status(&task.status), &task.status)));
+    let status = output.paint(Output::status(&task.status), &task.status);
+    line("status", format!("{status}{reason}{}", unknown(task.unknown)));
     line("why", clean(detail.reason.as_deref().unwrap_or_default()));
     line("waits", clean(detail.held_back.as_deref().unwrap_or_default()));
     line("executor", task.role.clone().unwrap_or_else(|| "a person".to_owned()));
@@ -255,7 +262,7 @@ fn page(output: &Output, detail: &dto::TaskDetail) -> String {
                 attempt.number.to_string(),
                 attempt.stage.clone(),
                 attempt.agent.clone(),
-                attempt.outcome.clone().unwrap_or_else(|| "running".to_owned()),
+                attempt.outcome.clone().unwrap_or_else(|| format!("running{}", unknown(attempt.unknown))),
                 attempt.exit_code.map(|code| code.to_string()).unwrap_or_default(),
                 usage::dollars(attempt.usage.as_ref().and_then(|usage| usage.cost_usd)),
                 usage::tokens(attempt.usage.as_ref().and_then(|usage| usage.input_tokens)),

@@ -31,12 +31,12 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// A value in the form in which it is written in the file.
-    pub fn format(self, value: u64) -> String {
+    /// A value in the form in which it is written in the file: a text, or the number of a count.
+    pub fn written(self, value: u64) -> serde_json::Value {
         match self {
-            Self::Duration => units::format_duration(value),
-            Self::Size => units::format_size(value),
-            Self::Count => value.to_string(),
+            Self::Duration => units::format_duration(value).into(),
+            Self::Size => units::format_size(value).into(),
+            Self::Count => value.into(),
         }
     }
 }

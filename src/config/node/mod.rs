@@ -6,6 +6,7 @@ mod agent_host;
 mod limits;
 mod link;
 mod reach;
+mod show;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,7 @@ use devstack_dag::ids::HostName;
 pub use limits::{Limits, SETTINGS, Setting, Unit};
 pub use link::LinkConfig;
 pub use reach::{STATE_DIR, founder, joiner};
+pub use show::{Shown, show};
 
 use super::{
     problem::{Problem, Problems},
@@ -54,6 +56,9 @@ pub struct NodeConfig {
     pub limits: Limits,
 }
 
+/// Ractor says little that a person can use, and its `debug` prints what is sent.
+const LOG_FILTER: &str = "info,ractor=warn,ractor_cluster=warn";
+
 /// What a node does; at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Roles {
@@ -76,7 +81,7 @@ impl NodeConfig {
             link: LinkConfig::default(),
             agent_host: AgentHostConfig::default(),
             log_format: Format::Human,
-            log_filter: "info".to_owned(),
+            log_filter: LOG_FILTER.to_owned(),
             limits: Limits::default(),
         }
     }
@@ -86,10 +91,7 @@ impl NodeConfig {
     /// # Errors
     /// Everything that is wrong with it, or why it cannot be read.
     pub fn load(path: &Path) -> Result<Self, Problems> {
-        let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Problem::new(code::UNREADABLE, format!("cannot read the configuration: {e}")).at(name.as_str(), None)
-        })?;
+        let (name, text) = read(path)?;
         Self::parse(&name, &text)
     }
 
@@ -195,6 +197,17 @@ impl NodeConfig {
     }
 }
 
+/// The name of a file in messages, and its text.
+fn read(path: &Path) -> Result<(String, String), Problem> {
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) => Err(Problem::new(code::UNREADABLE, format!("cannot read the configuration: {error}"))
+            .hint("name another file with --config")
+            .at(name, None)),
+    }
+}
+
 fn section<'i>(reader: &mut Reader<'i>, top: &mut Table<'i>, name: &str) -> Option<Table<'i>> {
     let field = top.take(reader, name)?;
     reader.table(field.value, format!("[{name}]"))
@@ -224,7 +237,7 @@ fn default_name() -> HostName {
 mod tests {
     use super::*;
 
-    const FULL: &str = r#"
+    pub(super) const FULL: &str = r#"
 [node]
 name = "one"
 roles = ["agent-host"]
@@ -282,7 +295,10 @@ attempts = "1h"
         };
         assert_eq!(host.shards, [shard("a", Some("10.9.0.0/24"), SHARD_CAPACITY), shard("shard2", None, 1000)]);
         assert_eq!((config.log_format, config.log_filter.as_str()), (Format::Json, "devstack=debug"));
-        assert_eq!(config.limits.values(), [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 64 << 20, 10, 3_600_000]);
+        assert_eq!(
+            config.limits.values(),
+            [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 16 << 30, 64 << 20, 10, 3_600_000]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `[project]` and `[agents.*]`: the project and its roles.
 //! Deliberately absent: tasks.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use devstack_dag::{
     ids::{ProjectName, RoleName},
@@ -13,6 +13,7 @@ use super::{
     profiles::{self, Chosen, Profiles},
 };
 use crate::config::{
+    labels,
     profile::RESERVED,
     section::{At, Reader, Table, code},
     suggest::nearest,
@@ -110,6 +111,11 @@ fn role<'i>(
     let chosen = profiles.of_role(reader, &mut table, own.is_some());
     let image = image(reader, &mut table);
     let secrets = secrets(reader, &mut table);
+    let labels = match table.take(reader, "labels") {
+        Some(field) => reader.table(field.value, format!("`labels`{}", table.of())),
+        None => None,
+    };
+    let labels = labels.map_or_else(BTreeMap::new, |labels| labels::read(reader, labels));
     let network = table.word(reader, "network", &[("none", Network::None), ("bridge", Network::Bridge)]);
     let limits = Limits {
         memory: table.size(reader, "memory", MEMORY_MIN).map(|size| size.value),
@@ -125,6 +131,7 @@ fn role<'i>(
         "max_cost",
         "image",
         "secrets",
+        "labels",
         "network",
         "memory",
         "cpus",
@@ -135,7 +142,7 @@ fn role<'i>(
     let Chosen { command, profile, max_cost_micros, named } = chosen;
     // A profile that is wrong is told; its role must not be called idle too.
     let command = own.unwrap_or(if named && command.is_empty() { vec!["false".into()] } else { command });
-    Some(RoleSpec { name: name?, count, command, image, secrets, network, limits, profile, max_cost_micros })
+    Some(RoleSpec { name: name?, count, command, image, secrets, network, limits, profile, max_cost_micros, labels })
 }
 
 /// A name that an engine takes for an image: `devstack/agent`, `agent:1`, `agent@sha256:…`.
@@ -357,7 +364,9 @@ fn branch<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, key: &str) -> Opti
 /// Bytes of text in a project's description.
 fn size(project: &ProjectSpec) -> usize {
     let words = |words: &[String]| words.iter().map(|word| word.len() + 8).sum::<usize>();
-    let roles: usize = project.roles.iter().map(|role| 320 + words(&role.command) + words(&role.secrets)).sum();
+    let labels = |role: &RoleSpec| role.labels.iter().map(|(key, value)| key.len() + value.len() + 16).sum::<usize>();
+    let roles: usize =
+        project.roles.iter().map(|role| 320 + words(&role.command) + words(&role.secrets) + labels(role)).sum();
     let profiles: usize = project.profiles.iter().map(|profile| profile.bytes()).sum();
     project.source.as_deref().map_or(0, str::len) + words(&project.checks) + roles + profiles
 }

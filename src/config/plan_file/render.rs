@@ -57,6 +57,8 @@ struct Role<'a> {
     image: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     secrets: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: &'a BTreeMap<String, String>,
     network: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<String>,
@@ -150,6 +152,7 @@ fn role(role: &RoleSpec) -> Role<'_> {
         max_cost: role.max_cost_micros.map(dollars),
         image: role.image.as_deref(),
         secrets: &role.secrets,
+        labels: &role.labels,
         network: match role.network {
             Network::None => "none",
             Network::Bridge => "bridge",

@@ -50,6 +50,7 @@ count = 2
 command = ["sh", "-c", "work"]
 image = "devstack/agent:1"
 secrets = ["ANTHROPIC_API_KEY"]
+labels = { gpu = "a100", "disk/kind" = "ssd" }
 network = "bridge"
 memory = "4GiB"
 cpus = 2.0
@@ -113,6 +114,8 @@ fn every_key_is_read() {
     let plan = parse("p.toml", FULL, &Here).unwrap();
     let project = &plan.project;
     assert_eq!((project.name.as_str(), project.source.as_deref()), ("shop", Some("/abs/.")));
+    let labels = [("disk/kind", "ssd"), ("gpu", "a100")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(project.roles[0].labels, labels.into());
     assert_eq!((project.base.as_deref(), project.integration.as_str()), (Some("main"), "next"));
     assert_eq!(
         (project.checks.as_slice(), project.review),
@@ -299,6 +302,14 @@ fn mistakes_are_told_with_line_and_words() {
         (
             "secrets = [\"a-b\"]\n[[task]]\nid = \"a\"\n",
             "DS0104 p.toml:5: `a-b` in `secrets` of [agents.dev] is not a name of an environment variable",
+        ),
+        (
+            "labels = { gpu = 1 }\n[[task]]\nid = \"a\"\n",
+            "DS0104 p.toml:5: `gpu` in `labels` of [agents.dev] is no label",
+        ),
+        (
+            "labels = \"gpu\"\n[[task]]\nid = \"a\"\n",
+            "DS0103 p.toml:5: `labels` of [agents.dev] must be a table, not a text",
         ),
         (
             "secrets = [\"PATH\"]\n[[task]]\nid = \"a\"\n",

@@ -2,6 +2,7 @@
 //! Deliberately absent: behaviour. Conversions from records are here because they are spelling, not judgement.
 
 mod cluster;
+mod host;
 mod node;
 mod overview;
 mod repo;
@@ -11,6 +12,7 @@ mod words;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use cluster::*;
+pub use host::*;
 pub use node::*;
 pub use overview::*;
 pub use repo::*;

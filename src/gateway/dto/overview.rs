@@ -1,12 +1,12 @@
-//! Everything beside tasks: plans, projects, agents, hosts, merges, the whole at a glance, facts.
+//! Plans, projects, agents, merges, the whole at a glance, facts.
 //! Deliberately absent: secrets' values; only their names exist here.
 
 use std::collections::BTreeMap;
 
-use devstack_dag::record::{HostRecord, MergeRecord, PlanRecord, ProviderRecord};
+use devstack_dag::record::{MergeRecord, PlanRecord, ProviderRecord};
 use serde::{Deserialize, Serialize};
 
-use super::{Time, V1, dollars};
+use super::{Host, Time, V1, dollars};
 
 /// The answer to `POST /v1/plans`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,40 +212,6 @@ pub struct Agent {
     pub since: Option<Time>,
 }
 
-/// A host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Host {
-    /// Its name.
-    pub name: String,
-    /// Is it connected?
-    pub up: bool,
-    /// Room for so many attempts.
-    pub slots: u32,
-    /// Attempts there now.
-    pub used: u32,
-    /// `process`.
-    pub runtime: String,
-    /// `bwrap` or `unsandboxed`.
-    pub sandbox: String,
-    /// Names of secrets it can resolve.
-    pub secrets: Vec<String>,
-}
-
-impl Host {
-    /// A record as the API shows it.
-    pub fn from_record(record: &HostRecord, up: bool, used: u32, runtime: &str, sandbox: &str) -> Self {
-        Self {
-            name: record.host.to_string(),
-            up,
-            slots: record.slots,
-            used,
-            runtime: runtime.to_owned(),
-            sandbox: sandbox.to_owned(),
-            secrets: record.secrets.clone(),
-        }
-    }
-}
-
 /// A landed merge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merge {
@@ -297,10 +263,14 @@ pub struct Overview {
     pub tasks: BTreeMap<String, u64>,
     /// The hosts.
     pub hosts: Vec<Host>,
+    /// How many hosts have each presence; every word is there.
+    pub hosts_by_presence: BTreeMap<String, u64>,
     /// Room of all hosts.
     pub slots: u32,
     /// Attempts running.
     pub running: u32,
+    /// Those of them that nobody knows about, because their hosts are silent.
+    pub unknown: u32,
     /// What waits for a person.
     pub waiting: Vec<Waiting>,
     /// Sources that are not brought up to date, and why.

@@ -33,6 +33,8 @@ pub struct Task {
     pub agent: Option<String>,
     /// Where its running attempt is.
     pub host: Option<String>,
+    /// Does nobody know how its running attempt is, because that host is silent?
+    pub unknown: bool,
     /// Attempts started.
     pub attempts: u32,
     /// `critical`, `high`, `medium` or `low`.
@@ -58,8 +60,9 @@ pub struct Task {
 }
 
 impl Task {
-    /// A record as the API shows it. `newest` is the task's newest attempt, if there is one.
-    pub fn from_record(record: &TaskRecord, newest: Option<&AttemptRecord>) -> Self {
+    /// A record as the API shows it. `newest` is the task's newest attempt, if there is one; `unknown`: see
+    /// [`devstack_dag::Engine::is_unknown`] of that.
+    pub fn from_record(record: &TaskRecord, newest: Option<&AttemptRecord>, unknown: bool) -> Self {
         let running = newest.filter(|attempt| attempt.outcome.is_none());
         let agent =
             running.map(|attempt| &attempt.agent).or(record.agent.as_ref()).or(newest.map(|attempt| &attempt.agent));
@@ -79,6 +82,7 @@ impl Task {
             executor: executor.to_owned(),
             agent: agent.map(ToString::to_string),
             host: running.map(|attempt| attempt.host.to_string()),
+            unknown,
             attempts: record.attempts,
             priority: priority(record.spec.priority).to_owned(),
             dependencies: record.spec.dependencies.iter().map(ToString::to_string).collect(),
@@ -163,6 +167,8 @@ pub struct Attempt {
     pub outcome: Option<String>,
     /// The command's exit code.
     pub exit_code: Option<i32>,
+    /// Does nobody know how it is, because its host is silent?
+    pub unknown: bool,
     /// What is known beyond the outcome.
     pub message: Option<String>,
     /// Did it cost the task one of its attempts?
@@ -179,7 +185,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// A record as the API shows it.
-    pub fn from_record(record: &AttemptRecord) -> Self {
+    pub fn from_record(record: &AttemptRecord, unknown: bool) -> Self {
         let (outcome, exit_code, message) = match record.outcome.as_ref().map(words::outcome) {
             Some((word, exit_code, message)) => (Some(word.to_owned()), exit_code, message),
             None => (None, None, None),
@@ -193,6 +199,7 @@ impl Attempt {
             image: record.image.as_deref().map(str::to_owned),
             outcome,
             exit_code,
+            unknown,
             message,
             charged: record.charged,
             commit: record.commit.as_ref().map(ToString::to_string),

@@ -5,6 +5,7 @@
 mod agent;
 mod cluster;
 mod facts;
+mod hosts;
 mod nodes;
 mod plans;
 mod reads;
@@ -101,7 +102,11 @@ routes! {
         Operator post "/v1/tasks/{project}/{id}/request-changes" => tasks::request_changes;
         Operator get  "/v1/repos/{project}" => repos::show;
         Viewer   get  "/v1/agents" => reads::agents;
-        Viewer   get  "/v1/hosts" => reads::hosts;
+        Viewer   get  "/v1/hosts" => hosts::list;
+        Viewer   get  "/v1/hosts/{host}" => hosts::show;
+        Operator post "/v1/hosts/{host}/drain" => hosts::drain;
+        Operator post "/v1/hosts/{host}/undrain" => hosts::undrain;
+        Admin    post "/v1/hosts/{host}/remove" => hosts::remove;
         Viewer   get  "/v1/merges" => reads::merges;
         Viewer   get  "/v1/status" => reads::status;
         Viewer   get  "/v1/cluster" => cluster::show;

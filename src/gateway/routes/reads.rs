@@ -32,10 +32,6 @@ pub(super) async fn agents(State(api): State<Api>) -> Result<Json<dto::AgentList
     Ok(Json(api.backend.agents().await?.into()))
 }
 
-pub(super) async fn hosts(State(api): State<Api>) -> Result<Json<dto::HostList>, ApiError> {
-    Ok(Json(api.backend.hosts().await?.into()))
-}
-
 pub(super) async fn merges(
     State(api): State<Api>,
     Params(query): Params<ListQuery>,

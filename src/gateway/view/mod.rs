@@ -4,19 +4,21 @@
 
 mod answer;
 mod fact;
+mod host;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use devstack_dag::{
     Counts, Engine, Rejection, Waiting,
-    ids::{HostName, ProjectName, RoleName, TaskRef, Text},
+    ids::{ProjectName, RoleName, TaskRef, Text},
     plan::PlanSpec,
-    record::{AttemptRecord, HostRecord, MergeState, ProjectRecord, Status, TaskRecord},
+    record::{AttemptRecord, MergeState, ProjectRecord, Status, TaskRecord},
 };
 
 use super::{ApiError, TaskQuery, WaitQuery, dto};
 pub use answer::{answer, plan_answer};
 pub use fact::fact;
+pub use host::{host, hosts};
 
 /// Reads a text, wherever it is.
 pub type ReadText<'a> = &'a dyn Fn(&Text) -> Result<String, ApiError>;
@@ -55,7 +57,8 @@ pub fn tasks(engine: &Engine, query: &TaskQuery) -> Result<Vec<dto::Task>, ApiEr
                 continue;
             }
             let newest = engine.attempts(&task).last();
-            page.extend(engine.task(&task).map(|record| dto::Task::from_record(&record, newest)));
+            let unknown = newest.is_some_and(|attempt| engine.is_unknown(attempt));
+            page.extend(engine.task(&task).map(|record| dto::Task::from_record(&record, newest, unknown)));
             if page.len() >= query.limit {
                 return Ok(page);
             }
@@ -64,36 +67,51 @@ pub fn tasks(engine: &Engine, query: &TaskQuery) -> Result<Vec<dto::Task>, ApiEr
     Ok(page)
 }
 
-/// A task and its attempts, to be shown by [`detail`] where texts may be read.
+/// A task as the engine has it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The task.
+    pub record: TaskRecord,
+    /// Its attempts, oldest first.
+    pub attempts: Vec<AttemptRecord>,
+    /// See [`Engine::held_back`].
+    pub held_back: Option<String>,
+    /// See [`Engine::is_unknown`]: of its newest attempt.
+    pub unknown: bool,
+}
+
+/// A task, to be shown by [`detail`] where texts may be read.
 ///
 /// # Errors
 /// There is none of this name.
-pub fn task(engine: &Engine, task: &TaskRef) -> Result<(TaskRecord, Vec<AttemptRecord>), ApiError> {
+pub fn task(engine: &Engine, task: &TaskRef) -> Result<Seen, ApiError> {
     let record = engine.task(task).ok_or_else(|| Rejection::UnknownTask(task.clone()))?;
-    Ok((record, engine.attempts(task).to_vec()))
+    let attempts = engine.attempts(task).to_vec();
+    let unknown = attempts.last().is_some_and(|newest| engine.is_unknown(newest));
+    Ok(Seen { record, attempts, held_back: engine.held_back(task), unknown })
 }
 
-/// Everything about one task. `held_back`: see [`Engine::held_back`].
+/// Everything about one task.
 ///
 /// # Errors
 /// A text cannot be read.
-pub fn detail(
-    record: &TaskRecord,
-    attempts: &[AttemptRecord],
-    held_back: Option<String>,
-    text: ReadText<'_>,
-) -> Result<dto::TaskDetail, ApiError> {
+pub fn detail(seen: &Seen, text: ReadText<'_>) -> Result<dto::TaskDetail, ApiError> {
+    let Seen { record, attempts, unknown, .. } = seen;
     let feedback = |feedback: &devstack_dag::attempt::Feedback| {
         Ok::<_, ApiError>(dto::Feedback { attempt: feedback.attempt, text: text(&feedback.text)? })
     };
     let reason = record.blocked.as_ref().map(|(_, why)| why).or(record.rejected.as_ref());
     Ok(dto::TaskDetail {
-        task: dto::Task::from_record(record, attempts.last()),
+        task: dto::Task::from_record(record, attempts.last(), *unknown),
         prompt: text(&record.spec.prompt)?,
         reason: reason.map(ToString::to_string),
-        held_back,
+        held_back: seen.held_back.clone(),
         feedback: record.feedback.iter().map(feedback).collect::<Result<_, _>>()?,
-        attempt_list: attempts.iter().map(dto::Attempt::from_record).collect(),
+        // Only the newest can be running.
+        attempt_list: attempts
+            .iter()
+            .map(|one| dto::Attempt::from_record(one, *unknown && one.outcome.is_none()))
+            .collect(),
     })
 }
 
@@ -233,21 +251,13 @@ pub fn agents(engine: &Engine) -> Vec<dto::Agent> {
     agents
 }
 
-/// Hosts by name. `describe` gives what the engine does not know: is it up, its runtime, its sandbox.
-pub fn hosts(engine: &Engine, describe: &dyn Fn(&HostName) -> (bool, String, String)) -> Vec<dto::Host> {
-    let shown = |record: HostRecord| {
-        let (up, runtime, sandbox) = describe(&record.host);
-        let used = u32::try_from(engine.on_host(&record.host).count()).unwrap_or(u32::MAX);
-        dto::Host::from_record(&record, up, used, &runtime, &sandbox)
-    };
-    engine.hosts().map(shown).collect()
-}
-
 /// The whole at a glance.
 pub fn overview(engine: &Engine, hosts: Vec<dto::Host>) -> dto::Overview {
     dto::Overview {
         api_version: dto::V1,
         tasks: counted(engine.counts(None)),
+        hosts_by_presence: dto::by_presence(&hosts),
+        unknown: hosts.iter().filter(|host| !host.up).map(|host| host.used).sum(),
         hosts,
         slots: engine.slots(),
         running: engine.running_attempts(),

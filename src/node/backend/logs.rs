@@ -27,7 +27,7 @@ impl Core {
     /// What the newest harvested commit changes, seen from where its attempt started.
     pub(super) async fn diff_of(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
         let known = task.clone();
-        let (record, attempts) = self.look(move |seen| view::task(seen.engine, &known)).await??;
+        let view::Seen { record, attempts, .. } = self.look(move |seen| view::task(seen.engine, &known)).await??;
         let nothing = || ApiError::not_found("DS0309", format!("{task} has no commit yet"));
         let (number, commit) = record.harvested.ok_or_else(nothing)?;
         let attempt = attempts.iter().find(|attempt| attempt.attempt.number == number).ok_or_else(nothing)?;
@@ -48,7 +48,7 @@ impl Core {
         follow: bool,
     ) -> Result<ByteStream, ApiError> {
         let known = task.clone();
-        let (record, attempts) = self.look(move |seen| view::task(seen.engine, &known)).await??;
+        let view::Seen { record, attempts, .. } = self.look(move |seen| view::task(seen.engine, &known)).await??;
         let number = number.unwrap_or(record.attempts);
         if number == 0 || number > record.attempts {
             let hint = if record.attempts == 0 { "it has not started yet" } else { "see `devstack task show`" };

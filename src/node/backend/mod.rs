@@ -18,7 +18,7 @@ use std::{
 use async_trait::async_trait;
 use devstack_dag::{
     Answer, Engine, Watch,
-    command::Command,
+    command::{Command, HostReport},
     ids::{HostName, ProjectName, TaskRef, Text, Timestamp},
     plan::{Network, PlanSpec, RoleSpec},
     profile::Profile,
@@ -91,15 +91,27 @@ impl Backend for Core {
     async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError> {
         let command = self.stored_command(command).await?;
         let request = request.map(stored_request).transpose()?;
-        let gone = match &command {
-            Command::RemoveHost { host, .. } => Some(host.clone()),
-            _ => None,
+        let Command::RemoveHost { host, .. } = &command else {
+            return Ok(view::answer(self.change(command, request).await?));
         };
-        let answer = self.change(command, request).await?;
-        if let (Some(host), Some(remote)) = (gone, &self.remote) {
-            remote.downlink.cut(&host);
+        let host = host.clone();
+        let cut = || {
+            if let Some(remote) = &self.remote {
+                remote.downlink.cut(&host);
+            }
+        };
+        // First its session, on which one more report would make it a host again; then the lease that a last report left.
+        if self.judge(command.clone()).await.is_ok() {
+            cut();
         }
+        let answer = self.change(command, request).await?;
+        cut();
         Ok(view::answer(answer))
+    }
+
+    async fn judge(&self, command: Command) -> Result<(), ApiError> {
+        let now = (self.clock)();
+        Ok(self.look(move |seen| seen.engine.decide(now, command)).await?.map(drop)?)
     }
 
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError> {
@@ -120,12 +132,8 @@ impl Backend for Core {
     }
 
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
-        let look = move |seen: &View<'_>| {
-            let held_back = seen.engine.held_back(&task);
-            view::task(seen.engine, &task).map(|(record, attempts)| (record, attempts, held_back))
-        };
-        let (record, attempts, held_back) = self.look(look).await??;
-        self.with_texts(move |text| view::detail(&record, &attempts, held_back, text)).await
+        let task = self.look(move |seen| view::task(seen.engine, &task)).await??;
+        self.with_texts(move |text| view::detail(&task, text)).await
     }
 
     async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {
@@ -159,7 +167,12 @@ impl Backend for Core {
 
     async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError> {
         let here = self.host.clone();
-        self.look(move |seen| view::hosts(seen.engine, &|host| describe(here.as_deref(), host))).await
+        self.look(move |seen| view::hosts(seen.engine, &|host| setup(here.as_deref(), host))).await
+    }
+
+    async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError> {
+        let here = self.host.clone();
+        self.look(move |seen| view::host(seen.engine, &host, &|host| setup(here.as_deref(), host))).await?
     }
 
     async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
@@ -169,7 +182,7 @@ impl Backend for Core {
     async fn status(&self) -> Result<dto::Overview, ApiError> {
         let here = self.host.clone();
         self.look(move |seen| {
-            let hosts = view::hosts(seen.engine, &|host| describe(here.as_deref(), host));
+            let hosts = view::hosts(seen.engine, &|host| setup(here.as_deref(), host));
             view::overview(seen.engine, hosts)
         })
         .await
@@ -399,15 +412,22 @@ fn settled(engine: &Engine, query: &WaitQuery, watch: &mut Watch) -> Result<Opti
     Ok(Some(view::settled(engine, query, &tasks)))
 }
 
-/// What the engine does not know of a host: is it connected, its runtime, its sandbox.
-fn describe(here: Option<&Host>, host: &HostName) -> (bool, String, String) {
-    match here.filter(|here| here.name == *host).map(|here| here.runtime.describe()) {
-        None => (false, "unknown".to_owned(), "unknown".to_owned()),
-        Some(info) => match info.isolation {
-            Isolation::Sandboxed { by } => (true, info.name.to_owned(), by),
-            Isolation::Unsandboxed { why } => (true, info.name.to_owned(), format!("unsandboxed: {why}")),
-        },
-    }
+/// What the engine does not know of a host; of other machines it is not known here either.
+fn setup(here: Option<&Host>, host: &HostName) -> dto::Setup {
+    let Some(here) = here.filter(|here| here.name == *host) else { return dto::Setup::default() };
+    let info = here.runtime.describe();
+    let sandbox = match info.isolation {
+        Isolation::Sandboxed { by } => by,
+        Isolation::Unsandboxed { why } => format!("unsandboxed: {why}"),
+    };
+    let setup = dto::Setup {
+        runtime: Some(info.name.to_owned()),
+        sandbox: Some(sandbox),
+        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        ..dto::Setup::default()
+    };
+    let HostReport { labels, roles, images, shards, .. } = here.describe();
+    setup.offering(&labels, &roles, &images, &shards)
 }
 
 async fn ask_facts(taskmaster: &Address<TaskmasterMessage>, after: u64) -> Result<FactsAnswer, ApiError> {

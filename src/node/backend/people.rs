@@ -47,9 +47,9 @@ impl Core {
     async fn by_hand(&self, task: TaskRef) -> Result<ByHand, ApiError> {
         self.look(move |seen| {
             let engine = seen.engine;
-            let given = view::task(engine, &task)?.0;
+            let given = view::task(engine, &task)?.record;
             let target = engine.resolution(&task).unwrap_or_else(|| task.clone());
-            let record = view::task(engine, &target)?.0;
+            let record = view::task(engine, &target)?.record;
             let project = engine.project(&target.project);
             let head = project.and_then(|project| project.head);
             let refuse = |why: &str| {

@@ -18,7 +18,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -105,6 +105,8 @@ struct Inner {
     cgroups: Option<Cgroups>,
     /// Attempts that this instance started and whose shim is not reaped; `None`: it is being started.
     children: Mutex<HashMap<AttemptId, Option<Child>>>,
+    /// One that was being started is not any more.
+    started: Condvar,
     spares: Spares,
 }
 
@@ -130,8 +132,8 @@ impl ProcessRuntime {
         let cgroups = root.then(|| Cgroups::find(&config.installation)).flatten();
         let spares = Spares::new(config.attempts.with_file_name("spare"), root.then_some(config.user))
             .map_err(RuntimeError::failed("making the directory of spares"))?;
-        let children = Mutex::default();
-        let inner = Inner { config, shim, root, boot_id, sandbox, cgroups, children, spares };
+        let (children, started) = (Mutex::default(), Condvar::new());
+        let inner = Inner { config, shim, root, boot_id, sandbox, cgroups, children, started, spares };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -216,7 +218,7 @@ impl Inner {
 
     fn start(&self, job: &Job) -> Result<(), RuntimeError> {
         {
-            let mut children = self.children();
+            let mut children = self.until_started(&job.attempt);
             if children.contains_key(&job.attempt) {
                 return Ok(());
             }
@@ -224,20 +226,19 @@ impl Inner {
         }
         let started = self.start_shim(job);
         let mut children = self.children();
-        match started {
-            Ok(Some(child)) => {
-                children.insert(job.attempt.clone(), Some(child));
-                Ok(())
-            }
-            Ok(None) => {
-                children.remove(&job.attempt);
-                Ok(())
-            }
-            Err(error) => {
-                children.remove(&job.attempt);
-                Err(error)
-            }
-        }
+        children.remove(&job.attempt);
+        let started = started.map(|child| {
+            children.extend(child.map(|child| (job.attempt.clone(), Some(child))));
+        });
+        self.started.notify_all();
+        started
+    }
+
+    /// Waits while somebody starts it: the job of an actor that was restarted meanwhile ends its start all the same, and
+    /// one that is claimed before its shim runs never will.
+    fn until_started(&self, attempt: &AttemptId) -> MutexGuard<'_, HashMap<AttemptId, Option<Child>>> {
+        let starting = |children: &mut HashMap<AttemptId, Option<Child>>| matches!(children.get(attempt), Some(None));
+        self.started.wait_while(self.children(), starting).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `None`: it was started before.
@@ -299,7 +300,7 @@ impl Inner {
                 State::Running
             } else {
                 // One that no shim has claimed is claimed here, so that what is said stays true.
-                match identity::claim(&dir) {
+                match self.spares.claim(&dir) {
                     Ok(_) => State::Ended,
                     Err(error) => State::Broken { why: format!("its files are not whole: {error}") },
                 }
@@ -319,7 +320,7 @@ impl Inner {
             // What ended by itself with a shim of ours has nothing left; everything else is looked for.
             if !over && !self.is_settled(&dir) {
                 // Claimed, so that a shim that was started and did not get to it never will.
-                let _ = identity::claim(&dir);
+                let _ = self.spares.claim(&dir);
                 leftovers::end(self, attempt, &dir);
             }
             if !(over && self.spares.keep(&dir)) {

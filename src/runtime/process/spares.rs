@@ -20,6 +20,7 @@ use std::{
 use devstack_shim::{layout, spec::User};
 
 use super::files;
+use crate::runtime::identity;
 
 /// Kept at most: as many as can be started at once on a usual machine.
 const MAX: usize = 8;
@@ -49,6 +50,8 @@ pub(super) struct Spares {
     user: Option<User>,
     free: Mutex<Vec<PathBuf>>,
     next: AtomicU64,
+    /// Held while a directory is looked at and moved, and while one is claimed.
+    moving: Mutex<()>,
 }
 
 impl Spares {
@@ -59,7 +62,7 @@ impl Spares {
             _ => {}
         }
         files::make_passable(&dir)?;
-        Ok(Self { dir, user, free: Mutex::default(), next: AtomicU64::new(0) })
+        Ok(Self { dir, user, free: Mutex::default(), next: AtomicU64::new(0), moving: Mutex::default() })
     }
 
     /// Has one written over and puts it at `place`; `false`: there is none, or it could not be used.
@@ -73,8 +76,16 @@ impl Spares {
         put.is_ok()
     }
 
+    /// [`identity::claim`] of an attempt whose directory may be on its way here: a claim that slipped in between the last
+    /// look and the move would keep the next attempt from ever starting.
+    pub(super) fn claim(&self, dir: &Path) -> io::Result<bool> {
+        let _moving = self.moving();
+        identity::claim(dir)
+    }
+
     /// Keeps the directory of an attempt of which nothing runs any more. `false`: it is to be removed.
     pub(super) fn keep(&self, dir: &Path) -> bool {
+        let _moving = self.moving();
         if self.free().len() >= MAX || !self.is_as_new(dir).unwrap_or(false) {
             return false;
         }
@@ -122,6 +133,10 @@ impl Spares {
         Ok(true)
     }
 
+    fn moving(&self) -> MutexGuard<'_, ()> {
+        self.moving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn free(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +164,10 @@ fn has_attributes(path: &Path) -> io::Result<bool> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+    use std::{
+        os::unix::fs::{DirBuilderExt, PermissionsExt, symlink},
+        sync::{Barrier, atomic::AtomicBool},
+    };
 
     use super::*;
 
@@ -195,6 +213,30 @@ mod tests {
         );
         assert!(!place.spares.put(&place.root.path().join("p.v.1"), |_| Ok(())), "there was one");
         assert_eq!(fs::read_dir(place.root.path().join("spare")).unwrap().count(), 0);
+    }
+
+    /// A restarted AgentHost looks at everything while its predecessor's last removals are still at work.
+    #[test]
+    fn no_claim_of_one_attempt_passes_to_the_next() {
+        let place = Place::new();
+        let next = place.root.path().join("p.u.1");
+        for _ in 0..50 {
+            let dir = place.attempt();
+            let (together, kept) = (Barrier::new(2), AtomicBool::new(false));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    together.wait();
+                    while !kept.load(Ordering::SeqCst) {
+                        let _ = place.spares.claim(&dir);
+                    }
+                });
+                together.wait();
+                assert!(place.spares.keep(&dir) | kept.fetch_or(true, Ordering::SeqCst), "a claim came in between");
+            });
+            assert!(place.spares.put(&next, |_| Ok(())));
+            assert!(!next.join(layout::PID).is_symlink(), "a claim of another attempt");
+            fs::remove_dir_all(&next).unwrap();
+        }
     }
 
     #[test]

@@ -25,8 +25,14 @@ const SANDBOX_START: Duration = Duration::from_secs(10);
 
 /// Waits until it is over and nothing of it runs.
 pub(super) async fn wait(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<Ended, RuntimeError> {
-    let dir = inner.known(attempt)?;
     let failed = |what: &str| RuntimeError::failed(format!("waiting for {attempt}: {what}"));
+    if matches!(inner.children().get(attempt), Some(None)) {
+        // Waited for where waiting costs nobody.
+        let (inner, attempt) = (Arc::clone(inner), attempt.clone());
+        let started = tokio::task::spawn_blocking(move || drop(inner.until_started(&attempt)));
+        started.await.map_err(|error| failed("its start")(io::Error::other(error)))?;
+    }
+    let dir = inner.known(attempt)?;
     let mut overdue = false;
     while let Some(process) = shim_of(inner, attempt, &dir).map_err(failed("opening its process"))? {
         let due = due_in(inner, &dir).map_err(failed("reading its order"))?;
@@ -71,7 +77,9 @@ fn ended_by_itself(inner: &Inner, attempt: &AttemptId) -> bool {
 
 /// The process to wait for; `None`: it is over, or never was and now never will be.
 fn shim_of(inner: &Inner, attempt: &AttemptId, dir: &Path) -> io::Result<Option<OwnedFd>> {
-    let child = inner.children().get(attempt).and_then(Option::as_ref).map(|child| child.id());
+    // Held until it is claimed: nobody begins to start it in between.
+    let children = inner.until_started(attempt);
+    let child = children.get(attempt).and_then(Option::as_ref).map(|child| child.id());
     if let Some(pid) = child.and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) {
         // Our child and not reaped: its pid is its own.
         return match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
@@ -80,7 +88,7 @@ fn shim_of(inner: &Inner, attempt: &AttemptId, dir: &Path) -> io::Result<Option<
             Err(error) => Err(error.into()),
         };
     }
-    if identity::claim(dir)? {
+    if inner.spares.claim(dir)? {
         return Ok(None);
     }
     identity::read(dir)?.map_or(Ok(None), |identity| identity.open(&inner.boot_id))

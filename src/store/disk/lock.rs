@@ -1,5 +1,6 @@
 //! One node for a store: an exclusive lock on a file of our own, taken before anything else is touched, since the
-//! mends at open delete files. The kernel releases it with the process, however that ends.
+//! mends at open delete files. The kernel releases it with the process, however that ends. A node without a store takes
+//! it all the same: what it has in its state directory is its own, too.
 //! Deliberately absent: waiting. Who finds the store held talks to the holder instead.
 
 use std::{
@@ -15,13 +16,16 @@ const MAX_HOLDER: u64 = 200;
 
 /// The held lock; dropping it releases it.
 #[derive(Debug)]
-pub(super) struct StoreLock {
+pub struct StoreLock {
     _file: File,
 }
 
 impl StoreLock {
-    /// Takes the lock of the store in `dir`, or says who has it.
-    pub(super) fn take(dir: &Path) -> Result<Self, StoreError> {
+    /// Takes the lock of the store in `dir`, which must exist, or says who has it.
+    ///
+    /// # Errors
+    /// Another process has it, or the disk fails.
+    pub fn take(dir: &Path) -> Result<Self, StoreError> {
         let path = dir.join("lock");
         let step = || format!("locking {}", path.display());
         let mut file = OpenOptions::new()

@@ -22,8 +22,8 @@ use std::{
 
 use devstack_dag::record::Record;
 
-pub use self::sync::SyncPolicy;
 pub(crate) use self::sync::{create_dir_synced, sync_path};
+pub use self::{lock::StoreLock, sync::SyncPolicy};
 use self::{read::Core, sync::DataFile};
 use super::{
     Commit, Meta, RequestKey, Seq, Store, StoreError, StoreReader, StoredReply, Term,

@@ -1,29 +1,57 @@
 //! Facts about hosts: what they have, whether they are there, and what people want of them.
 
+use std::collections::BTreeSet;
+
 use crate::{
     command::Quarantine,
     engine::{Engine, state::Host, touched::Touched},
     ids::{HostName, Timestamp},
+    offer::Offer,
     presence::Presence,
     record::Drain,
+    room::HostIx,
 };
 
 impl Engine {
-    /// Changes a host and keeps the count of free slots. False: there is no such host.
+    /// Changes a host and keeps the count of free slots and its place in the index. False: there is no such host.
     pub(in crate::engine) fn change_host(&mut self, name: &HostName, change: impl FnOnce(&mut Host)) -> bool {
         let Some(host) = self.hosts.get_mut(name) else { return false };
         self.free -= host.free();
+        self.room.leave(host);
         change(host);
+        self.room.enter(host);
         self.free += host.free();
         true
     }
 
+    /// Adds a host that was not known. An index is given again, so that they stay small.
+    pub(in crate::engine) fn insert_host(&mut self, mut host: Host) {
+        let used: BTreeSet<HostIx> = self.hosts.values().map(|host| host.ix).collect();
+        host.ix = (0..).find(|ix| !used.contains(ix)).unwrap_or(HostIx::MAX);
+        let name = host.name.clone();
+        self.hosts.insert(name.clone(), host);
+        self.refresh_fits_of(&name);
+    }
+
+    /// Notes what a host says it is. No fact: see [`crate::offer`].
+    pub(in crate::engine) fn observe(&mut self, name: &HostName, offer: Offer) {
+        let Some(host) = self.hosts.get_mut(name) else { return };
+        let moves = host.offer.as_ref().is_none_or(|known| !known.places_like(&offer));
+        host.offer = Some(offer);
+        if moves {
+            self.refresh_fits_of(name);
+        }
+    }
+
     pub(super) fn host_reported(&mut self, name: &HostName, slots: u32, secrets: &[String], touched: &mut Touched) {
-        self.hosts.entry(name.clone()).or_insert_with(|| Host::new(name.clone(), 0, Vec::new()));
+        if !self.hosts.contains_key(name) {
+            self.insert_host(Host::new(name.clone(), 0, Vec::new()));
+        }
         self.change_host(name, |host| {
             (host.slots, host.secrets) = (slots, secrets.to_vec());
             host.allowed = slots.max(host.running.len() as u32);
         });
+        self.refresh_fits_of(name);
         touched.host(name.clone());
     }
 
@@ -59,6 +87,7 @@ impl Engine {
     pub(super) fn host_removed(&mut self, name: &HostName, touched: &mut Touched) {
         let Some(host) = self.hosts.remove(name) else { return };
         self.free -= host.free();
+        self.room.leave(&host);
         touched.host(name.clone());
         touched.host_intent(name.clone());
     }

@@ -12,6 +12,7 @@ use crate::{
     plan::{ProjectSpec, TaskSpec},
     ready::Ready,
     record::{Kind, PlanRecord, ProjectRecord, Status},
+    room::Fits,
 };
 
 impl Engine {
@@ -64,6 +65,7 @@ impl Engine {
                     busy: BTreeSet::new(),
                     allowed: role.count,
                     ready: Ready::default(),
+                    fits: Fits::default(),
                 });
             } else {
                 let class = &mut self.classes[class as usize];
@@ -72,7 +74,10 @@ impl Engine {
             }
             changed.push(class);
         }
-        changed.into_iter().for_each(|class| self.refresh_class(class));
+        for class in changed {
+            self.refresh_fits(class);
+            self.refresh_class(class);
+        }
     }
 
     /// Merges in the queue that other checks tested are tested no more.

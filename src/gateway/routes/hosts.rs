@@ -1,0 +1,115 @@
+//! Hosts: looked at, emptied, used again, removed.
+//! Deliberately absent: what any of it means for their attempts (the engine decides) and for their certificates (the
+//! registry of members does).
+
+use axum::{Json, extract::State};
+use devstack_dag::{Answer, command::Command};
+use serde::Deserialize;
+
+use super::Api;
+use crate::{
+    config::units,
+    gateway::{
+        ApiError, dto,
+        error::code,
+        extract::{Change, OfHost},
+        view,
+    },
+};
+
+/// The longest deadline of a drain, in milliseconds: a year. Whoever wants a longer one wants none.
+const DEADLINE_MAX: u64 = 365 * 86_400_000;
+
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<dto::HostList>, ApiError> {
+    Ok(Json(api.backend.hosts().await?.into()))
+}
+
+pub(super) async fn show(State(api): State<Api>, OfHost(host): OfHost) -> Result<Json<dto::HostPage>, ApiError> {
+    Ok(Json(dto::HostPage { api_version: dto::V1, host: api.backend.host(host).await? }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Drain {
+    /// `10m`; `null`: attempts take as long as they take.
+    deadline: Option<String>,
+}
+
+pub(super) async fn drain(
+    State(api): State<Api>,
+    OfHost(host): OfHost,
+    change: Change,
+) -> Result<Json<dto::Answer>, ApiError> {
+    let Drain { deadline } = change.json()?;
+    let deadline_ms = deadline.as_deref().map(read_deadline).transpose()?;
+    let answer = api.backend.ask(Command::DrainHost { host: host.clone(), deadline_ms }, change.request).await?;
+    Ok(told(answer, || match deadline_ms {
+        None => format!("{host} gets no more attempts; those that run there finish"),
+        Some(ms) => format!(
+            "{host} gets no more attempts; those that still run there in {} are stopped, uncharged",
+            units::format_duration(ms)
+        ),
+    }))
+}
+
+pub(super) async fn undrain(
+    State(api): State<Api>,
+    OfHost(host): OfHost,
+    change: Change,
+) -> Result<Json<dto::Answer>, ApiError> {
+    let answer = api.backend.ask(Command::UndrainHost(host.clone()), change.request).await?;
+    Ok(told(answer, || format!("{host} gets attempts again")))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remove {
+    /// Also one that is there and in use.
+    #[serde(default)]
+    force: bool,
+}
+
+/// The members first (decision 0009): nothing of the host is accepted any more before its attempts are given up. Doing
+/// it again finishes what a crash cut short.
+pub(super) async fn remove(
+    State(api): State<Api>,
+    OfHost(host): OfHost,
+    change: Change,
+) -> Result<Json<dto::Answer>, ApiError> {
+    let Remove { force } = change.json()?;
+    let command = Command::RemoveHost { host: host.clone(), force };
+    let is_unknown = |error: &ApiError| error.problem.code == code::NO_HOST;
+    // What the engine refuses must leave the members as they are, too.
+    api.backend.judge(command.clone()).await.or_else(|error| if is_unknown(&error) { Ok(()) } else { Err(error) })?;
+    let membership = match &api.cluster {
+        Some(cluster) => cluster.remove(&host).await?,
+        None => None,
+    };
+    let answer = match (api.backend.ask(command, change.request).await, membership) {
+        // It joined and never came, or both were done before.
+        (Err(error), Some(was_live)) if is_unknown(&error) => {
+            view::answer(if was_live { Answer::Done } else { Answer::Unchanged })
+        }
+        (answer, _) => answer?,
+    };
+    Ok(told(answer, || match membership {
+        Some(_) => format!("{host} is removed; its machine can join again with a new token"),
+        None => format!("{host} is removed"),
+    }))
+}
+
+/// The answer with a sentence for people, if anything changed.
+fn told(answer: dto::Answer, done: impl FnOnce() -> String) -> Json<dto::Answer> {
+    let message = if answer.changed { done() } else { answer.message };
+    Json(dto::Answer { message, ..answer })
+}
+
+fn read_deadline(text: &str) -> Result<u64, ApiError> {
+    let ms = units::parse_duration(text).map_err(|why| ApiError::invalid(format!("`deadline`: {why}")))?;
+    if ms > DEADLINE_MAX {
+        let longest = units::format_duration(DEADLINE_MAX);
+        let hint = "leave it out to let attempts take as long as they take";
+        return Err(ApiError::invalid(format!("`deadline` is {text}; it must be at most {longest}")).hint(hint));
+    }
+    Ok(ms)
+}

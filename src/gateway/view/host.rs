@@ -1,0 +1,46 @@
+//! Hosts as the API shows them.
+
+use devstack_dag::{Engine, Rejection, ids::HostName, presence::Presence, record::HostRecord};
+
+use crate::gateway::{ApiError, dto};
+
+/// What is known of a host from elsewhere than the engine.
+type GetSetup<'a> = &'a dyn Fn(&HostName) -> dto::Setup;
+
+/// Hosts by name.
+pub fn hosts(engine: &Engine, setup: GetSetup<'_>) -> Vec<dto::Host> {
+    engine.hosts().map(|record| shown(engine, record, setup)).collect()
+}
+
+/// Everything about one host.
+///
+/// # Errors
+/// There is none of this name.
+pub fn host(engine: &Engine, name: &HostName, setup: GetSetup<'_>) -> Result<dto::HostDetail, ApiError> {
+    let record = engine.hosts().find(|record| record.host == *name);
+    let record = record.ok_or_else(|| Rejection::UnknownHost(name.clone()))?;
+    let attempts = engine.on_host(name).map(|one| dto::HostAttempt::from_record(one, engine.is_unknown(one)));
+    Ok(dto::HostDetail { attempt_list: attempts.collect(), host: shown(engine, record, setup) })
+}
+
+fn shown(engine: &Engine, record: HostRecord, setup: GetSetup<'_>) -> dto::Host {
+    let name = &record.host;
+    // The engine knows a presence of every host it lists.
+    let presence = engine.presence(name).unwrap_or(Presence::Awaited);
+    dto::Host {
+        name: name.to_string(),
+        up: presence.is_present(),
+        presence: presence.as_str().to_owned(),
+        since: presence.since().map(dto::Time::from),
+        drain: engine.drain(name).map(dto::Draining::from),
+        slots: record.slots,
+        used: u32::try_from(engine.on_host(name).count()).unwrap_or(u32::MAX),
+        free: engine.free_on(name),
+        setup: match engine.offer(name) {
+            Some(offer) => setup(name).offering(&offer.labels, &offer.roles, &offer.images, &offer.shards),
+            None => setup(name),
+        },
+        quarantine: record.quarantine.map(dto::Unusable::from),
+        secrets: record.secrets,
+    }
+}

@@ -1,0 +1,163 @@
+//! What crosses between machines is frozen: the bytes of every message stand here. A message whose bytes change breaks
+//! nodes of the version before; add a variant at the end instead. And no bytes make the decoder panic or claim much.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, fmt::Debug};
+
+use devstack::wire::{self, HostOrder, LogOrder, ToHost, ToTaskmaster, Uploaded, Welcome};
+use devstack_dag::{
+    attempt::{Conflict, Feedback, Order, Outcome, Report, Stage, Start, Usage},
+    command::{HostReport, Quarantine, ShardReport},
+    ids::{AgentName, AttemptId, BlobId, CommitId, HostName, ProjectName, RoleName, TaskId, TaskRef, Text},
+    plan::{Limits, Network},
+};
+use proptest::prelude::*;
+use serde::{Serialize, de::DeserializeOwned};
+
+fn attempt() -> AttemptId {
+    let task = TaskRef { project: ProjectName::new("shop").unwrap(), id: TaskId::new("T-1").unwrap() };
+    AttemptId { task, number: 3 }
+}
+
+fn commit(byte: u8) -> CommitId {
+    CommitId([byte; 20])
+}
+
+fn order() -> Box<Order> {
+    let text = |text: &str| Text::Inline(text.into());
+    Box::new(Order {
+        attempt: attempt(),
+        stage: Stage::Work,
+        agent: AgentName::new("dev1").unwrap(),
+        role: RoleName::new("dev").unwrap(),
+        title: "t".into(),
+        command: vec!["sh".into()],
+        prompt: Text::Blob(BlobId([7; 32]), 3000),
+        feedback: vec![Feedback { attempt: 2, text: text("f") }],
+        conflict: Some(Conflict {
+            ours: commit(1),
+            theirs: commit(2),
+            base: commit(3),
+            paths: vec!["p".into()],
+            text: text("c"),
+        }),
+        start: Start::Merging { base: commit(1), theirs: commit(2) },
+        secrets: vec!["KEY".into()],
+        image: Some("i".into()),
+        network: Network::Bridge,
+        limits: Limits { memory: Some(1), ..Limits::default() },
+        timeout_ms: 4,
+        grace_ms: 5,
+        idle_timeout_ms: 6,
+        profile: None,
+        model: Some("m".into()),
+    })
+}
+
+fn report() -> Report {
+    let usage = Usage { input_tokens: Some(1), ..Usage::default() };
+    Report {
+        attempt: attempt(),
+        outcome: Outcome::Exited(0),
+        commit: Some(commit(9)),
+        tail: Text::Inline("out".into()),
+        usage: Some(usage),
+    }
+}
+
+fn host_report() -> HostReport {
+    let shard = ShardReport { name: "a".into(), subnet: "10.9.0.0/24".into(), ports: 1, capacity: 200 };
+    HostReport {
+        secrets: vec!["KEY".into()],
+        attempts: vec![attempt()],
+        quarantine: Some(Quarantine { slots: 1, why: "q".into() }),
+        labels: BTreeMap::from([("gpu".into(), "a100".into())]),
+        roles: vec![RoleName::new("dev").unwrap()],
+        images: vec!["i".into()],
+        shards: vec![shard],
+        ..HostReport::new(HostName::new("h1").unwrap(), 4)
+    }
+}
+
+fn to_host() -> Vec<ToHost> {
+    vec![
+        ToHost::Welcome(Welcome { max_disconnect_ms: 120_000, heartbeat_ms: 2000, log_size: 300 }),
+        ToHost::Order(HostOrder::Start(order())),
+        ToHost::Order(HostOrder::Stop(attempt())),
+        ToHost::Order(HostOrder::Forget(attempt())),
+        ToHost::Order(HostOrder::ReportAgain),
+        ToHost::Order(HostOrder::Salvage(order())),
+        ToHost::SendLog(LogOrder { channel: 1, attempt: attempt(), follow: true }),
+        ToHost::CloseLog { channel: 1 },
+    ]
+}
+
+fn to_taskmaster() -> Vec<ToTaskmaster> {
+    vec![
+        ToTaskmaster::Alive,
+        ToTaskmaster::Report(host_report()),
+        ToTaskmaster::Exited { report: report(), result: Some(Uploaded { size: 9, digest: [8; 32] }) },
+        ToTaskmaster::NoLog { channel: 1, why: Some("w".into()) },
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The golden file has a line a message. `DEVSTACK_BLESS=1` writes it anew: only for messages that are new.
+fn frozen<T: Serialize + DeserializeOwned + PartialEq + Debug>(golden: &str, messages: &[T]) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire").join(golden);
+    let lines: Vec<String> = messages.iter().map(|message| hex(&wire::encode(message).unwrap())).collect();
+    if std::env::var_os("DEVSTACK_BLESS").is_some() {
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    }
+    let known = std::fs::read_to_string(&path).unwrap();
+    for ((line, known), message) in lines.iter().zip(known.lines()).zip(messages) {
+        assert_eq!(line, known, "the bytes of this message are not those of version 1: {message:?}");
+        let bytes: Vec<u8> =
+            (0..known.len() / 2).map(|i| u8::from_str_radix(&known[2 * i..2 * i + 2], 16).unwrap()).collect();
+        assert_eq!(wire::decode::<T>(&bytes).as_ref(), Ok(message));
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(wire::decode::<T>(&longer).is_err(), "trailing bytes");
+        assert!(wire::decode::<T>(&bytes[..bytes.len() - 1]).is_err() || bytes.len() == 1, "cut short");
+    }
+    assert_eq!(lines.len(), known.lines().count());
+}
+
+#[test]
+fn orders_are_frozen() {
+    frozen("to_host.v1", &to_host());
+}
+
+#[test]
+fn reports_are_frozen() {
+    frozen("to_taskmaster.v1", &to_taskmaster());
+}
+
+#[test]
+fn what_a_newer_node_says_is_refused_by_name() {
+    let error = wire::decode::<ToHost>(&[250]).unwrap_err().to_string();
+    assert!(error.contains("newer version"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_break_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        let _ = wire::decode::<ToHost>(&bytes);
+        let _ = wire::decode::<ToTaskmaster>(&bytes);
+    }
+
+    #[test]
+    fn a_flipped_byte_breaks_nothing(which in 0usize..12, at in any::<prop::sample::Index>(), with in any::<u8>()) {
+        let mut all: Vec<Vec<u8>> = to_host().iter().map(|m| wire::encode(m).unwrap()).collect();
+        all.extend(to_taskmaster().iter().map(|m| wire::encode(m).unwrap()));
+        let bytes = &mut all[which];
+        let at = at.index(bytes.len());
+        bytes[at] ^= with;
+        let _ = wire::decode::<ToHost>(bytes);
+        let _ = wire::decode::<ToTaskmaster>(bytes);
+    }
+}
