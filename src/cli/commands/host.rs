@@ -1,5 +1,7 @@
 //! A node in this process that runs attempts and answers on the directory's socket: for `run` and `up`.
 
+use std::time::Duration;
+
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::image::socket;
@@ -17,6 +19,9 @@ use crate::{
     gateway::server::Server,
     runtime::docker,
 };
+
+/// A node that refuses because it fails has said so by then; one that is only busy has not.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A running node, its socket and its lock.
 pub(super) struct Hosted {
@@ -56,6 +61,24 @@ impl Hosted {
     /// The shortest way to it.
     pub(super) fn client(&self) -> Client {
         Client::Router(self.node.router())
+    }
+
+    /// Does this with the node. If the node fails meanwhile, that is why: what was refused in between is only how it showed.
+    pub(super) async fn with<T>(&self, work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+        let failed = self.node.failed();
+        tokio::pin!(failed);
+        let refused = tokio::select! {
+            biased;
+            problem = &mut failed => return Err(CliError::new(Exit::Failure, problem)),
+            done = work => match done {
+                Err(error) if error.exit == Exit::Unreachable => error,
+                done => return done,
+            },
+        };
+        match tokio::time::timeout(LAST_WORDS, failed).await {
+            Ok(problem) => Err(CliError::new(Exit::Failure, problem)),
+            Err(_) => Err(refused),
+        }
     }
 
     /// Ends it: attempts are left to be re-adopted by the next node, or stopped. Streams of readers end with the node.

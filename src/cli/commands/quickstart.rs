@@ -68,13 +68,12 @@ pub(super) async fn run(context: &Context<'_>, dir: &Path, runtime: Runtime) -> 
     let hosted = Hosted::start(&workdir, lock, &host, context.seams).await?;
     let client = hosted.client();
     let told = tokio::select! {
-        told = tell(context, &client, &dir) => told,
+        told = hosted.with(tell(context, &client, &dir)) => told,
         () = interrupts.next() => {
             output.note("interrupted: the same command goes on from here");
             hosted.end(false).await?;
             return Ok(Exit::Interrupted);
         }
-        problem = hosted.node.failed() => Err(CliError::new(Exit::Failure, problem)),
     };
     let exit = match told {
         Ok(body) => wait::print(context, &body),

@@ -49,9 +49,8 @@ pub(super) async fn run(
     let hosted = Hosted::start(&dir, lock, host, context.seams).await?;
     let client = hosted.client();
     let ended = tokio::select! {
-        body = drive(context, &client, &plan, through_humans) => body.map(Some),
+        body = hosted.with(drive(context, &client, &plan, through_humans)) => body.map(Some),
         () = interrupts.next() => Ok(None),
-        problem = hosted.node.failed() => Err(CliError::new(Exit::Failure, problem)),
     };
     match ended {
         Ok(Some(body)) => {

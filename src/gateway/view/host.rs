@@ -36,9 +36,12 @@ fn shown(engine: &Engine, record: HostRecord, setup: GetSetup<'_>) -> dto::Host 
         slots: record.slots,
         used: u32::try_from(engine.on_host(name).count()).unwrap_or(u32::MAX),
         free: engine.free_on(name),
-        setup: match engine.offer(name) {
-            Some(offer) => setup(name).offering(&offer.labels, &offer.roles, &offer.images, &offer.shards),
-            None => setup(name),
+        setup: match (setup(name), engine.offer(name)) {
+            // What is known here is newer than what was reported.
+            (known, Some(offer)) if known.labels.is_none() => {
+                known.offering(&offer.labels, &offer.roles, &offer.images, &offer.shards)
+            }
+            (known, _) => known,
         },
         quarantine: record.quarantine.map(dto::Unusable::from),
         secrets: record.secrets,
