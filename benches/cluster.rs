@@ -229,9 +229,7 @@ impl Simulated {
 
 impl Receiver for Simulated {
     fn connected(&self, _: &Session) {}
-    fn disconnected(&self, session: &Session, why: &str) {
-        eprintln!("{}: {why}", session.peer);
-    }
+    fn disconnected(&self, _: &Session, _: &str) {}
     fn received(&self, session: &Session, message: Message) {
         match wire::decode(&message.body) {
             Ok(ToHost::Welcome(_) | ToHost::Order(HostOrder::ReportAgain)) => {
@@ -298,9 +296,9 @@ fn credentials(cluster: &Cluster, count: usize) -> Vec<Arc<Credentials>> {
         .collect()
 }
 
-/// Tasks of one project that wait for nothing, over roles of 1,000 agents each.
+/// Tasks of one project that wait for nothing, over roles of 1,000 agents each: as many roles as a project may describe.
 fn independent(project: &str, tasks: usize) -> String {
-    const ROLES: usize = 60;
+    const ROLES: usize = 30;
     let role = |i: usize| format!("\"w{i}\":{{\"count\":1000,\"command\":[\"true\"]}}");
     let task = |i: usize| format!("{{\"id\":\"t{i}\",\"title\":\"t\",\"prompt\":\"p\",\"role\":\"w{}\"}}", i % ROLES);
     let roles = (0..ROLES).map(role).collect::<Vec<_>>().join(",");
