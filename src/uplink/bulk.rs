@@ -183,14 +183,17 @@ impl Bulk {
         let uploaded = Uploaded { size, digest: *digest.as_bytes() };
         let path = format!("{}/result?size={size}&digest={}", of_attempt(attempt), digest.to_hex());
         let (mut got_on, mut furthest, mut offset) = (Instant::now(), 0, 0);
+        // Of what is large some may be there from an earlier try: the other side is asked before anything is sent twice.
+        let mut ask = size > CHUNK as u64;
         loop {
-            let said = self.send_part(&path, &mut file, offset, size).await;
+            let said = self.send_part(&path, &mut file, offset, if ask { offset } else { size }).await;
             match said {
                 Ok(said) if said.complete => return Ok(uploaded),
                 // Where the other side stands.
-                Ok(said) => offset = said.bytes,
+                Ok(said) => (offset, ask) = (said.bytes, false),
                 Err(BulkError::Unreachable(why)) if got_on.elapsed() < PATIENCE => {
                     tracing::debug!(%attempt, %why, "an upload goes on in a moment");
+                    ask = true;
                     tokio::time::sleep(PAUSE).await;
                 }
                 Err(error) => return Err(error),
@@ -203,12 +206,13 @@ impl Bulk {
         }
     }
 
-    async fn send_part(&self, path: &str, file: &mut File, offset: u64, size: u64) -> Result<dto::Received, BulkError> {
+    /// Sends the bytes from `offset` to `end`; none only ask.
+    async fn send_part(&self, path: &str, file: &mut File, offset: u64, end: u64) -> Result<dto::Received, BulkError> {
         let mut file = file.try_clone().await?;
         file.seek(io::SeekFrom::Start(offset)).await?;
         // With the last chunk goes the sender: what follows is the answer, which may take as long as it takes.
         let (moved, mut moves) = watch::channel(());
-        let body = chunks(file.take(size.saturating_sub(offset))).inspect(move |_| {
+        let body = chunks(file.take(end.saturating_sub(offset))).inspect(move |_| {
             moved.send_replace(());
         });
         let stalled = async {
