@@ -16,7 +16,7 @@ use super::{
     durable::{Durability, fsync_dir, fsync_tree},
     git::{Git, TRANSFER_DEADLINE},
     hub::{Hub, HubOptions, init_bare, read_ref},
-    id, oid,
+    oid,
 };
 
 /// In the mirror's configuration: this repository is ours.
@@ -175,8 +175,10 @@ fn new_objects(
 
 /// The mirror of a hub contains exactly what is asked: for tests and `doctor`.
 impl Mirror {
-    /// Does the mirror have this commit?
+    /// Does the mirror's head contain this commit? That an object of that name is there says nothing: a process that was
+    /// killed in the middle of an update leaves commits without their trees, and the head where it was.
     pub fn contains(&self, commit: CommitId) -> bool {
-        self.repo.find_commit(oid(commit)).is_ok_and(|c| id(c.id()) == commit)
+        let Ok(Some(head)) = self.head() else { return false };
+        head == commit || self.repo.graph_descendant_of(oid(head), oid(commit)).unwrap_or(false)
     }
 }

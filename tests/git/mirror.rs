@@ -29,6 +29,25 @@ fn it_follows_the_integration_branch_and_holds_no_other_attempt() {
     assert!(workspace.join("deep/er/T-002").exists());
 }
 
+/// As a process leaves it that is killed in the middle of an update: objects are copied in no order.
+#[test]
+fn a_commit_without_its_tree_is_not_contained_and_is_made_whole() {
+    let project = Project::new();
+    let mirror = mirror(&project);
+    mirror.update(&project.hub).expect("works");
+    let (one, commit) = project.work("T-001", "deep/er/x", "x\n");
+    let head = project.merge(&one, commit);
+    let text = git(project.hub.dir(), &["cat-file", "commit", &head.to_string()]);
+    let file = project.root.path().join("commit");
+    std::fs::write(&file, text).expect("written");
+    let made = git(mirror.dir(), &["hash-object", "-t", "commit", "-w", file.to_str().expect("utf-8")]);
+    assert_eq!(made.trim(), head.to_string());
+    assert!(!mirror.contains(head));
+    assert_eq!(mirror.update(&project.hub).expect("works"), head);
+    assert!(mirror.contains(head));
+    git(mirror.dir(), &["fsck", "--strict", "--connectivity-only"]);
+}
+
 #[test]
 fn a_large_step_is_fetched_as_a_pack() {
     let project = Project::new();
