@@ -39,7 +39,7 @@ fn a_commit_without_its_tree_is_not_contained_and_is_made_whole() {
     let head = project.merge(&one, commit);
     let text = git(project.hub.dir(), &["cat-file", "commit", &head.to_string()]);
     let file = project.root.path().join("commit");
-    std::fs::write(&file, text).expect("written");
+    std::fs::write(&file, text + "\n").expect("written");
     let made = git(mirror.dir(), &["hash-object", "-t", "commit", "-w", file.to_str().expect("utf-8")]);
     assert_eq!(made.trim(), head.to_string());
     assert!(!mirror.contains(head));
