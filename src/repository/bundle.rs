@@ -59,7 +59,7 @@ pub(crate) fn write_bundle(repo: &Repository, refs: Refs<'_>, known: &[CommitId]
     }
 }
 
-/// Histories of at most so many commits are packed by the library in this process; longer ones by git, which is many times
+/// Steps of at most so many commits are packed by the library in this process; longer ones and whole histories by git, which is many times
 /// faster for bulk.
 const OWN_PACK_MAX: usize = 200;
 
@@ -72,7 +72,8 @@ pub(crate) fn write_history(
     known: &[CommitId],
     path: &Path,
 ) -> Result<(), Error> {
-    if walk(repo, refs, known)?.take(OWN_PACK_MAX + 1).count() <= OWN_PACK_MAX {
+    // What nobody knows anything of is bulk, however few its commits are.
+    if !known.is_empty() && walk(repo, refs, known)?.take(OWN_PACK_MAX + 1).count() <= OWN_PACK_MAX {
         return write_bundle(repo, refs, known, path);
     }
     let run = run.deadline(TRANSFER_DEADLINE).args(["create", "--quiet", "--version=2"]).args([path]);
