@@ -154,11 +154,6 @@ impl Uploads {
     pub fn max(&self) -> u64 {
         self.max
     }
-
-    /// Where everything lies.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
 }
 
 /// Where the result of an attempt goes.

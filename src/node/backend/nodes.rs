@@ -244,7 +244,14 @@ impl Nodes for Core {
             // Swept with the shelf if it stays.
             let _ = tokio::fs::remove_file(&partial).await;
         }
-        received.map_err(errors::internal)
+        received.map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => {
+                let problem =
+                    Problem::new(code::TOO_LARGE, format!("the log is larger than the {max} bytes that are taken"));
+                ApiError::new(413, problem.hint("send its end, or raise [limits] log_size of the Taskmaster"))
+            }
+            _ => errors::internal(error),
+        })
     }
 
     async fn live_log(&self, peer: &NodeName, channel: u64, body: ByteStream) -> Result<(), ApiError> {
