@@ -63,6 +63,15 @@ impl Remote {
     }
 }
 
+/// The person who asks, for pages that show only what may be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visitor {
+    /// The token's name; `None`: whoever may open the socket.
+    pub name: Option<String>,
+    /// What may be asked for.
+    pub role: Role,
+}
+
 /// The node that asks, for handlers of routes with [`Access::Node`]: a member, by a certificate that is not replaced.
 #[derive(Debug, Clone)]
 pub struct Peer(pub PeerCertificate);
@@ -91,11 +100,17 @@ pub(super) async fn authorize(State(api): State<Api>, mut request: Request, next
         Ok(Admitted::Node(peer)) => {
             request.extensions_mut().insert(Peer(peer));
         }
-        Ok(Admitted::Person(person)) if request.method() != Method::GET => {
-            let (method, path) = (request.method(), request.uri().path());
-            tracing::info!(who = %person.name, role = %person.role, %method, path, "a change is asked for");
+        Ok(Admitted::Person(person)) => {
+            if request.method() != Method::GET {
+                let (method, path) = (request.method(), request.uri().path());
+                tracing::info!(who = %person.name, role = %person.role, %method, path, "a change is asked for");
+            }
+            request.extensions_mut().insert(Visitor { name: Some(person.name), role: person.role });
         }
-        Ok(_) => {}
+        Ok(Admitted::Local) => {
+            request.extensions_mut().insert(Visitor { name: None, role: Role::Admin });
+        }
+        Ok(Admitted::Stranger) => {}
         Err(error) => return refusal(error),
     }
     if let Some(Caller::Remote(remote)) = caller
@@ -108,7 +123,10 @@ pub(super) async fn authorize(State(api): State<Api>, mut request: Request, next
 
 /// As whom a caller was let in.
 enum Admitted {
-    Unnamed,
+    /// Anybody: the route asks for nothing.
+    Stranger,
+    /// Whoever may open the socket.
+    Local,
     Person(Person),
     Node(PeerCertificate),
 }
@@ -117,9 +135,9 @@ fn admit(api: &Api, caller: Option<&Caller>, least: Access, headers: &HeaderMap)
     // A listener that does not say who calls is a defect, and lets nobody in.
     let caller = caller.ok_or_else(|| ApiError::internal("the request has no caller"))?;
     match (caller, least) {
-        (_, Access::Anyone) => Ok(Admitted::Unnamed),
+        (_, Access::Anyone) => Ok(Admitted::Stranger),
         (Caller::Local, Access::Node) => Err(only_nodes()),
-        (Caller::Local, _) => Ok(Admitted::Unnamed),
+        (Caller::Local, _) => Ok(Admitted::Local),
         (Caller::Remote(remote), Access::Node) => {
             let no_certificate =
                 || unauthenticated("this is for nodes of the cluster, by their certificate").hint(JOIN);

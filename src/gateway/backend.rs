@@ -118,6 +118,12 @@ pub trait Backend: Send + Sync + 'static {
     /// The whole at a glance.
     async fn status(&self) -> Result<dto::Overview, ApiError>;
 
+    /// The whole, as the dashboard's first page shows it.
+    async fn glance(&self) -> Result<dto::Glance, ApiError>;
+
+    /// Tasks by status, of one project or all: of each status those that changed last, at most `shown`.
+    async fn board(&self, project: Option<ProjectName>, shown: usize) -> Result<dto::Board, ApiError>;
+
     /// Returns when everything asked about is settled.
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError>;
 

@@ -175,6 +175,9 @@ impl IntoResponse for ApiError {
         if status.is_server_error() {
             tracing::warn!(code = %self.problem.code, "a request failed: {}", self.problem);
         }
-        (status, Json(self.body())).into_response()
+        let mut response = (status, Json(self.body())).into_response();
+        // Those who read pages get a page that says the same.
+        response.extensions_mut().insert(self);
+        response
     }
 }

@@ -1,10 +1,12 @@
-//! The HTTP API (`/v1`): handlers, answers and errors over one object-safe trait, [`Backend`], and the [`Cluster`].
+//! The HTTP API (`/v1`) and the dashboard (`/`): handlers, answers and errors over one object-safe trait, [`Backend`],
+//! and the [`Cluster`].
 //! On the unix socket the file's mode decides who may ask, on TCP a token or a certificate ([`access`]).
 //! Deliberately absent: deciding anything (the engine and the registry do), and vendor types in answers.
 
 pub mod access;
 pub mod backend;
 mod cluster;
+mod dashboard;
 pub mod dto;
 pub mod error;
 mod extract;

@@ -255,6 +255,15 @@ impl Backend for Fake {
         let hosts = self.hosts().await?;
         Ok(self.look(|engine| view::overview(engine, hosts)))
     }
+    async fn glance(&self) -> Result<dto::Glance, ApiError> {
+        let hosts = self.hosts().await?;
+        let now = Timestamp(self.inner.lock().unwrap().now);
+        Ok(self.look(|engine| view::glance(engine, now, hosts)))
+    }
+    async fn board(&self, project: Option<ProjectName>, shown: usize) -> Result<dto::Board, ApiError> {
+        let now = Timestamp(self.inner.lock().unwrap().now);
+        self.look(|engine| view::board(engine, now, project.as_ref(), shown))
+    }
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
         let mut news = self.news.subscribe();
         loop {

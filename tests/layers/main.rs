@@ -46,6 +46,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tower", &["gateway", "cli"]),
     ("hyper", &["gateway", "cli"]),
     ("hyper_util", &["gateway", "cli"]),
+    ("askama", &["gateway"]),
+    ("rust_embed", &["gateway"]),
     ("clap", &["cli", "bin"]),
     ("clap_complete", &["cli"]),
     ("indicatif", &["cli"]),

@@ -13,6 +13,7 @@ mod config;
 mod delivery;
 mod drain;
 mod explain;
+mod glance;
 mod hosts;
 mod keep;
 mod merges;
@@ -33,6 +34,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use config::{Backoff, Config};
+pub use glance::Spot;
 pub use queries::{Counts, Waiting};
 pub use records::Damaged;
 pub use watch::Watch;

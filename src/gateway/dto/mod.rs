@@ -2,6 +2,7 @@
 //! Deliberately absent: behaviour. Conversions from records are here because they are spelling, not judgement.
 
 mod cluster;
+mod glance;
 mod host;
 mod node;
 mod overview;
@@ -12,6 +13,7 @@ mod words;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use cluster::*;
+pub use glance::*;
 pub use host::*;
 pub use node::*;
 pub use overview::*;

@@ -29,6 +29,7 @@ use super::{
     ApiError, Backend,
     access::{self, Access},
     cluster::Cluster,
+    dashboard::{self, Dashboard, pages},
     error::code,
     metrics::metrics,
 };
@@ -43,6 +44,7 @@ pub(super) struct Api {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) limits: Limits,
+    pub(super) dashboard: Arc<Dashboard>,
 }
 
 impl Api {
@@ -119,11 +121,16 @@ routes! {
         Anyone   get  "/healthz" => reads::healthy;
         Anyone   get  "/readyz" => reads::ready;
         Viewer   get  "/metrics" => metrics;
+        // The dashboard.
+        Viewer   get  "/" => pages::overview;
+        // A login page needs it before anybody is known, and it tells nothing.
+        Anyone   get  "/assets/{file}" => pages::asset;
     }
     // These stream, or wait for something that may take days: a reader that goes away ends them.
     streaming {
         Viewer   get  "/v1/wait" => reads::wait;
         Viewer   get  "/v1/facts" => facts::follow;
+        Viewer   get  "/live" => pages::follow;
         Viewer   get  "/v1/tasks/{project}/{id}/logs" => tasks::logs;
         Viewer   get  "/v1/tasks/{project}/{id}/diff" => tasks::diff;
         Viewer   get  "/v1/tasks/{project}/{id}/resolve" => tasks::conflict;
@@ -158,7 +165,8 @@ pub fn router(backend: Arc<dyn Backend>, limits: Limits) -> Router {
 
 /// The whole API over a backend and a cluster. Requests without a [`Caller`](super::Caller) are refused.
 pub fn router_of(backend: Arc<dyn Backend>, cluster: Option<Arc<Cluster>>, limits: Limits) -> Router {
-    let api = Api { backend, cluster, limits };
+    let dashboard = Arc::new(Dashboard::new(backend.clone()));
+    let api = Api { backend, cluster, limits, dashboard };
     let plan_size = usize::try_from(limits.plan_size).unwrap_or(usize::MAX);
     let timely = middleware::from_fn_with_state(api.clone(), in_time);
     large()
@@ -181,6 +189,7 @@ pub fn router_of(backend: Arc<dyn Backend>, cluster: Option<Arc<Cluster>>, limit
             )
         })
         .layer(middleware::from_fn_with_state(api.clone(), access::authorize))
+        .layer(middleware::from_fn(dashboard::frame))
         .with_state(api)
 }
 

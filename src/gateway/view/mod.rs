@@ -4,6 +4,7 @@
 
 mod answer;
 mod fact;
+mod glance;
 mod host;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use devstack_dag::{
 use super::{ApiError, TaskQuery, WaitQuery, dto};
 pub use answer::{answer, plan_answer};
 pub use fact::fact;
+pub use glance::{board, glance};
 pub use host::{host, hosts};
 
 /// Reads a text, wherever it is.

@@ -188,6 +188,19 @@ impl Backend for Core {
         .await
     }
 
+    async fn glance(&self) -> Result<dto::Glance, ApiError> {
+        let here = self.host.clone();
+        self.look(move |seen| {
+            let hosts = view::hosts(seen.engine, &|host| setup(here.as_deref(), host));
+            view::glance(seen.engine, seen.now, hosts)
+        })
+        .await
+    }
+
+    async fn board(&self, project: Option<ProjectName>, shown: usize) -> Result<dto::Board, ApiError> {
+        self.look(move |seen| view::board(seen.engine, seen.now, project.as_ref(), shown)).await?
+    }
+
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
         self.wait_until_settled(query).await
     }

@@ -1,0 +1,210 @@
+// What a browser with scripts gets beyond the plain pages: liveness, keys, dialogs, a log that follows.
+// Deliberately absent: state, templates, anything that the server has not drawn.
+
+const FRAGMENT = { "devstack-fragment": "main" };
+const main = () => document.getElementById("main");
+const ask = document.getElementById("ask");
+const help = document.getElementById("help");
+
+// ---- Liveness: when something has changed, this page's <main> is fetched again and brought up to date in place.
+
+const sign = document.getElementById("live");
+let source, stale, wait = 1000, retry, fetching = false, again = false;
+
+function state(name, text, title = "") {
+  sign.dataset.state = name;
+  if (sign.textContent !== text) sign.textContent = text;
+  sign.title = title;
+}
+
+function connect() {
+  clearTimeout(retry);
+  source?.close();
+  source = new EventSource(document.body.dataset.live);
+  source.addEventListener("tick", () => {
+    wait = 1000;
+    stale = undefined;
+    state("live", "live");
+    refresh();
+  });
+  source.onerror = () => {
+    source.close();
+    stale ??= new Date();
+    state("stale", `stale since ${stale.toLocaleTimeString()}`, "the node does not answer; trying again");
+    retry = setTimeout(connect, wait * (0.5 + Math.random()));
+    wait = Math.min(wait * 2, 30000);
+  };
+}
+
+function look() {
+  if (document.hidden) {
+    clearTimeout(retry);
+    source?.close();
+    state("paused", "paused");
+  } else {
+    connect();
+  }
+}
+
+async function refresh() {
+  if (fetching) { again = true; return; }
+  fetching = true;
+  try {
+    do {
+      again = false;
+      const at = location.pathname + location.search;
+      const answer = await fetch(at, { headers: { ...FRAGMENT, "if-none-match": main().dataset.tag }, cache: "no-store" });
+      if (answer.status === 401) return location.reload();
+      if (answer.ok && at === location.pathname + location.search) update(await answer.text());
+    } while (again && !document.hidden);
+  } catch {
+    // The event stream notices that the node is away.
+  } finally {
+    fetching = false;
+  }
+}
+
+function update(html) {
+  const next = new DOMParser().parseFromString(html, "text/html").getElementById("main");
+  if (!next) return;
+  morph(main(), next);
+  document.title = `${next.dataset.title} · devstack`;
+  sign.classList.remove("beat");
+  requestAnimationFrame(() => sign.classList.add("beat"));
+  arrive();
+}
+
+// Makes `now` like `next` with the fewest changes, so that focus, selection, scroll and open details stay.
+// What has `data-keep` belongs to this module and is left alone.
+function morph(now, next) {
+  for (const { name, value } of next.attributes) if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+  for (const { name } of [...now.attributes]) {
+    if (!next.hasAttribute(name) && !(name === "open" && now.tagName === "DETAILS")) now.removeAttribute(name);
+  }
+  const keyed = new Map([...now.children].filter((child) => child.id).map((child) => [child.id, child]));
+  let at = now.firstChild;
+  for (const wanted of [...next.childNodes]) {
+    const known = wanted.id ? keyed.get(wanted.id) : undefined;
+    if (known && known !== at) now.insertBefore(known, at);
+    const found = known ?? at;
+    if (found && alike(found, wanted)) {
+      if (found.nodeType !== 1) {
+        if (found.data !== wanted.data) found.data = wanted.data;
+      } else if (!found.hasAttribute("data-keep") && !typing(found)) {
+        morph(found, wanted);
+      }
+      at = found.nextSibling;
+    } else {
+      now.insertBefore(document.importNode(wanted, true), at);
+    }
+  }
+  while (at) {
+    const gone = at;
+    at = at.nextSibling;
+    gone.remove();
+  }
+}
+
+const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id ?? "") === (b.id ?? "");
+const typing = (node) => ["INPUT", "TEXTAREA", "SELECT"].includes(node.nodeName);
+
+// ---- Times grow while nothing else happens.
+
+function short(ms) {
+  const s = Math.floor(ms / 1000);
+  if (s < 1) return "now";
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h`;
+  return `${Math.floor(s / 86400)} d`;
+}
+
+function tell() {
+  for (const time of document.querySelectorAll("main time")) {
+    const ms = Date.now() - Date.parse(time.dateTime);
+    const text = ms < 1000 && ms > -1000 ? "now" : ms < 0 ? `in ${short(-ms)}` : "since" in time.dataset ? short(ms) : `${short(ms)} ago`;
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+// ---- Questions open over the page instead of on one of their own.
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a[data-ask]");
+  if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  try {
+    const answer = await fetch(link.href, { headers: FRAGMENT, cache: "no-store" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
+    ask.replaceChildren(...page.childNodes);
+    ask.setAttribute("aria-label", page.dataset.title);
+    ask.showModal();
+    ask.querySelector("textarea, input:not([type=hidden]), button")?.focus();
+  } catch {
+    location.href = link.href;
+  }
+});
+ask.addEventListener("click", (event) => {
+  if (event.target === ask || event.target.closest("[data-close]")) {
+    event.preventDefault();
+    ask.close();
+  }
+});
+document.addEventListener("submit", (event) => {
+  // Pressed twice it would be sent twice; the node does it once, and so does the button.
+  const button = event.submitter;
+  if (event.target.method === "post" && button) setTimeout(() => { button.disabled = true; });
+});
+addEventListener("pageshow", () => document.querySelectorAll("button[disabled]").forEach((one) => { one.disabled = false; }));
+
+// ---- Keys.
+
+let leader = 0;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, dialog[open]")) return;
+  const led = Date.now() - leader < 1500;
+  leader = 0;
+  if (led) {
+    const place = document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`);
+    if (place) { event.preventDefault(); place.click(); }
+    return;
+  }
+  if (event.key === "g") leader = Date.now();
+  else if (event.key === "?") help.showModal();
+  else if (event.key === "j" || event.key === "k") step(event.key === "j" ? 1 : -1);
+  else if (event.key === "f") document.querySelector("[data-follow]")?.click();
+  else if (event.key === "/") {
+    const filter = document.querySelector("main [data-filter]");
+    if (filter) { event.preventDefault(); filter.focus(); }
+  }
+});
+
+function step(by) {
+  const entries = [...document.querySelectorAll("main [data-entry]")];
+  const at = entries.indexOf(document.activeElement);
+  entries[at < 0 ? (by > 0 ? 0 : entries.length - 1) : Math.max(0, Math.min(entries.length - 1, at + by))]?.focus();
+}
+
+const keys = document.getElementById("keys");
+keys.hidden = false;
+keys.addEventListener("click", () => help.showModal());
+
+// ---- Start.
+
+function arrive() {
+  tell();
+}
+
+if (location.search.includes("said=")) {
+  const rest = new URLSearchParams(location.search);
+  rest.delete("said");
+  history.replaceState(null, "", location.pathname + (rest.size ? `?${rest}` : "") + location.hash);
+}
+arrive();
+setInterval(() => { if (!document.hidden) tell(); }, 1000);
+if (document.body.dataset.live) {
+  document.addEventListener("visibilitychange", look);
+  look();
+}

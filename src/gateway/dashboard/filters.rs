@@ -1,0 +1,31 @@
+//! Words of templates: `{{ count|grouped }}`.
+//! Deliberately absent: anything that is not writing.
+
+use askama::{Result, Values, filter_fn};
+
+use super::format;
+use crate::gateway::dto;
+
+/// A number with its thousands apart.
+#[filter_fn]
+pub(super) fn grouped(number: impl std::fmt::Display, _: &dyn Values) -> Result<String> {
+    Ok(format::grouped(number))
+}
+
+/// A status as a badge.
+#[filter_fn]
+pub(super) fn badge(status: &str, _: &dyn Values) -> Result<format::Badge> {
+    Ok(format::Badge::of(status))
+}
+
+/// As much of a commit as tells it from others.
+#[filter_fn]
+pub(super) fn commit(commit: &str, _: &dyn Values) -> Result<String> {
+    Ok(commit.chars().take(10).collect())
+}
+
+/// How many thousandths of a host's slots are used.
+#[filter_fn]
+pub(super) fn used(host: &dto::Host, _: &dyn Values) -> Result<u64> {
+    Ok((u64::from(host.used) * 1000).checked_div(u64::from(host.slots)).unwrap_or_default().min(1000))
+}

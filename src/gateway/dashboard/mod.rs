@@ -1,0 +1,50 @@
+//! The dashboard at `/`: pages that the server renders, kept live by one event stream and one hand-written module.
+//! Every page works without scripts, and reads and acts through the same [`Backend`](super::Backend) as the API.
+//! Deliberately absent: a build step, another host, inline scripts and styles other than the one hashed sheet, and
+//! state of its own: what is shown is what the engine says.
+
+mod assets;
+mod cache;
+#[allow(unreachable_pub, reason = "made by the macro")]
+mod filters;
+mod format;
+mod forms;
+mod frame;
+mod live;
+mod overview;
+mod page;
+mod shell;
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{Backend, dto::Time};
+pub(super) use frame::frame;
+use page::{Asked, View};
+
+/// The handlers of the dashboard's routes, for the table of routes.
+pub(super) mod pages {
+    pub(in crate::gateway) use super::{assets::asset, live::follow, overview::overview};
+}
+
+/// What the dashboards of a node share.
+pub(super) struct Dashboard {
+    live: live::Live,
+    cache: cache::Cache,
+    forms: forms::Forms,
+}
+
+impl Dashboard {
+    /// Nothing runs before somebody looks.
+    pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
+        Self { live: live::Live::new(backend), cache: cache::Cache::default(), forms: forms::Forms::new() }
+    }
+}
+
+/// The wall clock: what times are shown against.
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
