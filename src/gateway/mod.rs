@@ -7,6 +7,7 @@ pub mod access;
 pub mod backend;
 mod cluster;
 mod dashboard;
+pub mod draw;
 pub mod dto;
 pub mod error;
 mod extract;
