@@ -149,13 +149,13 @@ fn a_focus_marks_the_way() {
     ];
     let focused = Options { focus: Some("T-001"), ..Options::default() };
     let svg = dag::draw(&tasks, &focused).unwrap().svg;
-    for class in ["COMPLETED on\"", "WIP focus\"", "TODO on\"", "TODO off\""] {
+    for class in ["n-completed lit\"", "n-wip focus\"", "n-todo lit\"", "n-todo dim\""] {
         assert_eq!(svg.matches(class).count(), 1, "{class}: {svg}");
     }
     let only = dag::draw(&tasks, &Options { only: true, ..focused }).unwrap();
     assert_eq!((only.tasks, only.nodes), (3, 3));
     let unknown = dag::draw(&tasks, &Options { focus: Some("T-999"), ..Options::default() }).unwrap();
-    assert!(!unknown.svg.contains(" off\""));
+    assert!(!unknown.svg.contains(" dim\""));
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use devstack_dag::record::Status;
 
 pub use fold::Fold;
-pub use svg::{CLASSES, glyph};
 
 use super::layers::{self, Digraph, Limits, Measures, TooLarge};
 

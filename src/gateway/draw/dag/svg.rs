@@ -1,6 +1,7 @@
 //! A laid-out graph as SVG text. Boxes are links and can be reached with the keyboard in the order of submission; the status is told
 //! by a word and a shape, and by colour.
-//! Deliberately absent: colours and fonts, which classes get from the style sheet.
+//! Deliberately absent: colours and fonts, which classes get from the style sheet, and the shapes, which are the page's symbols
+//! `i-todo`, `i-wip`, ….
 
 use std::fmt::Write;
 
@@ -11,9 +12,6 @@ use crate::gateway::draw::{
     layers::{Layout, Route},
     text::{coordinate, escape, escaped, fit},
 };
-
-/// The classes of boxes that a style sheet colours, besides those of statuses.
-pub const CLASSES: [&str; 5] = ["node", "stack", "on", "off", "focus"];
 
 /// Room around the drawing, in pixels: for the outline of the keyboard's focus.
 const MARGIN: f64 = 12.0;
@@ -31,22 +29,6 @@ pub(super) struct Drawing<'a> {
     pub layout: &'a Layout,
     /// A task, and for each task whether it is on its way.
     pub focus: Option<(u32, &'a [bool])>,
-}
-
-/// The shape of a status, in a square of 14 pixels: each is told from the others without colour.
-pub fn glyph(status: Status) -> &'static str {
-    match status {
-        Status::Todo => r#"<circle class="line" cx="7" cy="7" r="5"/>"#,
-        Status::Wip => r#"<circle class="line" cx="7" cy="7" r="5"/><path d="M7 2a5 5 0 0 1 0 10z"/>"#,
-        Status::Testing => r#"<path class="line" d="M7 1.5 12.5 7 7 12.5 1.5 7z"/><circle cx="7" cy="7" r="2"/>"#,
-        Status::Review => r#"<path class="line" d="M1 7q6-8 12 0-6 8-12 0z"/><circle cx="7" cy="7" r="2"/>"#,
-        Status::Approved => r#"<path class="line" d="M2 12V7l5-5 5 5v5z"/>"#,
-        Status::Completed => r#"<circle cx="7" cy="7" r="6"/><path class="cut" d="m4 7.2 2.2 2.3L10.2 5"/>"#,
-        Status::Blocked => {
-            r#"<path d="M4.5 1h5L13 4.5v5L9.5 13h-5L1 9.5v-5z"/><path class="cut" d="M7 3.5v4M7 9.6v1.2"/>"#
-        }
-        Status::Rejected => r#"<path class="line" d="m2.5 2.5 9 9M11.5 2.5l-9 9"/>"#,
-    }
 }
 
 impl Drawing<'_> {
@@ -74,23 +56,18 @@ impl Drawing<'_> {
 
     fn definitions(&self, out: &mut String) {
         out.push_str("<defs>");
-        for id in ["arrow", "arrow-on"] {
+        for id in ["arrow", "arrow-lit"] {
             let _ = write!(
                 out,
                 r#"<marker id="{id}" class="{id}" viewBox="0 0 8 8" refX="8" refY="4" markerUnits="userSpaceOnUse" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z"/></marker>"#
             );
-        }
-        for status in crate::gateway::dto::STATUSES {
-            if self.tasks.iter().any(|task| task.status == status) {
-                let _ = write!(out, r#"<g id="g-{status}">{}</g>"#, glyph(status));
-            }
         }
         out.push_str("</defs>");
     }
 
     fn edges(&self, out: &mut String) {
         let (on, off): (Vec<_>, Vec<_>) = self.layout.routes.iter().partition(|route| self.is_on_the_way(route));
-        for (class, marker, routes) in [("edges", "arrow", off), ("edges on", "arrow-on", on)] {
+        for (class, marker, routes) in [("edges", "arrow", off), ("edges lit", "arrow-lit", on)] {
             if routes.is_empty() {
                 continue;
             }
@@ -116,18 +93,19 @@ impl Drawing<'_> {
         let (x, y) = self.layout.nodes[node];
         let is_stack = members.len() > 1;
         let element = if options.links.is_some() { "a" } else { "g" };
-        let _ = write!(out, r#"<{element} class="node {}"#, task.status);
+        let (status, name) = (task.status, task.status.as_str().to_lowercase());
+        let _ = write!(out, r#"<{element} class="node n-{name}"#);
         if is_stack {
-            out.push_str(" stack");
+            out.push_str(" many");
         }
         if let Some((focus, path)) = self.focus {
-            let on = members.iter().any(|&member| path[member as usize]);
+            let lit = members.iter().any(|&member| path[member as usize]);
             out.push_str(if members[0] == focus {
                 " focus"
-            } else if on {
-                " on"
+            } else if lit {
+                " lit"
             } else {
-                " off"
+                " dim"
             });
         }
         if let Some(links) = &options.links {
@@ -146,9 +124,10 @@ impl Drawing<'_> {
         if is_stack {
             let _ = write!(out, r#"<path class="behind" d="M6 {}v4H{}V6h-4"/>"#, height, width + 4.0);
         }
-        let status = task.status;
-        let _ =
-            write!(out, r##"<rect width="{width}" height="{height}" rx="6"/><use href="#g-{status}" x="9" y="8"/>"##);
+        let _ = write!(
+            out,
+            r##"<rect width="{width}" height="{height}" rx="6"/><use href="#i-{name}" x="9" y="9" width="14" height="14"/>"##
+        );
         let room = width - 28.0 - 8.0 - word_width(status);
         let (first, second) = if is_stack {
             let last = &self.tasks[members[members.len() - 1] as usize];
@@ -161,7 +140,7 @@ impl Drawing<'_> {
         let _ = write!(out, r#"</text><text class="word" x="{}" y="19.5">{status}</text>"#, width - 9.0);
         let path = options.links.filter(|_| !is_stack);
         let room = width - 18.0 - if path.is_some() { 18.0 } else { 0.0 };
-        out.push_str(r#"<text class="title" x="9" y="38">"#);
+        out.push_str(r#"<text class="what" x="9" y="38">"#);
         escape(out, &fit(&second, room, FONTS.1));
         let _ = write!(out, "</text></{element}>");
         if let Some(links) = path {

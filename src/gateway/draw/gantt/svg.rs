@@ -85,7 +85,7 @@ fn axis(out: &mut String, height: f64, options: &Options<'_>) {
 }
 
 fn names(out: &mut String, row: &Row<'_>, top: f64) {
-    let _ = write!(out, r#"<path class="row" d="M0 {top}H{}"/><text class="agent" x="0" y=""#, NAMES + WIDTH);
+    let _ = write!(out, r#"<path class="rule" d="M0 {top}H{}"/><text class="agent" x="0" y=""#, NAMES + WIDTH);
     coordinate(out, top + 16.0);
     out.push_str(r#"">"#);
     escape(out, &fit(row.agent, NAMES - 12.0, 13.0));
@@ -121,7 +121,14 @@ fn draw(out: &mut String, bar: &Bar<'_>, top: f64, options: &Options<'_>) {
     if !check.is_empty() {
         area(r#" class="over""#);
     }
-    let inside = fit(&label(bar), bar.right - bar.left - 8.0, 11.5);
+    if bar.state == State::Failed && bar.right - bar.left >= 14.0 {
+        out.push_str(r#"<path class="cut" d="M"#);
+        coordinate(out, bar.right + NAMES - 11.0);
+        out.push(' ');
+        coordinate(out, y + 6.0);
+        out.push_str(r#"l6 6m0-6-6 6"/>"#);
+    }
+    let inside = fit(&label(bar), bar.right - bar.left - if bar.state == State::Failed { 20.0 } else { 9.0 }, 11.5);
     if inside.chars().count() > 2 {
         out.push_str(r#"<text x=""#);
         coordinate(out, x + 5.0);
