@@ -1,5 +1,7 @@
 //! One HTTP request at a time: over the unix socket, over TLS, or straight into the router of a node in this process.
 
+use std::{collections::HashMap, path::PathBuf};
+
 use axum::{
     Router,
     body::{Body, Bytes},
@@ -12,7 +14,7 @@ use futures::StreamExt;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use std::path::PathBuf;
+use serde_json::value::RawValue;
 use tower::ServiceExt;
 
 use super::CliError;
@@ -46,6 +48,26 @@ impl Client {
     /// A GET, read.
     pub(super) async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         parse(&self.get(path).await?)
+    }
+
+    /// All pages of a list as one answer; `list` is the name of its entries. A list that fits a page is given as it came.
+    pub(super) async fn all(&self, path: &str, list: &str) -> Result<Bytes, CliError> {
+        let first = self.get(path).await?;
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let (mut entries, mut body) = (Vec::new(), first.clone());
+        loop {
+            let page: HashMap<String, Box<RawValue>> = parse(&body)?;
+            let next: Option<String> = page.get("next").map_or(Ok(None), |next| parse(next.get().as_bytes()))?;
+            if next.is_none() && entries.is_empty() {
+                return Ok(first);
+            }
+            if let Some(all) = page.get(list) {
+                entries.extend(parse::<Vec<Box<RawValue>>>(all.get().as_bytes())?);
+            }
+            let Some(next) = next else { break };
+            body = self.get(&format!("{path}{mark}after={}", escape(&next))).await?;
+        }
+        Ok(serde_json::json!({ "apiVersion": "v1", list: entries, "next": null }).to_string().into())
     }
 
     /// A GET, with the headers of its answer.

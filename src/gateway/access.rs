@@ -40,6 +40,19 @@ pub enum Access {
     Node,
 }
 
+impl Access {
+    /// As the description says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+            Self::Node => "node",
+        }
+    }
+}
+
 /// Where a request comes from; every listener says it.
 #[derive(Debug, Clone)]
 pub enum Caller {

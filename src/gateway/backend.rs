@@ -11,16 +11,26 @@ use devstack_dag::{
     command::Command,
     ids::{AttemptId, BlobId, CommitId, HostName, ProjectName, TaskId, TaskRef},
     plan::PlanSpec,
-    record::Status,
 };
 use futures::Stream;
 
-use super::{ApiError, dto};
+use super::{ApiError, NumberedQuery, TaskQuery, dto};
 
 /// Bytes as they come: logs, bundles.
 pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 /// Facts as they become durable. An error ends the stream.
 pub type FactStream = Pin<Box<dyn Stream<Item = Result<dto::Fact, ApiError>> + Send>>;
+
+/// A stretch of the facts.
+#[derive(Debug, Clone)]
+pub struct FactPage {
+    /// In their order, without a gap.
+    pub facts: Vec<dto::Fact>,
+    /// Everything up to this number is in it, or before it.
+    pub through: u64,
+    /// The number of the newest fact there is.
+    pub last: u64,
+}
 
 /// Makes a repetition harmless: the same key with the same body gets the same answer, with another body 409.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,19 +39,6 @@ pub struct RequestId {
     pub key: String,
     /// BLAKE3 of method, path and body. All zero where the body is a stream: the backend hashes that itself.
     pub body_hash: [u8; 32],
-}
-
-/// Which tasks to list, in the order of project and id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskQuery {
-    /// Only of this project.
-    pub project: Option<ProjectName>,
-    /// Only in these statuses; empty: all.
-    pub statuses: Vec<Status>,
-    /// Only behind this one.
-    pub after: Option<TaskRef>,
-    /// At most so many.
-    pub limit: usize,
 }
 
 /// What to wait for.
@@ -71,14 +68,14 @@ pub trait Backend: Send + Sync + 'static {
     /// The project's tasks as they stand, as a plan; prompts inline.
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError>;
 
-    /// Submissions, oldest first.
-    async fn plans(&self, project: Option<ProjectName>) -> Result<Vec<dto::Plan>, ApiError>;
+    /// A page of submissions, oldest first.
+    async fn plans(&self, query: NumberedQuery) -> Result<dto::PlanList, ApiError>;
 
     /// Projects by name.
     async fn projects(&self) -> Result<Vec<dto::Project>, ApiError>;
 
-    /// A page of tasks.
-    async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError>;
+    /// A page of tasks. It may be shorter than asked for and still not be the last: a look is bounded.
+    async fn tasks(&self, query: TaskQuery) -> Result<dto::TaskList, ApiError>;
 
     /// Everything about one task.
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError>;
@@ -112,8 +109,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Everything about one host.
     async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError>;
 
-    /// Landed merges, oldest first.
-    async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError>;
+    /// A page of landed merges, oldest first.
+    async fn merges(&self, query: NumberedQuery) -> Result<dto::MergeList, ApiError>;
 
     /// The whole at a glance.
     async fn status(&self) -> Result<dto::Overview, ApiError>;
@@ -129,6 +126,13 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Facts after this number, then new ones as they come; `None`: only new ones. 410 behind the horizon.
     async fn facts(&self, after: Option<u64>) -> Result<FactStream, ApiError>;
+
+    /// The kept facts after this number, at most so many; `None`: from the oldest kept on. 410 behind the horizon.
+    async fn fact_page(&self, after: Option<u64>, limit: usize) -> Result<FactPage, ApiError>;
+
+    /// Changes whenever anything changes that the engine knows: what was read under one version is right as long as
+    /// this is the version. Another process has other versions.
+    async fn version(&self) -> Result<u64, ApiError>;
 
     /// What nodes of a cluster ask for; `None`: this node serves none.
     fn nodes(&self) -> Option<&dyn Nodes> {

@@ -7,48 +7,55 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::dto::V1;
 use crate::config::problem::{Problem, Problems};
 
-/// Codes of the API itself; the engine has DS02xx, files have DS01xx. Stable.
-pub mod code {
-    /// No such project; the engine's own code for the same.
-    pub const NO_PROJECT: &str = "DS0201";
-    /// No such host; the engine's own code for the same.
-    pub const NO_HOST: &str = "DS0221";
-    /// A request that cannot be read: its path, query, headers or body.
-    pub const BAD_REQUEST: &str = "DS0301";
-    /// No such path.
-    pub const NO_ROUTE: &str = "DS0302";
-    /// A body over its limit.
-    pub const TOO_LARGE: &str = "DS0303";
-    /// The idempotency key was used with another body.
-    pub const KEY_REUSED: &str = "DS0304";
-    /// The facts asked for are no longer kept.
-    pub const BEHIND_HORIZON: &str = "DS0305";
-    /// It took too long; whether it was done is unknown.
-    pub const TIMED_OUT: &str = "DS0306";
-    /// The node starts, stops, or cannot write.
-    pub const UNAVAILABLE: &str = "DS0307";
-    /// A defect or a failing disk.
-    pub const INTERNAL: &str = "DS0308";
-    /// No such attempt, log, diff, conflict.
-    pub const NOTHING_THERE: &str = "DS0309";
-    /// No token, or one that is not good.
-    pub const UNAUTHENTICATED: &str = "DS0312";
-    /// A role or a certificate that is not enough.
-    pub const FORBIDDEN: &str = "DS0313";
-    /// The node is the Taskmaster of no cluster, or of one that nobody can reach.
-    pub const NO_CLUSTER: &str = "DS0314";
-    /// A join token that lets nobody in any more.
-    pub const JOIN_REFUSED: &str = "DS0315";
-    /// The name belongs to another machine or token, or there are too many.
-    pub const NAME_TAKEN: &str = "DS0316";
-    /// A push that is no whole bundle of what it announces, or holds what git's checks refuse.
-    pub const PUSH_REFUSED: &str = "DS0317";
-    /// A push whose integration branch lacks what was delivered to it.
-    pub const DIVERGED: &str = "DS0318";
+/// A code of the API itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    /// `DS` and four digits.
+    pub code: &'static str,
+    /// The status that it usually comes with.
+    pub status: u16,
+    /// What it means.
+    pub means: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $code:literal, $status:literal, $means:literal;)*) => {
+        /// Codes of the API itself; the engine has DS02xx, files have DS01xx. Stable.
+        pub mod code {
+            $(#[doc = $means] pub const $name: &str = $code;)*
+        }
+
+        /// All of them, for the description.
+        pub const CODES: &[Code] = &[$(Code { code: $code, status: $status, means: $means },)*];
+    };
+}
+
+codes! {
+    NO_PROJECT = "DS0201", 404, "no such project; the engine's own code for the same";
+    NO_HOST = "DS0221", 404, "no such host; the engine's own code for the same";
+    BAD_REQUEST = "DS0301", 400, "a request that cannot be read: its path, query, headers or body";
+    NO_ROUTE = "DS0302", 404, "no such path";
+    TOO_LARGE = "DS0303", 413, "a body over its limit";
+    KEY_REUSED = "DS0304", 409, "the idempotency key was used with another body";
+    BEHIND_HORIZON = "DS0305", 410, "the facts asked for are no longer kept";
+    TIMED_OUT = "DS0306", 504, "it took too long; whether it was done is unknown";
+    UNAVAILABLE = "DS0307", 503, "the node starts, stops, or cannot write";
+    INTERNAL = "DS0308", 500, "a defect or a failing disk";
+    NOTHING_THERE = "DS0309", 404, "no such attempt, log, diff, conflict";
+    UNAUTHENTICATED = "DS0312", 401, "no token, or one that is not good";
+    FORBIDDEN = "DS0313", 403, "a role or a certificate that is not enough";
+    NO_CLUSTER = "DS0314", 409, "the node is the Taskmaster of no cluster, or of one that nobody can reach";
+    JOIN_REFUSED = "DS0315", 403, "a join token that lets nobody in any more";
+    NAME_TAKEN = "DS0316", 409, "the name belongs to another machine or token, or there are too many";
+    PUSH_REFUSED = "DS0317", 422, "a push that is no whole bundle of what it announces, or holds what git's checks refuse";
+    DIVERGED = "DS0318", 409, "a push whose integration branch lacks what was delivered to it";
+    TOO_MANY = "DS0319", 429, "too many requests, changes or streams of one caller";
+    NO_AUDIT = "DS0320", 503, "the log of changes cannot be written, so that nothing may be changed";
 }
 
 /// A refused or failed request.
@@ -64,13 +71,34 @@ pub struct ApiError {
 }
 
 /// The error object of the contract.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     #[serde(rename = "apiVersion")]
     api_version: V1,
+    /// The first thing that is wrong.
+    #[schema(value_type = ProblemObject)]
     error: Problem,
     /// All of them, the first one too; one entry for an error that stands alone.
+    #[schema(value_type = Vec<ProblemObject>)]
     errors: Vec<Problem>,
+}
+
+/// The description of a [`Problem`], which knows nothing of the API.
+#[derive(ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "it is only described")]
+struct ProblemObject {
+    /// Stable: `DS` and four digits.
+    #[schema(pattern = "^DS[0-9]{4}$", example = "DS0301")]
+    code: String,
+    /// What failed and why.
+    message: String,
+    /// What to do about it.
+    hint: Option<String>,
+    /// The file it is about.
+    file: Option<String>,
+    /// The line in that file, from 1.
+    line: Option<u32>,
 }
 
 impl ApiError {

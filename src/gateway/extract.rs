@@ -2,14 +2,20 @@
 //! Deliberately absent: who asks ([`access`](super::access)).
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
     http::{HeaderMap, request::Parts},
 };
 use devstack_dag::ids::{AttemptId, HostName, ProjectName, TaskId, TaskRef};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+use utoipa::ToSchema;
 
-use super::{ApiError, RequestId, error::code};
+use super::{
+    ApiError, RequestId,
+    error::code,
+    openapi::{Draft, NAME, Takes},
+};
 use crate::config::problem::Problem;
 
 /// The header that makes a repetition harmless.
@@ -19,24 +25,59 @@ const KEY_MAX: usize = 256;
 /// How much of a wrong query is repeated, in characters: some names of fields.
 const QUERY_SAID_MAX: usize = 200;
 
-/// The body of a change and its idempotency key.
-pub(super) struct Change {
+/// The body of a change, JSON, and its idempotency key. An empty body is `{}`.
+pub(super) struct Change<T = Nothing> {
+    /// What the body says.
+    pub(super) body: T,
+    /// The key with the hash of method, path and body.
+    pub(super) request: Option<RequestId>,
+}
+
+/// A change that needs no more than its path: `{}`.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Change<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let Raw { body, request } = Raw::from_request(request, state).await?;
+        let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        let body = serde_json::from_slice(body)
+            .map_err(|e| ApiError::invalid(format!("the body is not what this request takes: {e}")))?;
+        Ok(Self { body, request })
+    }
+}
+
+impl<T: ToSchema> Takes for Change<T> {
+    fn takes(draft: &mut Draft) {
+        let schema = draft.request::<T>();
+        // Where everything may be left out, so may the body.
+        let required = draft.schemas.get(T::name().as_ref()).is_some_and(|schema| schema.get("required").is_some());
+        draft.body = Some(json!({ "required": required, "content": { "application/json": { "schema": schema } } }));
+        takes_change(draft);
+    }
+}
+
+/// What every change takes, and can be refused for.
+pub(super) fn takes_change(draft: &mut Draft) {
+    let description =
+        "A fresh name for this change, so that it may be repeated: the same name and request is carried out once.";
+    let schema = json!({ "type": "string", "minLength": 1, "maxLength": KEY_MAX, "pattern": "^[!-~]{1,256}$" });
+    draft.header("Idempotency-Key", description, schema);
+    draft.statuses.extend([409, 413]);
+}
+
+/// A body as it is, and the change's idempotency key.
+pub(super) struct Raw {
     /// The body.
     pub(super) body: Bytes,
     /// The key with the hash of method, path and body.
     pub(super) request: Option<RequestId>,
 }
 
-impl Change {
-    /// The body as JSON; an empty one is `{}`.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        serde_json::from_slice(body)
-            .map_err(|e| ApiError::invalid(format!("the body is not what this request takes: {e}")))
-    }
-}
-
-impl<S: Send + Sync> FromRequest<S> for Change {
+impl<S: Send + Sync> FromRequest<S> for Raw {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
@@ -69,6 +110,41 @@ fn unreadable(rejection: BytesRejection) -> ApiError {
     ApiError::invalid(format!("the body cannot be read: {}", rejection.body_text()))
 }
 
+/// The idempotency key of a change whose body is a stream, which the backend hashes itself.
+pub(super) struct Key(pub(super) Option<RequestId>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Ok(Self(key(&parts.headers)?.map(|key| RequestId { key, body_hash: [0; 32] })))
+    }
+}
+
+impl Takes for Key {
+    fn takes(draft: &mut Draft) {
+        takes_change(draft);
+    }
+}
+
+/// A body that comes as a stream: a bundle of git.
+pub(super) struct Bundle(pub(super) Body);
+
+impl<S: Send + Sync> FromRequest<S> for Bundle {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        Ok(Self(request.into_body()))
+    }
+}
+
+impl Takes for Bundle {
+    fn takes(draft: &mut Draft) {
+        let schema = json!({ "type": "string", "format": "binary" });
+        draft.body = Some(json!({ "required": true, "content": { "application/x-git-bundle": { "schema": schema } } }));
+    }
+}
+
 /// The query, refused with the error object.
 pub(super) struct Params<T>(pub(super) T);
 
@@ -78,6 +154,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let wrong = |e: axum::extract::rejection::QueryRejection| ApiError::invalid(wrong_query(&e.body_text()));
         Query::from_request_parts(parts, state).await.map(|Query(value)| Self(value)).map_err(wrong)
+    }
+}
+
+impl<T: ToSchema> Takes for Params<T> {
+    fn takes(draft: &mut Draft) {
+        draft.query::<T>();
     }
 }
 
@@ -126,6 +208,42 @@ impl<S: Send + Sync> FromRequestParts<S> for OfHost {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let Path(host) = Path::<String>::from_request_parts(parts, state).await.map_err(bad_path)?;
         Ok(Self(name(HostName::new(&host))?))
+    }
+}
+
+/// `…/{id}` of a token, or the name of a live one.
+pub(super) struct OfToken(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfToken {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Path::<String>::from_request_parts(parts, state).await.map(|Path(token)| Self(token)).map_err(bad_path)
+    }
+}
+
+impl Takes for OfToken {
+    fn takes(draft: &mut Draft) {
+        draft.path("id", "A token: its id, or the name of a live one.", "^[^/]{1,256}$", "ci");
+    }
+}
+
+impl Takes for OfTask {
+    fn takes(draft: &mut Draft) {
+        OfProject::takes(draft);
+        draft.path("id", "The task's id in the project.", NAME, "T-001");
+    }
+}
+
+impl Takes for OfProject {
+    fn takes(draft: &mut Draft) {
+        draft.path("project", "The project's name.", NAME, "shop");
+    }
+}
+
+impl Takes for OfHost {
+    fn takes(draft: &mut Draft) {
+        draft.path("host", "The host's name.", NAME, "box1");
     }
 }
 

@@ -9,12 +9,34 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{ApiError, dto, routes::Api};
+use serde_json::json;
+
+use super::{
+    ApiError, dto,
+    openapi::{Draft, Gives},
+    routes::Api,
+};
 use crate::telemetry::cpu;
 
-pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, ApiError> {
-    let body = render(&api.backend.status().await?);
-    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4")], body).into_response())
+pub(super) async fn metrics(State(api): State<Api>) -> Result<Exposition, ApiError> {
+    Ok(Exposition(render(&api.backend.status().await?)))
+}
+
+/// Metrics in Prometheus' text form.
+pub(super) struct Exposition(String);
+
+const EXPOSITION: &str = "text/plain; version=0.0.4";
+
+impl IntoResponse for Exposition {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, EXPOSITION)], self.0).into_response()
+    }
+}
+
+impl Gives for Exposition {
+    fn gives(draft: &mut Draft) {
+        draft.gives(EXPOSITION, json!({ "type": "string", "description": "Prometheus' text form" }));
+    }
 }
 
 /// Writing into a `String` cannot fail, so results of `write!` are dropped.

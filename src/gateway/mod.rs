@@ -13,13 +13,16 @@ pub mod error;
 mod extract;
 pub mod https;
 mod metrics;
+pub mod openapi;
+pub mod query;
 mod routes;
 pub mod server;
 pub mod view;
 
 pub use access::{Access, Caller, Peer};
-pub use backend::{Backend, ByteStream, Download, FactStream, Nodes, Repos, RequestId, TaskQuery, WaitQuery, Wanted};
+pub use backend::{Backend, ByteStream, Download, FactPage, FactStream, Nodes, Repos, RequestId, WaitQuery, Wanted};
 pub use cluster::Cluster;
 pub use error::ApiError;
+pub use query::{NumberedQuery, TaskFilter, TaskQuery};
 pub use routes::agent_router;
 pub use routes::{ROUTES, Route, router, router_of};

@@ -197,6 +197,7 @@ impl Node {
                 pushes: Uploads::open(uploads.join("pushed"), config.limits.repository_size).map_err(failed)?,
                 bundles: Bundles::open(uploads.join("bundles")).map_err(failed)?,
                 scratch: uploads.clone(),
+                versions: std::hash::RandomState::new(),
                 remote,
             }))
         } else {

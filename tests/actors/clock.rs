@@ -119,8 +119,8 @@ impl Watched {
     }
 
     async fn look(&mut self) {
-        let query = TaskQuery { project: None, statuses: Vec::new(), after: None, limit: 1 };
-        let Some(now) = self.backend.tasks(query).await.unwrap_or_default().pop() else { return };
+        let query = TaskQuery { limit: 1, ..TaskQuery::default() };
+        let Some(now) = self.backend.tasks(query).await.ok().and_then(|mut page| page.tasks.pop()) else { return };
         assert!(now.created_at <= now.updated_at, "{now:?}");
         if let Some(before) = &self.latest {
             assert_eq!(before.created_at, now.created_at);

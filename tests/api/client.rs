@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
-    http::{Request, StatusCode},
+    http::{Request, Response, StatusCode},
 };
 use devstack::{
     config::node::Limits,
@@ -31,6 +31,8 @@ pub struct Api {
 pub struct Answer {
     pub status: u16,
     pub kind: String,
+    /// Its ETag.
+    pub tag: Option<String>,
     pub body: Bytes,
 }
 
@@ -68,17 +70,32 @@ impl Api {
     }
 
     pub async fn open(&self, request: Request<Body>) -> (StatusCode, String, Body) {
+        let response = self.send(request).await;
+        let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+        (response.status(), kind.unwrap_or_default(), response.into_body())
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
         let stream = connect(&self.socket).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let response = sender.send_request(request).await.unwrap();
-        let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
-        (response.status(), kind.unwrap_or_default(), Body::new(response.into_body()))
+        sender.send_request(request).await.unwrap().map(Body::new)
     }
 
-    async fn ask(&self, request: Request<Body>) -> Answer {
-        let (status, kind, body) = self.open(request).await;
-        Answer { status: status.as_u16(), kind, body: body.collect().await.unwrap().to_bytes() }
+    pub async fn ask(&self, request: Request<Body>) -> Answer {
+        let response = self.send(request).await;
+        let text = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (status, kind, tag) = (response.status().as_u16(), text("content-type").unwrap_or_default(), text("etag"));
+        Answer { status, kind, tag, body: response.into_body().collect().await.unwrap().to_bytes() }
+    }
+
+    /// A GET with a header.
+    pub async fn get_with(&self, path: &str, header: &str, value: &str) -> Answer {
+        self.ask(Request::get(path).header(header, value).body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn get_accepting(&self, path: &str, kind: &str) -> Answer {
+        self.get_with(path, "accept", kind).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -9,7 +9,8 @@ use std::{
 use async_trait::async_trait;
 use axum::body::Bytes;
 use devstack::gateway::{
-    ApiError, Backend, ByteStream, Download, FactStream, Repos, RequestId, TaskQuery, WaitQuery, dto, view,
+    ApiError, Backend, ByteStream, Download, FactPage, FactStream, NumberedQuery, Repos, RequestId, TaskQuery,
+    WaitQuery, dto, view,
 };
 use devstack_dag::{
     Answer, Config, Engine,
@@ -193,13 +194,13 @@ impl Backend for Fake {
     async fn plan(&self, project: ProjectName) -> Result<PlanSpec, ApiError> {
         self.look(|engine| view::inline(view::plan(engine, &project)?, &inline))
     }
-    async fn plans(&self, project: Option<ProjectName>) -> Result<Vec<dto::Plan>, ApiError> {
-        self.look(|engine| view::plans(engine, project.as_ref()))
+    async fn plans(&self, query: NumberedQuery) -> Result<dto::PlanList, ApiError> {
+        self.look(|engine| view::plans(engine, &query))
     }
     async fn projects(&self) -> Result<Vec<dto::Project>, ApiError> {
         Ok(self.look(view::projects))
     }
-    async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
+    async fn tasks(&self, query: TaskQuery) -> Result<dto::TaskList, ApiError> {
         self.look(|engine| view::tasks(engine, &query))
     }
     async fn task(&self, task: TaskRef) -> Result<dto::TaskDetail, ApiError> {
@@ -248,8 +249,8 @@ impl Backend for Fake {
     async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError> {
         self.look(|engine| view::host(engine, &host, &setup))
     }
-    async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
-        self.look(|engine| view::merges(engine, project.as_ref()))
+    async fn merges(&self, query: NumberedQuery) -> Result<dto::MergeList, ApiError> {
+        self.look(|engine| view::merges(engine, &query))
     }
     async fn status(&self) -> Result<dto::Overview, ApiError> {
         let hosts = self.hosts().await?;
@@ -296,6 +297,20 @@ impl Backend for Fake {
             Some((Ok(view::fact(seq + 1, &fact)), (backlog, seq + 1)))
         });
         Ok(kept.chain(stream::pending()).boxed())
+    }
+    async fn fact_page(&self, after: Option<u64>, limit: usize) -> Result<FactPage, ApiError> {
+        let inner = self.inner.lock().unwrap();
+        let last = inner.facts.len() as u64;
+        let after = after.unwrap_or(inner.horizon);
+        if after < inner.horizon || after > last {
+            return Err(ApiError::behind_horizon(after));
+        }
+        let numbered = (after + 1..).zip(&inner.facts[after as usize..]).take(limit);
+        let facts: Vec<dto::Fact> = numbered.map(|(seq, fact)| view::fact(seq, fact)).collect();
+        Ok(FactPage { through: after + facts.len() as u64, facts, last })
+    }
+    async fn version(&self) -> Result<u64, ApiError> {
+        Ok(self.inner.lock().unwrap().facts.len() as u64)
     }
     fn repos(&self) -> Option<&dyn Repos> {
         Some(self)

@@ -7,6 +7,8 @@ mod client;
 mod fake;
 mod hosts;
 mod joining;
+mod lists;
+mod openapi;
 mod remote;
 mod routes;
 mod socket;

@@ -119,7 +119,7 @@ pub async fn ask(https: &Https, request: Request<Body>) -> Result<Answer, HttpsE
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    Ok(Answer { status, kind: kind.unwrap_or_default(), body })
+    Ok(Answer { status, kind: kind.unwrap_or_default(), tag: None, body })
 }
 
 pub async fn get(https: &Https, path: &str, token: Option<&str>) -> Result<Answer, HttpsError> {

@@ -251,7 +251,7 @@ async fn agents_merges_and_status_are_shown() {
     assert_eq!((&slow["task"], &slow["attempt"], &slow["stage"]), (&json!("shop/a"), &json!(1), &json!("work")));
     let idle = agents.as_array().unwrap().iter().find(|agent| agent["name"] == "dev1").unwrap();
     assert_eq!((&idle["task"], &idle["host"], &idle["branch"]), (&Value::Null, &Value::Null, &Value::Null));
-    assert_eq!(api.get("/v1/merges").await.json(), json!({"apiVersion": "v1", "merges": []}));
+    assert_eq!(api.get("/v1/merges").await.json(), json!({"apiVersion": "v1", "merges": [], "next": null}));
     assert_eq!(api.get("/v1/merges?project=none").await.error(), (404, "DS0201".into()));
     let status = api.get("/v1/status").await.json();
     assert_eq!((&status["tasks"]["WIP"], &status["slots"], &status["running"]), (&json!(1), &json!(2), &json!(1)));

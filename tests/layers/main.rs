@@ -44,6 +44,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ractor_cluster", &[]),
     ("axum", &["gateway", "cli", "node", "uplink", "downlink"]),
     ("tower", &["gateway", "cli"]),
+    ("utoipa", &["gateway"]),
     ("hyper", &["gateway", "cli"]),
     ("hyper_util", &["gateway", "cli"]),
     ("askama", &["gateway"]),

@@ -19,7 +19,7 @@ pub(super) async fn run(context: &Context<'_>, command: HostCommand) -> Result<E
     match command {
         HostCommand::List => {
             let list = |body: &[u8]| Ok(table(&parse::<dto::HostList>(body)?.hosts).render(context.output));
-            context.show("/v1/hosts", list).await
+            context.show_all("/v1/hosts", "hosts", list).await
         }
         HostCommand::Show { host } => {
             let shown = |body: &[u8]| Ok(page(context.output, &parse::<dto::HostPage>(body)?.host));

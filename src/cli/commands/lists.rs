@@ -37,7 +37,7 @@ pub(super) async fn project(context: &Context<'_>, command: ProjectCommand) -> R
                 }
                 Ok(table.render(context.output))
             };
-            context.show("/v1/projects", table).await
+            context.show_all("/v1/projects", "projects", table).await
         }
         ProjectCommand::Show { project } => {
             let page = |body: &[u8]| Ok(project_page(&parse::<dto::ProjectPage>(body)?.project));
@@ -109,7 +109,7 @@ pub(super) async fn agents(context: &Context<'_>) -> Result<Exit, CliError> {
         }
         Ok(table.render(context.output))
     };
-    context.show("/v1/agents", table).await
+    context.show_all("/v1/agents", "agents", table).await
 }
 
 pub(super) async fn merges(context: &Context<'_>, command: MergeCommand) -> Result<Exit, CliError> {
@@ -123,7 +123,7 @@ pub(super) async fn merges(context: &Context<'_>, command: MergeCommand) -> Resu
         Ok(table.render(context.output))
     };
     let query = project.map(|project| format!("?project={}", escape(&project))).unwrap_or_default();
-    context.show(&format!("/v1/merges{query}"), table).await
+    context.show_all(&format!("/v1/merges{query}"), "merges", table).await
 }
 
 pub(super) async fn status(context: &Context<'_>) -> Result<Exit, CliError> {

@@ -89,6 +89,20 @@ impl Context<'_> {
         Ok(Exit::Ok)
     }
 
+    /// The same of a whole list, whose entries have this name.
+    async fn show_all(
+        &self,
+        path: &str,
+        list: &str,
+        table: impl FnOnce(&[u8]) -> Result<String, CliError>,
+    ) -> Result<Exit, CliError> {
+        let session = self.session().await?;
+        let body = session.client.all(path, list).await;
+        session.close().await?;
+        self.print(&body?, table)?;
+        Ok(Exit::Ok)
+    }
+
     /// Prints an answer: as it came, line by line, or as the table says.
     fn print(&self, body: &Bytes, table: impl FnOnce(&[u8]) -> Result<String, CliError>) -> Result<(), CliError> {
         match self.output.format {

@@ -2,8 +2,7 @@
 
 use axum::body::Bytes;
 use futures::StreamExt;
-use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::json;
 
 use super::{Context, lists::short, resolve, wait};
 use crate::{
@@ -118,18 +117,11 @@ async fn copy(context: &Context<'_>, task: &str, what: &str) -> Result<Exit, Cli
     copied
 }
 
-/// One page of `GET /v1/tasks`, its entries unread.
-#[derive(Deserialize)]
-struct RawPage {
-    tasks: Vec<Box<RawValue>>,
-    next: Option<String>,
-}
-
 async fn list(context: &Context<'_>, project: Option<String>, status: Option<String>) -> Result<Exit, CliError> {
-    let session = context.session().await?;
-    let body = all_tasks(&session.client, project, status).await;
-    session.close().await?;
-    context.print(&body?, |body| {
+    let project = project.map(|project| format!("&project={}", escape(&project))).unwrap_or_default();
+    let status = status.map(|status| format!("&status={}", escape(&status))).unwrap_or_default();
+    let path = format!("/v1/tasks?{}", format!("{project}{status}").trim_start_matches('&'));
+    let shown = context.show_all(&path, "tasks", |body| {
         let mut table = Table::new(&["ID", "STATUS", "AGENT", "ATTEMPTS", "PRIORITY", "TITLE"]);
         let tasks = parse::<dto::TaskList>(body)?.tasks;
         let several = tasks.windows(2).any(|pair| pair[0].project != pair[1].project);
@@ -143,27 +135,8 @@ async fn list(context: &Context<'_>, project: Option<String>, status: Option<Str
             table.paint(1, Output::status(&task.status));
         }
         Ok(table.render(context.output))
-    })?;
-    Ok(Exit::Ok)
-}
-
-/// All pages as one answer.
-async fn all_tasks(client: &Client, project: Option<String>, status: Option<String>) -> Result<Bytes, CliError> {
-    let project = project.map(|project| format!("&project={}", escape(&project))).unwrap_or_default();
-    let status = status.map(|status| format!("&status={}", escape(&status))).unwrap_or_default();
-    let first = client.get(&format!("/v1/tasks?{}", format!("{project}{status}").trim_start_matches('&'))).await?;
-    let mut page: RawPage = parse(&first)?;
-    if page.next.is_none() {
-        return Ok(first);
-    }
-    let mut tasks = Vec::new();
-    loop {
-        tasks.append(&mut page.tasks);
-        let Some(next) = page.next else { break };
-        page = client.read(&format!("/v1/tasks?after={}{project}{status}", escape(&next))).await?;
-    }
-    let all = json!({ "apiVersion": "v1", "tasks": tasks, "next": null });
-    Ok(all.to_string().into())
+    });
+    shown.await
 }
 
 async fn wait_for(

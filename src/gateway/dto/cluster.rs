@@ -2,12 +2,13 @@
 
 use devstack_cluster::{NodeName, TokenId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Time, V1};
 use crate::members;
 
 /// The body of `POST /v1/join`. It holds a secret: no `Debug`.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// The token's id.
@@ -21,7 +22,7 @@ pub struct Join {
 }
 
 /// The answer of `POST /v1/join`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Joined {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -37,7 +38,7 @@ pub struct Joined {
 }
 
 /// The body of `POST /v1/renew`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Renew {
     /// A PKCS #10 signing request, PEM. Only its key counts.
@@ -45,7 +46,7 @@ pub struct Renew {
 }
 
 /// The answer of `POST /v1/renew`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Renewed {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -55,7 +56,7 @@ pub struct Renewed {
 }
 
 /// `GET /v1/cluster`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ClusterPage {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -75,7 +76,7 @@ pub struct ClusterPage {
 }
 
 /// A machine of the cluster.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Member {
     /// Its name.
     pub name: String,
@@ -99,7 +100,7 @@ impl Member {
 }
 
 /// The body of `POST /v1/tokens`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// `viewer`, `operator`, `admin` or `agent-host`.
@@ -111,7 +112,7 @@ pub struct NewToken {
 }
 
 /// A token, without its secret.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Token {
     /// Its id.
     pub id: String,
@@ -153,7 +154,7 @@ impl Token {
 }
 
 /// The answer of `POST /v1/tokens`: the only time that the token is shown.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct CreatedToken {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -165,7 +166,7 @@ pub struct CreatedToken {
 }
 
 /// The answer of `POST /v1/tokens/{id}/revoke`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TokenPage {
     /// `v1`.
     #[serde(rename = "apiVersion")]

@@ -9,6 +9,7 @@ use devstack_dag::{
     record::{AttemptRecord, Drain},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Time, V1, words};
 
@@ -16,13 +17,13 @@ use super::{Time, V1, words};
 pub const PRESENCES: [&str; 4] = ["awaited", "present", "suspect", "lost"];
 
 /// A host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Host {
     /// Its name.
     pub name: String,
     /// Is it connected?
     pub up: bool,
-    /// One of [`PRESENCES`]: known from before the Taskmaster's start, there, silent for a while, given up.
+    /// `awaited`, `present`, `suspect` or `lost`: known from before the Taskmaster's start, there, silent for a while, given up.
     pub presence: String,
     /// Since when it is so; `null`: since before the Taskmaster's start.
     pub since: Option<Time>,
@@ -44,7 +45,7 @@ pub struct Host {
 }
 
 /// What is known of a host beside its slots; `null`: it has not said.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Setup {
     /// `docker` or `process`.
     pub runtime: Option<String>,
@@ -63,7 +64,7 @@ pub struct Setup {
 }
 
 /// One of a host's networks for attempts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Shard {
     /// Its name on that host.
     pub name: String,
@@ -102,7 +103,7 @@ impl From<&ShardReport> for Shard {
 }
 
 /// A host that people want empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Draining {
     /// Since when.
     pub since: Time,
@@ -118,7 +119,7 @@ impl From<Drain> for Draining {
 }
 
 /// Slots that a host cannot use for now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Unusable {
     /// How many.
     pub slots: u32,
@@ -133,7 +134,7 @@ impl From<Quarantine> for Unusable {
 }
 
 /// Everything about a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HostDetail {
     /// As in the list.
     #[serde(flatten)]
@@ -143,7 +144,7 @@ pub struct HostDetail {
 }
 
 /// An attempt on a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HostAttempt {
     /// `project/id`.
     pub task: String,
@@ -177,7 +178,7 @@ impl HostAttempt {
 }
 
 /// `GET /v1/hosts/{host}`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct HostPage {
     /// `v1`.
     #[serde(rename = "apiVersion")]

@@ -11,6 +11,13 @@ mod task;
 mod words;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type},
+    },
+};
 
 pub use cluster::*;
 pub use glance::*;
@@ -40,6 +47,14 @@ impl<'de> Deserialize<'de> for V1 {
     }
 }
 
+impl PartialSchema for V1 {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["v1"])).into()
+    }
+}
+
+impl ToSchema for V1 {}
+
 /// A time, in milliseconds since 1970-01-01 UTC; written as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub u64);
@@ -58,6 +73,15 @@ impl std::fmt::Display for Time {
     }
 }
 
+impl PartialSchema for Time {
+    fn schema() -> RefOr<Schema> {
+        let format = Some(SchemaFormat::KnownFormat(KnownFormat::DateTime));
+        ObjectBuilder::new().schema_type(Type::String).format(format).description(Some("RFC 3339, UTC")).into()
+    }
+}
+
+impl ToSchema for Time {}
+
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -75,23 +99,30 @@ impl<'de> Deserialize<'de> for Time {
 macro_rules! lists {
     ($($(#[$doc:meta])* $name:ident { $field:ident: $item:ty })*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
         pub struct $name {
             /// `v1`.
             #[serde(rename = "apiVersion")]
             pub api_version: V1,
             /// The entries.
             pub $field: Vec<$item>,
+            /// The next page's `after`; `null`: there is no more.
+            #[serde(default)]
+            pub next: Option<String>,
         }
         impl From<Vec<$item>> for $name {
+            /// All there are.
             fn from($field: Vec<$item>) -> Self {
-                Self { api_version: V1, $field }
+                Self { api_version: V1, $field, next: None }
             }
         }
     )*};
 }
 
 lists! {
+    /// `GET /v1/tasks`: by project, in the order of their submission. A page with filters may be shorter than asked for,
+    /// even empty, and still have a next one.
+    TaskList { tasks: Task }
     /// `GET /v1/plans`.
     PlanList { plans: Plan }
     /// `GET /v1/projects`.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use devstack_dag::record::{MergeRecord, PlanRecord, ProviderRecord};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Host, Time, V1, dollars};
 
 /// The answer to `POST /v1/plans`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlanAnswer {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -31,7 +32,7 @@ pub struct PlanAnswer {
 }
 
 /// The answer to every other change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -43,7 +44,7 @@ pub struct Answer {
 }
 
 /// A submission.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
     /// The project.
     pub project: String,
@@ -73,7 +74,7 @@ impl From<&PlanRecord> for Plan {
 }
 
 /// A project.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Project {
     /// Its name.
     pub name: String,
@@ -103,7 +104,7 @@ pub struct Project {
 }
 
 /// What finished attempts used, summed: what their agents say. Unknown is `null`, never 0.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Spent {
     /// Attempts that ended, of roles that say what they use or have a limit.
     pub attempts: u32,
@@ -122,7 +123,7 @@ pub struct Spent {
 }
 
 /// What a role of a project used.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RoleSpent {
     /// The role.
     pub role: String,
@@ -156,7 +157,7 @@ impl Spent {
 }
 
 /// A provider of models that wanted no more, and did not serve since.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Provider {
     /// Its name, as profiles give it.
     pub provider: String,
@@ -180,7 +181,7 @@ impl From<&ProviderRecord> for Provider {
 }
 
 /// `GET /v1/projects/{project}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProjectPage {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -190,7 +191,7 @@ pub struct ProjectPage {
 }
 
 /// An agent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Agent {
     /// `dev1`.
     pub name: String,
@@ -213,7 +214,7 @@ pub struct Agent {
 }
 
 /// A landed merge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Merge {
     /// `project/id`.
     pub task: String,
@@ -237,13 +238,14 @@ impl From<&MergeRecord> for Merge {
 }
 
 /// Something that waits for a person.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
     /// The project.
     pub project: String,
     /// `project/id`; `null`: the project itself.
     pub task: Option<String>,
     /// The task's status.
+    #[schema(value_type = Option<super::StatusWord>)]
     pub status: Option<String>,
     /// Why it is BLOCKED, if it is.
     pub blocked_reason: Option<String>,
@@ -254,7 +256,7 @@ pub struct Waiting {
 }
 
 /// `GET /v1/status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Overview {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -282,7 +284,7 @@ pub struct Overview {
 }
 
 /// A source that is not brought up to date.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryWaits {
     /// The project.
     pub project: String,
@@ -291,7 +293,7 @@ pub struct DeliveryWaits {
 }
 
 /// `GET /v1/wait`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Settled {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -304,8 +306,24 @@ pub struct Settled {
     pub waiting: Vec<Waiting>,
 }
 
+/// `GET /v1/facts` as a page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct FactList {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// Oldest first. With filters the page may be shorter than asked for, even empty, and still have a next one.
+    pub facts: Vec<Fact>,
+    /// The next page's `after`; `null`: there is no more for now.
+    pub next: Option<String>,
+    /// Every fact up to this number was looked at: `after` for what comes later.
+    pub through: u64,
+    /// The newest fact there is.
+    pub last: u64,
+}
+
 /// A fact, as readers get it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Fact {
     /// Its number.
     pub seq: u64,
@@ -320,6 +338,7 @@ pub struct Fact {
     /// The attempt's number.
     pub attempt: Option<u32>,
     /// The task's status after it, if it changed.
+    #[schema(value_type = Option<super::StatusWord>)]
     pub status: Option<String>,
     /// In a sentence for people.
     pub message: String,

@@ -1,11 +1,12 @@
 //! Repositories that people upload.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Part, V1};
 
 /// The answer of `GET /v1/repos/{project}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Repo {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -17,7 +18,7 @@ pub struct Repo {
 }
 
 /// A branch of an inbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Branch {
     /// Its name.
     pub name: String,
@@ -26,7 +27,7 @@ pub struct Branch {
 }
 
 /// What a push announces, and which part of its bundle comes: the query of `POST /v1/repos/{project}/push`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Push {
     /// The base branch.
@@ -54,7 +55,7 @@ impl Push {
 }
 
 /// The answer of `POST /v1/repos/{project}/push`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pushed {
     /// `v1`.
     #[serde(rename = "apiVersion")]

@@ -6,12 +6,13 @@ use devstack_dag::{
     record::{AttemptRecord, TaskRecord},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Time, V1, words};
 use crate::config::plan_file::priority;
 
 /// A task in `task list`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Task {
     /// Unique in the project: `T-001`.
     pub id: String,
@@ -21,7 +22,8 @@ pub struct Task {
     pub kind: String,
     /// One line for people.
     pub title: String,
-    /// One of [`words::STATUSES`].
+    /// Where it stands.
+    #[schema(value_type = words::StatusWord)]
     pub status: String,
     /// Why it is BLOCKED.
     pub blocked_reason: Option<String>,
@@ -98,20 +100,8 @@ impl Task {
     }
 }
 
-/// `GET /v1/tasks`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TaskList {
-    /// `v1`.
-    #[serde(rename = "apiVersion")]
-    pub api_version: V1,
-    /// The tasks, by project and id.
-    pub tasks: Vec<Task>,
-    /// `project/id` of the last one when there are more: the next page's `after`.
-    pub next: Option<String>,
-}
-
 /// `GET /v1/tasks/{project}/{id}`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct TaskPage {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -121,7 +111,7 @@ pub struct TaskPage {
 }
 
 /// Everything about a task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TaskDetail {
     /// As in the list.
     #[serde(flatten)]
@@ -139,7 +129,7 @@ pub struct TaskDetail {
 }
 
 /// What an agent is told about the past of its task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Feedback {
     /// The attempt it is about; 0: a person's hint.
     pub attempt: u32,
@@ -148,7 +138,7 @@ pub struct Feedback {
 }
 
 /// An attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Attempt {
     /// Counts from 1 in the task.
     pub number: u32,
@@ -211,7 +201,7 @@ impl Attempt {
 }
 
 /// Model usage of one attempt, as its agent says. Unknown is `null`, never 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Usage {
     /// Tokens read, without those from or to a cache.
     pub input_tokens: Option<u64>,
@@ -244,7 +234,7 @@ impl From<&devstack_dag::attempt::Usage> for Usage {
 }
 
 /// `GET /v1/tasks/{project}/{id}/explain`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// `v1`.
     #[serde(rename = "apiVersion")]
@@ -257,7 +247,7 @@ pub struct Explanation {
 
 /// `GET /v1/tasks/{project}/{id}/resolve`: what a person needs to do a task by hand, whichever of the two tasks of a
 /// conflict was named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Conflict {
     /// `v1`.
     #[serde(rename = "apiVersion")]

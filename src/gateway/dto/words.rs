@@ -1,9 +1,18 @@
 //! The stable words of the contract for stages and outcomes; statuses and reasons know their own.
 //! Deliberately absent: what they mean.
 
+use std::borrow::Cow;
+
 use devstack_dag::{
     attempt::{Outcome, Stage},
     record::Status,
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{ObjectBuilder, Schema, Type},
+    },
 };
 
 /// Statuses in the order of a task's life.
@@ -17,6 +26,21 @@ pub const STATUSES: [Status; 8] = [
     Status::Blocked,
     Status::Rejected,
 ];
+
+/// The description of a status.
+pub struct StatusWord;
+
+impl PartialSchema for StatusWord {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(STATUSES.map(Status::as_str))).into()
+    }
+}
+
+impl ToSchema for StatusWord {
+    fn name() -> Cow<'static, str> {
+        "Status".into()
+    }
+}
 
 /// The status of a word, in any case.
 pub fn parse_status(word: &str) -> Option<Status> {

@@ -5,14 +5,15 @@
 use axum::{Json, extract::State};
 use devstack_dag::{Answer, command::Command};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::Api;
+use super::{Api, paging};
 use crate::{
     config::units,
     gateway::{
         ApiError, dto,
         error::code,
-        extract::{Change, OfHost},
+        extract::{Change, OfHost, Params},
         view,
     },
 };
@@ -20,17 +21,53 @@ use crate::{
 /// The longest deadline of a drain, in milliseconds: a year. Whoever wants a longer one wants none.
 const DEADLINE_MAX: u64 = 365 * 86_400_000;
 
-pub(super) async fn list(State(api): State<Api>) -> Result<Json<dto::HostList>, ApiError> {
-    Ok(Json(api.backend.hosts().await?.into()))
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HostsQuery {
+    /// Only those that are `awaited`, `present`, `suspect` or `lost`.
+    presence: Option<String>,
+    /// Only those with this label, `name` or `name=value`.
+    label: Option<String>,
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// Entries of a page: 1 to 10,000, which is also what is given unless asked for.
+    #[schema(minimum = 1, maximum = 10_000)]
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    Params(query): Params<HostsQuery>,
+) -> Result<Json<dto::HostList>, ApiError> {
+    let limit = paging::limit(query.limit)?;
+    if let Some(word) = query.presence.as_deref().filter(|word| !dto::PRESENCES.contains(word)) {
+        let known = dto::PRESENCES.join(", ");
+        return Err(ApiError::invalid(format!("`{word}` is no presence of a host")).hint(format!("one of {known}")));
+    }
+    let mut all = api.backend.hosts().await?;
+    all.retain(|host| {
+        query.presence.as_ref().is_none_or(|presence| host.presence == *presence)
+            && query.label.as_deref().is_none_or(|label| has_label(host, label))
+    });
+    let (hosts, next) = paging::cut(all, |host| host.name.clone(), query.after.as_deref(), limit)?;
+    Ok(Json(dto::HostList { next, ..hosts.into() }))
+}
+
+fn has_label(host: &dto::Host, label: &str) -> bool {
+    let Some(labels) = &host.setup.labels else { return false };
+    match label.split_once('=') {
+        Some((name, value)) => labels.get(name).is_some_and(|found| found == value),
+        None => labels.contains_key(label),
+    }
 }
 
 pub(super) async fn show(State(api): State<Api>, OfHost(host): OfHost) -> Result<Json<dto::HostPage>, ApiError> {
     Ok(Json(dto::HostPage { api_version: dto::V1, host: api.backend.host(host).await? }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Drain {
+pub(super) struct Drain {
     /// `10m`; `null`: attempts take as long as they take.
     deadline: Option<String>,
 }
@@ -38,9 +75,9 @@ struct Drain {
 pub(super) async fn drain(
     State(api): State<Api>,
     OfHost(host): OfHost,
-    change: Change,
+    change: Change<Drain>,
 ) -> Result<Json<dto::Answer>, ApiError> {
-    let Drain { deadline } = change.json()?;
+    let Drain { deadline } = change.body;
     let deadline_ms = deadline.as_deref().map(read_deadline).transpose()?;
     let answer = api.backend.ask(Command::DrainHost { host: host.clone(), deadline_ms }, change.request).await?;
     Ok(told(answer, || match deadline_ms {
@@ -61,9 +98,9 @@ pub(super) async fn undrain(
     Ok(told(answer, || format!("{host} gets attempts again")))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Remove {
+pub(super) struct Remove {
     /// Also one that is there and in use.
     #[serde(default)]
     force: bool,
@@ -74,9 +111,9 @@ struct Remove {
 pub(super) async fn remove(
     State(api): State<Api>,
     OfHost(host): OfHost,
-    change: Change,
+    change: Change<Remove>,
 ) -> Result<Json<dto::Answer>, ApiError> {
-    let Remove { force } = change.json()?;
+    let Remove { force } = change.body;
     let command = Command::RemoveHost { host: host.clone(), force };
     let is_unknown = |error: &ApiError| error.problem.code == code::NO_HOST;
     // What the engine refuses must leave the members as they are, too.

@@ -1,5 +1,5 @@
-//! The router, made from one table: which path is which handler, and the least that it takes to ask. Limits on bodies
-//! and time; errors for what is not there.
+//! The router, made from one table: which path is which handler, the least that it takes to ask, how it is served, and what
+//! the description says of it beyond its signature. Limits on bodies and time; errors for what is not there.
 //! Deliberately absent: what handlers do.
 
 mod agent;
@@ -7,9 +7,11 @@ mod cluster;
 mod facts;
 mod hosts;
 mod nodes;
+mod paging;
 mod plans;
 mod reads;
 mod repos;
+mod tags;
 mod tasks;
 
 use std::{sync::Arc, time::Duration};
@@ -24,6 +26,7 @@ use axum::{
 };
 
 pub use agent::agent_router;
+use serde_json::json;
 
 use super::{
     ApiError, Backend,
@@ -32,11 +35,12 @@ use super::{
     dashboard::{self, Dashboard, pages},
     error::code,
     metrics::metrics,
+    openapi::{self, Draft, Gives, Says, describe},
 };
 use crate::config::{node::Limits, problem::Problem};
 
 /// The largest body of a request that is neither a plan nor a bundle, in bytes: a person's message.
-const MESSAGE_MAX: usize = 64 << 10;
+pub(super) const MESSAGE_MAX: usize = 64 << 10;
 
 /// What every handler sees.
 #[derive(Clone)]
@@ -58,7 +62,7 @@ impl Api {
 }
 
 /// One entry of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Route {
     /// The least that it takes to ask.
     pub least: Access,
@@ -66,13 +70,48 @@ pub struct Route {
     pub method: &'static str,
     /// The path, with its parameters in braces.
     pub path: &'static str,
+    /// How it is served.
+    pub group: Group,
+    /// What the description says of it; `None`: it has no place there.
+    pub says: Option<Says>,
+}
+
+impl Route {
+    /// Have its answers an ETag?
+    pub fn is_tagged(&self) -> bool {
+        matches!(self.group, Group::Versioned | Group::Digested)
+    }
+}
+
+/// What is done around a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The body is as large as a plan may be.
+    Large,
+    /// Body and time are bounded.
+    Bounded,
+    /// As bounded; the answer is the engine's alone, and the engine's version is its tag.
+    Versioned,
+    /// As bounded; the tag is a digest of the answer.
+    Digested,
+    /// Neither body nor time is bounded here: a reader that goes away ends it.
+    Streaming,
 }
 
 macro_rules! routes {
-    ($($group:ident { $($least:ident $method:ident $path:literal => $handler:path;)* })*) => {
+    ($($group:ident in $kind:ident {
+        $($(#[doc = $line:literal])* $least:ident $method:ident $path:literal => $handler:path
+            $(, also [$($status:literal),*])?;)*
+    })*) => {
         /// Every route of the API.
         pub const ROUTES: &[Route] = &[$($(
-            Route { least: Access::$least, method: stringify!($method), path: $path },
+            Route {
+                least: Access::$least,
+                method: stringify!($method),
+                path: $path,
+                group: Group::$kind,
+                says: says!([$($line)*] $handler, [$($($status),*)?]),
+            },
         )*)*];
 
         $(fn $group() -> Router<Api> {
@@ -81,61 +120,118 @@ macro_rules! routes {
     };
 }
 
+/// A route without a sentence is not described.
+macro_rules! says {
+    ([] $handler:path, $also:tt) => {
+        None
+    };
+    ([$($line:literal)+] $handler:path, $also:tt) => {
+        Some(Says { lines: &[$($line),+], draft: || describe($handler), also: &$also })
+    };
+}
+
 routes! {
-    // The body is as large as a plan may be.
-    large {
+    large in Large {
+        /// Submit a plan, or bring it up to date.
+        /// The body is a plan file, TOML or JSON, that stands alone. Tasks are added, changed or left alone by their ids.
         Operator post "/v1/plans" => plans::submit;
     }
-    bounded {
-        Viewer   get  "/v1/plans" => plans::list;
+    versioned in Versioned {
+        /// Submissions, by project, oldest first.
+        Viewer   get  "/v1/plans" => plans::list, also [404];
+        /// The project's tasks as a plan file, which can be posted again.
         Viewer   get  "/v1/plans/{project}" => plans::show;
-        Operator post "/v1/plans/{project}/cancel" => plans::cancel;
+        /// Projects by name.
         Viewer   get  "/v1/projects" => reads::projects;
+        /// One project.
         Viewer   get  "/v1/projects/{project}" => reads::project;
-        Operator post "/v1/projects/{project}/pause" => plans::pause;
-        Operator post "/v1/projects/{project}/resume" => plans::resume;
-        Viewer   get  "/v1/tasks" => tasks::list;
+        /// Tasks, by project, in the order of their submission.
+        Viewer   get  "/v1/tasks" => tasks::list, also [404];
+        /// Everything about one task.
         Viewer   get  "/v1/tasks/{project}/{id}" => tasks::show;
-        Viewer   get  "/v1/tasks/{project}/{id}/explain" => tasks::explain;
-        Operator post "/v1/tasks/{project}/{id}/stop" => tasks::stop;
-        Operator post "/v1/tasks/{project}/{id}/retry" => tasks::retry;
-        Operator post "/v1/tasks/{project}/{id}/reject" => tasks::reject;
-        Operator post "/v1/tasks/{project}/{id}/approve" => tasks::approve;
-        Operator post "/v1/tasks/{project}/{id}/request-changes" => tasks::request_changes;
-        Operator get  "/v1/repos/{project}" => repos::show;
+        /// Agents: those that work, and idle ones.
         Viewer   get  "/v1/agents" => reads::agents;
+        /// Landed merges, by project, oldest first.
+        Viewer   get  "/v1/merges" => reads::merges, also [404];
+    }
+    digested in Digested {
+        /// Hosts by name.
         Viewer   get  "/v1/hosts" => hosts::list;
+        /// Everything about one host.
         Viewer   get  "/v1/hosts/{host}" => hosts::show;
-        Operator post "/v1/hosts/{host}/drain" => hosts::drain;
-        Operator post "/v1/hosts/{host}/undrain" => hosts::undrain;
-        Admin    post "/v1/hosts/{host}/remove" => hosts::remove;
-        Viewer   get  "/v1/merges" => reads::merges;
+        /// The whole at a glance.
         Viewer   get  "/v1/status" => reads::status;
-        Viewer   get  "/v1/cluster" => cluster::show;
-        Admin    get  "/v1/tokens" => cluster::tokens;
+        /// The cluster and its machines.
+        Viewer   get  "/v1/cluster" => cluster::show, also [409];
+        /// Tokens, without their secrets.
+        Admin    get  "/v1/tokens" => cluster::tokens, also [409];
+        /// This description.
+        Viewer   get  "/v1/openapi.json" => spec;
+    }
+    bounded in Bounded {
+        /// Give up what has not landed.
+        Operator post "/v1/plans/{project}/cancel" => plans::cancel;
+        /// Start no more attempts of a project.
+        Operator post "/v1/projects/{project}/pause" => plans::pause;
+        /// Start attempts of a project again.
+        Operator post "/v1/projects/{project}/resume" => plans::resume;
+        /// Why a task is where it is, in a paragraph.
+        Viewer   get  "/v1/tasks/{project}/{id}/explain" => tasks::explain;
+        /// End the running attempt, uncharged.
+        Operator post "/v1/tasks/{project}/{id}/stop" => tasks::stop;
+        /// Try a task again, with a hint for the agent.
+        Operator post "/v1/tasks/{project}/{id}/retry" => tasks::retry;
+        /// Give a task up.
+        Operator post "/v1/tasks/{project}/{id}/reject" => tasks::reject;
+        /// Let a task in REVIEW go on to its merge.
+        Operator post "/v1/tasks/{project}/{id}/approve" => tasks::approve;
+        /// Send a task in REVIEW back with what to change.
+        Operator post "/v1/tasks/{project}/{id}/request-changes" => tasks::request_changes;
+        /// What was uploaded of a person's repository.
+        Operator get  "/v1/repos/{project}" => repos::show;
+        /// Give a host no more attempts.
+        Operator post "/v1/hosts/{host}/drain" => hosts::drain;
+        /// Give a host attempts again.
+        Operator post "/v1/hosts/{host}/undrain" => hosts::undrain;
+        /// End the membership of a host, and forget it.
+        Admin    post "/v1/hosts/{host}/remove" => hosts::remove;
+        /// Make a token. This is the only time that it is shown.
         Admin    post "/v1/tokens" => cluster::create_token;
+        /// Revoke a token: it is refused from now on.
         Admin    post "/v1/tokens/{id}/revoke" => cluster::revoke_token;
-        // The join token in the body is the proof.
-        Anyone   post "/v1/join" => cluster::join;
+        /// Make a machine a member.
+        /// The join token in the body is the proof.
+        Anyone   post "/v1/join" => cluster::join, also [401, 403];
         Node     post "/v1/renew" => cluster::renew;
+        /// Is the process there?
         Anyone   get  "/healthz" => reads::healthy;
+        /// Can it take commands?
         Anyone   get  "/readyz" => reads::ready;
+        /// Metrics.
         Viewer   get  "/metrics" => metrics;
         // The dashboard.
         Viewer   get  "/" => pages::overview;
         // A login page needs it before anybody is known, and it tells nothing.
         Anyone   get  "/assets/{file}" => pages::asset;
     }
-    // These stream, or wait for something that may take days: a reader that goes away ends them.
-    streaming {
-        Viewer   get  "/v1/wait" => reads::wait;
+    streaming in Streaming {
+        /// Wait until tasks are settled: done, or in need of a person.
+        Viewer   get  "/v1/wait" => reads::wait, also [404];
+        /// Facts: a stream of what happens, or a page of the history.
+        /// Who accepts `application/json` and no `text/event-stream` gets a page, everybody else the stream.
         Viewer   get  "/v1/facts" => facts::follow;
         Viewer   get  "/live" => pages::follow;
+        /// The output of an attempt.
         Viewer   get  "/v1/tasks/{project}/{id}/logs" => tasks::logs;
+        /// What the newest commit changes.
         Viewer   get  "/v1/tasks/{project}/{id}/diff" => tasks::diff;
-        Viewer   get  "/v1/tasks/{project}/{id}/resolve" => tasks::conflict;
+        /// What a person needs to do a task by hand.
+        Viewer   get  "/v1/tasks/{project}/{id}/resolve" => tasks::conflict, also [409];
+        /// Hand in a person's result: a bundle, through quarantine, checks and merge.
         Operator post "/v1/tasks/{project}/{id}/resolve" => tasks::resolve;
-        Operator post "/v1/repos/{project}/push" => repos::push;
+        /// Send a part of a repository's history.
+        Operator post "/v1/repos/{project}/push" => repos::push, also [409, 413, 422];
+        /// The integration branch, from a byte on.
         Viewer   get  "/v1/repos/{project}/bundle" => repos::bundle;
         Node     get  "/v1/nodes/repos/{project}" => nodes::repository;
         Node     get  "/v1/nodes/repos/{project}/bundle" => nodes::bundle;
@@ -143,6 +239,25 @@ routes! {
         Node     post "/v1/nodes/attempts/{project}/{id}/{number}/result" => nodes::result;
         Node     post "/v1/nodes/attempts/{project}/{id}/{number}/log" => nodes::shipped_log;
         Node     post "/v1/nodes/logs/{channel}" => nodes::live_log;
+    }
+}
+
+/// The API's description, of this node's limits.
+async fn spec(State(api): State<Api>) -> Description {
+    Description(openapi::document(&api.limits))
+}
+
+struct Description(serde_json::Value);
+
+impl IntoResponse for Description {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl Gives for Description {
+    fn gives(draft: &mut Draft) {
+        draft.gives("application/json", json!({ "type": "object", "required": ["openapi", "paths"] }));
     }
 }
 
@@ -171,7 +286,13 @@ pub fn router_of(backend: Arc<dyn Backend>, cluster: Option<Arc<Cluster>>, limit
     let timely = middleware::from_fn_with_state(api.clone(), in_time);
     large()
         .layer(DefaultBodyLimit::max(plan_size))
-        .merge(bounded().layer(DefaultBodyLimit::max(MESSAGE_MAX)))
+        .merge(
+            versioned()
+                .layer(middleware::from_fn_with_state(api.clone(), tags::by_version))
+                .merge(digested().layer(middleware::from_fn(tags::by_digest)))
+                .merge(bounded())
+                .layer(DefaultBodyLimit::max(MESSAGE_MAX)),
+        )
         .layer(timely)
         .merge(streaming())
         .method_not_allowed_fallback(|| async {

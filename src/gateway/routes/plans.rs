@@ -2,24 +2,57 @@
 
 use axum::{
     Json,
-    extract::State,
+    extract::{FromRequest, Request, State},
     http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
 use devstack_dag::{command::Command, ids::ProjectName};
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
-use super::Api;
+use super::{Api, paging};
 use crate::{
     config::plan_file,
     gateway::{
-        ApiError, dto,
-        extract::{Change, OfProject, Params, name},
+        ApiError, NumberedQuery, dto,
+        extract::{Change, OfProject, Params, Raw, name, takes_change},
+        openapi::{Draft, Gives, Takes},
     },
 };
 
-/// The body is a plan file, TOML or JSON, that stands alone.
-pub(super) async fn submit(State(api): State<Api>, change: Change) -> Result<Json<dto::PlanAnswer>, ApiError> {
+/// A plan file, TOML or JSON, that stands alone.
+pub(super) struct PlanText(Raw);
+
+impl<S: Send + Sync> FromRequest<S> for PlanText {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Raw::from_request(request, state).await.map(Self)
+    }
+}
+
+impl Takes for PlanText {
+    fn takes(draft: &mut Draft) {
+        let example = "[project]\nname = \"shop\"\n\n[agents.dev]\ncommand = [\"sh\", \"-c\", \"true\"]\n\n\
+                       [[task]]\nid = \"T-001\"\ntitle = \"Login API\"\nprompt = \"Write it.\"\n";
+        let toml = json!({ "type": "string", "description": "a plan file" });
+        let json_form = json!({
+            "type": "object", "description": "a plan file in JSON, of the same shape", "required": ["project"],
+            "properties": { "project": { "type": "object" }, "task": { "type": "array" } },
+        });
+        draft.body = Some(json!({ "required": true, "content": {
+            "application/toml": { "schema": toml, "example": example },
+            "application/json": { "schema": json_form },
+        } }));
+        takes_change(draft);
+    }
+}
+
+pub(super) async fn submit(
+    State(api): State<Api>,
+    PlanText(change): PlanText,
+) -> Result<Json<dto::PlanAnswer>, ApiError> {
     let body = change.body;
     // A large plan takes a moment of pure computing: not on the thread that answers others.
     let parsed = tokio::task::spawn_blocking(move || {
@@ -30,44 +63,66 @@ pub(super) async fn submit(State(api): State<Api>, change: Change) -> Result<Jso
     api.backend.submit(plan, change.request).await.map(Json)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
+pub(super) struct PlansQuery {
+    /// Only of this project.
     project: Option<String>,
-}
-
-impl ListQuery {
-    pub(super) fn project(self) -> Result<Option<ProjectName>, ApiError> {
-        self.project.map(|project| name(ProjectName::new(&project))).transpose()
-    }
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// Entries of a page: 1 to 10,000, which is also what is given unless asked for.
+    #[schema(minimum = 1, maximum = 10_000)]
+    limit: Option<usize>,
 }
 
 pub(super) async fn list(
     State(api): State<Api>,
-    Params(query): Params<ListQuery>,
+    Params(query): Params<PlansQuery>,
 ) -> Result<Json<dto::PlanList>, ApiError> {
-    Ok(Json(api.backend.plans(query.project()?).await?.into()))
+    let query = NumberedQuery {
+        project: query.project.map(|project| name(ProjectName::new(&project))).transpose()?,
+        task: None,
+        after: query.after.as_deref().map(paging::numbered).transpose()?,
+        limit: paging::limit(query.limit)?,
+    };
+    api.backend.plans(query).await.map(Json)
+}
+
+/// A plan file in JSON.
+pub(super) struct PlanFile(Vec<u8>);
+
+impl IntoResponse for PlanFile {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, "application/json")], self.0).into_response()
+    }
+}
+
+impl Gives for PlanFile {
+    fn gives(draft: &mut Draft) {
+        let shape = json!({ "type": "object", "description": "a plan file in JSON", "required": ["project"] });
+        draft.gives("application/json", shape);
+    }
 }
 
 /// The project's tasks as a plan file in JSON, which can be posted again.
-pub(super) async fn show(State(api): State<Api>, OfProject(project): OfProject) -> Result<Response, ApiError> {
+pub(super) async fn show(State(api): State<Api>, OfProject(project): OfProject) -> Result<PlanFile, ApiError> {
     let plan = api.backend.plan(project).await?;
-    let body = plan_file::to_json(&plan).map_err(|e| ApiError::internal(e.to_string()))?;
-    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+    plan_file::to_json(&plan).map(PlanFile).map_err(|e| ApiError::internal(e.to_string()))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Cancel {
+pub(super) struct Cancel {
+    /// Only what this submission added; `null`: all of the project.
     plan: Option<u32>,
 }
 
 pub(super) async fn cancel(
     State(api): State<Api>,
     OfProject(project): OfProject,
-    change: Change,
+    change: Change<Cancel>,
 ) -> Result<Json<dto::Answer>, ApiError> {
-    let Cancel { plan } = change.json()?;
+    let Cancel { plan } = change.body;
     api.backend.ask(Command::CancelPlan { project, plan }, change.request).await.map(Json)
 }
 

@@ -3,16 +3,34 @@
 use axum::{Json, extract::State};
 use devstack_dag::ids::{ProjectName, TaskId};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::{Api, plans::ListQuery};
+use super::{Api, paging};
 use crate::gateway::{
-    ApiError, WaitQuery, dto,
+    ApiError, NumberedQuery, WaitQuery, dto,
     error::code,
     extract::{OfProject, Params, name},
 };
 
-pub(super) async fn projects(State(api): State<Api>) -> Result<Json<dto::ProjectList>, ApiError> {
-    Ok(Json(api.backend.projects().await?.into()))
+/// Where a page of a short list begins, and how long it may be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PageQuery {
+    /// The `next` of the page before.
+    pub(super) after: Option<String>,
+    /// Entries of a page: 1 to 10,000, which is also what is given unless asked for.
+    #[schema(minimum = 1, maximum = 10_000)]
+    pub(super) limit: Option<usize>,
+}
+
+pub(super) async fn projects(
+    State(api): State<Api>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<dto::ProjectList>, ApiError> {
+    let limit = paging::limit(query.limit)?;
+    let all = api.backend.projects().await?;
+    let (projects, next) = paging::cut(all, |project| project.name.clone(), query.after.as_deref(), limit)?;
+    Ok(Json(dto::ProjectList { next, ..projects.into() }))
 }
 
 pub(super) async fn project(
@@ -28,15 +46,66 @@ pub(super) async fn project(
     Ok(Json(dto::ProjectPage { api_version: dto::V1, project: found }))
 }
 
-pub(super) async fn agents(State(api): State<Api>) -> Result<Json<dto::AgentList>, ApiError> {
-    Ok(Json(api.backend.agents().await?.into()))
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AgentsQuery {
+    /// Only of this project.
+    project: Option<String>,
+    /// Only in this role.
+    role: Option<String>,
+    /// Only those that work on this host.
+    host: Option<String>,
+    /// Only those that work, or only idle ones.
+    busy: Option<bool>,
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// Entries of a page: 1 to 10,000, which is also what is given unless asked for.
+    #[schema(minimum = 1, maximum = 10_000)]
+    limit: Option<usize>,
+}
+
+pub(super) async fn agents(
+    State(api): State<Api>,
+    Params(query): Params<AgentsQuery>,
+) -> Result<Json<dto::AgentList>, ApiError> {
+    let limit = paging::limit(query.limit)?;
+    let mut all = api.backend.agents().await?;
+    all.retain(|agent| {
+        query.project.as_ref().is_none_or(|project| agent.project == *project)
+            && query.role.as_ref().is_none_or(|role| agent.role == *role)
+            && (query.host.is_none() || agent.host == query.host)
+            && query.busy.is_none_or(|busy| agent.task.is_some() == busy)
+    });
+    let key = |agent: &dto::Agent| format!("{}/{}", agent.project, agent.name);
+    let (agents, next) = paging::cut(all, key, query.after.as_deref(), limit)?;
+    Ok(Json(dto::AgentList { next, ..agents.into() }))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MergesQuery {
+    /// Only of this project.
+    project: Option<String>,
+    /// Only of tasks with this id.
+    task: Option<String>,
+    /// The `next` of the page before.
+    after: Option<String>,
+    /// Entries of a page: 1 to 10,000, which is also what is given unless asked for.
+    #[schema(minimum = 1, maximum = 10_000)]
+    limit: Option<usize>,
 }
 
 pub(super) async fn merges(
     State(api): State<Api>,
-    Params(query): Params<ListQuery>,
+    Params(query): Params<MergesQuery>,
 ) -> Result<Json<dto::MergeList>, ApiError> {
-    Ok(Json(api.backend.merges(query.project()?).await?.into()))
+    let query = NumberedQuery {
+        project: query.project.map(|project| name(ProjectName::new(&project))).transpose()?,
+        task: query.task.map(|task| name(TaskId::new(&task))).transpose()?,
+        after: query.after.as_deref().map(paging::numbered).transpose()?,
+        limit: paging::limit(query.limit)?,
+    };
+    api.backend.merges(query).await.map(Json)
 }
 
 pub(super) async fn status(State(api): State<Api>) -> Result<Json<dto::Overview>, ApiError> {
@@ -51,12 +120,14 @@ pub(super) async fn ready(State(api): State<Api>) -> Result<&'static str, ApiErr
     api.backend.ready().await.map(|()| "ready\n")
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WaitParams {
+    /// The project.
     project: String,
-    /// Comma-separated ids.
+    /// Only these tasks: ids, separated by commas. What they depend on counts as what they wait for.
     tasks: Option<String>,
+    /// Go on waiting while a person must act.
     through_humans: Option<bool>,
 }
 

@@ -8,18 +8,22 @@ use axum::{
     Json,
     body::{Body, Bytes},
     extract::State,
+    http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
 use devstack_dag::ids::CommitId;
 use futures::StreamExt;
 use serde::Deserialize;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use utoipa::ToSchema;
 
 use super::Api;
 use crate::gateway::{
     ApiError, ByteStream, Download, Repos,
     dto::{self, DIGEST, SIZE},
-    extract::{OfProject, Params},
+    extract::{Bundle, OfProject, Params},
+    openapi::{Draft, Gives},
 };
 
 /// Bytes read of a file at once.
@@ -64,19 +68,21 @@ pub(super) async fn push(
     State(api): State<Api>,
     OfProject(project): OfProject,
     Params(push): Params<dto::Push>,
-    body: Body,
+    Bundle(body): Bundle,
 ) -> Result<Json<dto::Pushed>, ApiError> {
     repos(&api)?.push(project, push, stream(body)).await.map(Json)
 }
 
 /// Which branch, what the asker has of it, and from which byte of the bundle on.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BranchQuery {
+    /// The integration branch.
     branch: String,
     /// Commits, separated by commas, the best first.
     #[serde(default)]
     have: String,
+    /// From which byte of the bundle on.
     #[serde(default)]
     from: u64,
 }
@@ -85,10 +91,27 @@ pub(super) async fn bundle(
     State(api): State<Api>,
     OfProject(project): OfProject,
     Params(query): Params<BranchQuery>,
-) -> Result<Response, ApiError> {
+) -> Result<BundleFile, ApiError> {
     let have = query.have.split(',').filter(|text| !text.is_empty()).map(commit).collect::<Result<Vec<_>, _>>()?;
     if have.len() > HAVE_MAX {
         return Err(ApiError::invalid(format!("`have` names {} commits; {HAVE_MAX} are looked at", have.len())));
     }
-    download(&repos(&api)?.branch(project, query.branch, have).await?, query.from).await
+    download(&repos(&api)?.branch(project, query.branch, have).await?, query.from).await.map(BundleFile)
+}
+
+/// A download.
+pub(super) struct BundleFile(Response);
+
+impl IntoResponse for BundleFile {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, "application/x-git-bundle")], self.0).into_response()
+    }
+}
+
+impl Gives for BundleFile {
+    fn gives(draft: &mut Draft) {
+        let headers = format!("a bundle of git; the headers `{DIGEST}` (BLAKE3) and `{SIZE}` (bytes) are of the whole");
+        let schema = json!({ "type": "string", "format": "binary", "description": headers });
+        draft.gives("application/x-git-bundle", schema);
+    }
 }

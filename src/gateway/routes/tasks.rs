@@ -4,7 +4,7 @@ use axum::{
     Json,
     body::Body,
     extract::State,
-    http::{HeaderMap, header::CONTENT_TYPE},
+    http::header::CONTENT_TYPE,
     response::{IntoResponse, Response},
 };
 use devstack_dag::{
@@ -13,24 +13,43 @@ use devstack_dag::{
 };
 use futures::StreamExt;
 use serde::Deserialize;
+use serde_json::json;
+use utoipa::ToSchema;
 
-use super::Api;
+use super::{Api, paging};
 use crate::gateway::{
-    ApiError, ByteStream, RequestId, TaskQuery, dto,
-    extract::{self, Change, OfTask, Params, name},
+    ApiError, ByteStream, TaskFilter, TaskQuery, dto,
+    extract::{Bundle, Change, Key, OfTask, Params, name},
+    openapi::{Draft, Gives},
 };
 
-/// Tasks in one answer, unless asked for fewer: about 6 MB of JSON.
-const PAGE: usize = 10_000;
-
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Only of this project.
     project: Option<String>,
-    /// Comma-separated statuses.
+    /// Only in these statuses, separated by commas: `WIP,TESTING`.
     status: Option<String>,
-    /// `project/id`.
+    /// Only of this role.
+    role: Option<String>,
+    /// Only those that this agent works on, or made the commit of.
+    agent: Option<String>,
+    /// Only those whose running attempt is on this host.
+    host: Option<String>,
+    /// `work` or `resolve`.
+    kind: Option<String>,
+    /// `agent` or `human`.
+    executor: Option<String>,
+    /// `critical`, `high`, `medium` or `low`.
+    priority: Option<String>,
+    /// Only those that are BLOCKED for this reason.
+    blocked_reason: Option<String>,
+    /// Only those with this in their id or title, in any case.
+    text: Option<String>,
+    /// The `next` of the page before: `project/id`.
     after: Option<String>,
+    /// Entries of a page: 1 to 10,000, which is also what is given unless asked for.
+    #[schema(minimum = 1, maximum = 10_000)]
     limit: Option<usize>,
 }
 
@@ -42,17 +61,37 @@ impl ListQuery {
                 ApiError::invalid(format!("`{word}` is no status")).hint(format!("one of {}", known.join(", ")))
             })
         };
-        let limit = self.limit.unwrap_or(PAGE);
-        if !(1..=PAGE).contains(&limit) {
-            return Err(ApiError::invalid(format!("`limit` is {limit}; it must be 1 to {PAGE}")));
-        }
+        one_of("kind", self.kind.as_deref(), &["work", "resolve"])?;
+        one_of("executor", self.executor.as_deref(), &["agent", "human"])?;
+        one_of("priority", self.priority.as_deref(), &["critical", "high", "medium", "low"])?;
         let words = self.status.as_deref().unwrap_or_default().split(',').filter(|word| !word.is_empty());
         Ok(TaskQuery {
             project: self.project.map(|project| name(ProjectName::new(&project))).transpose()?,
             statuses: words.map(status).collect::<Result<_, _>>()?,
+            filter: TaskFilter {
+                role: self.role,
+                agent: self.agent,
+                host: self.host,
+                kind: self.kind,
+                executor: self.executor,
+                priority: self.priority,
+                blocked_reason: self.blocked_reason,
+                text: self.text,
+            },
             after: self.after.as_deref().map(task_ref).transpose()?,
-            limit,
+            limit: paging::limit(self.limit)?,
         })
+    }
+}
+
+/// Refuses a word that no task has.
+fn one_of(field: &str, word: Option<&str>, known: &[&str]) -> Result<(), ApiError> {
+    match word.filter(|word| !known.contains(word)) {
+        None => Ok(()),
+        Some(word) => {
+            let hint = format!("one of {}", known.join(", "));
+            Err(ApiError::invalid(format!("`{field}` is `{word}`, which no task is")).hint(hint))
+        }
     }
 }
 
@@ -67,15 +106,7 @@ pub(super) async fn list(
     State(api): State<Api>,
     Params(query): Params<ListQuery>,
 ) -> Result<Json<dto::TaskList>, ApiError> {
-    let mut query = query.read()?;
-    let limit = query.limit;
-    // One more than asked for tells whether there are more.
-    query.limit += 1;
-    let mut tasks = api.backend.tasks(query).await?;
-    let more = tasks.len() > limit;
-    tasks.truncate(limit);
-    let next = tasks.last().filter(|_| more).map(|task| format!("{}/{}", task.project, task.id));
-    Ok(Json(dto::TaskList { api_version: dto::V1, tasks, next }))
+    api.backend.tasks(query.read()?).await.map(Json)
 }
 
 pub(super) async fn show(State(api): State<Api>, OfTask(task): OfTask) -> Result<Json<dto::TaskPage>, ApiError> {
@@ -88,11 +119,13 @@ pub(super) async fn explain(State(api): State<Api>, OfTask(task): OfTask) -> Res
     Ok(Json(dto::Explanation { api_version: dto::V1, task: name, text }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
+    /// Which attempt; the newest unless named.
     attempt: Option<u32>,
-    /// `?follow` and `?follow=true` follow.
+    /// `?follow` and `?follow=true`: as it comes, until the attempt ends.
+    #[schema(pattern = "^(|true|false|0|1)$")]
     follow: Option<String>,
 }
 
@@ -100,18 +133,49 @@ pub(super) async fn logs(
     State(api): State<Api>,
     OfTask(task): OfTask,
     Params(query): Params<LogsQuery>,
-) -> Result<Response, ApiError> {
+) -> Result<Log, ApiError> {
     let follow = match query.follow.as_deref() {
         None | Some("false" | "0") => false,
         Some("" | "true" | "1") => true,
         Some(other) => return Err(ApiError::invalid(format!("`follow` is `{other}`; it must be true or false"))),
     };
-    let bytes = api.backend.logs(task, query.attempt, follow).await?;
-    Ok(stream("text/plain; charset=utf-8", bytes))
+    api.backend.logs(task, query.attempt, follow).await.map(Log)
 }
 
-pub(super) async fn diff(State(api): State<Api>, OfTask(task): OfTask) -> Result<Response, ApiError> {
-    Ok(stream("text/x-diff; charset=utf-8", api.backend.diff(task).await?))
+pub(super) async fn diff(State(api): State<Api>, OfTask(task): OfTask) -> Result<Patch, ApiError> {
+    api.backend.diff(task).await.map(Patch)
+}
+
+/// The output of an attempt.
+pub(super) struct Log(ByteStream);
+/// A patch.
+pub(super) struct Patch(ByteStream);
+
+const LOG: &str = "text/plain; charset=utf-8";
+const PATCH: &str = "text/x-diff; charset=utf-8";
+
+impl IntoResponse for Log {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, LOG)], Body::from_stream(self.0)).into_response()
+    }
+}
+
+impl IntoResponse for Patch {
+    fn into_response(self) -> Response {
+        ([(CONTENT_TYPE, PATCH)], Body::from_stream(self.0)).into_response()
+    }
+}
+
+impl Gives for Log {
+    fn gives(draft: &mut Draft) {
+        draft.gives(LOG, json!({ "type": "string", "description": "as the agent wrote it" }));
+    }
+}
+
+impl Gives for Patch {
+    fn gives(draft: &mut Draft) {
+        draft.gives(PATCH, json!({ "type": "string", "description": "a patch" }));
+    }
 }
 
 pub(super) async fn conflict(State(api): State<Api>, OfTask(task): OfTask) -> Result<Json<dto::Conflict>, ApiError> {
@@ -122,10 +186,9 @@ pub(super) async fn conflict(State(api): State<Api>, OfTask(task): OfTask) -> Re
 pub(super) async fn resolve(
     State(api): State<Api>,
     OfTask(task): OfTask,
-    headers: HeaderMap,
-    body: Body,
+    Key(request): Key,
+    Bundle(body): Bundle,
 ) -> Result<Json<dto::Answer>, ApiError> {
-    let request = extract::key(&headers)?.map(|key| RequestId { key, body_hash: [0; 32] });
     let mut left = api.limits.bundle_size;
     let bounded = body.into_data_stream().map(move |chunk| {
         let chunk = chunk.map_err(std::io::Error::other)?;
@@ -153,25 +216,27 @@ pub(super) async fn approve(
     api.backend.ask(Command::ApproveTask(task), change.request).await.map(Json)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Retry {
+pub(super) struct Retry {
+    /// A hint for the next attempt.
     message: Option<String>,
 }
 
 pub(super) async fn retry(
     State(api): State<Api>,
     OfTask(task): OfTask,
-    change: Change,
+    change: Change<Retry>,
 ) -> Result<Json<dto::Answer>, ApiError> {
-    let Retry { message } = change.json()?;
+    let Retry { message } = change.body;
     let message = message.map(|message| Text::Inline(message.into()));
     api.backend.ask(Command::RetryTask { task, message }, change.request).await.map(Json)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Reject {
+pub(super) struct Reject {
+    /// Why; at most 1 KiB.
     reason: Option<String>,
 }
 
@@ -181,9 +246,9 @@ const REASON_MAX: usize = 1 << 10;
 pub(super) async fn reject(
     State(api): State<Api>,
     OfTask(task): OfTask,
-    change: Change,
+    change: Change<Reject>,
 ) -> Result<Json<dto::Answer>, ApiError> {
-    let Reject { reason } = change.json()?;
+    let Reject { reason } = change.body;
     let reason = reason.unwrap_or_else(|| "rejected by a person".to_owned());
     if reason.len() > REASON_MAX {
         return Err(ApiError::invalid(format!("the reason has {} bytes; at most {REASON_MAX} are kept", reason.len())));
@@ -191,25 +256,23 @@ pub(super) async fn reject(
     api.backend.ask(Command::RejectTask { task, reason }, change.request).await.map(Json)
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RequestChanges {
+pub(super) struct RequestChanges {
+    /// What to change.
+    #[schema(min_length = 1)]
     message: String,
 }
 
 pub(super) async fn request_changes(
     State(api): State<Api>,
     OfTask(task): OfTask,
-    change: Change,
+    change: Change<RequestChanges>,
 ) -> Result<Json<dto::Answer>, ApiError> {
-    let RequestChanges { message } = change.json()?;
+    let RequestChanges { message } = change.body;
     if message.trim().is_empty() {
         return Err(ApiError::invalid("`message` is empty: say what to change"));
     }
     let message = Text::Inline(message.into());
     api.backend.ask(Command::RequestChanges { task, message }, change.request).await.map(Json)
-}
-
-fn stream(kind: &'static str, bytes: ByteStream) -> Response {
-    ([(CONTENT_TYPE, kind)], Body::from_stream(bytes)).into_response()
 }

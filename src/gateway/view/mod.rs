@@ -6,6 +6,7 @@ mod answer;
 mod fact;
 mod glance;
 mod host;
+mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,61 +14,21 @@ use devstack_dag::{
     Counts, Engine, Rejection, Waiting,
     ids::{ProjectName, RoleName, TaskRef, Text},
     plan::PlanSpec,
-    record::{AttemptRecord, MergeState, ProjectRecord, Status, TaskRecord},
+    record::{AttemptRecord, ProjectRecord, Status, TaskRecord},
 };
 
-use super::{ApiError, TaskQuery, WaitQuery, dto};
+use super::{ApiError, WaitQuery, dto};
 pub use answer::{answer, plan_answer};
 pub use fact::fact;
 pub use glance::{board, glance};
 pub use host::{host, hosts};
+pub use page::{merges, plans, tasks};
 
 /// Reads a text, wherever it is.
 pub type ReadText<'a> = &'a dyn Fn(&Text) -> Result<String, ApiError>;
 
 /// Idle agents of a role that are listed; more would be noise.
 const IDLE_LISTED: u32 = 64;
-
-/// A page of tasks: projects by name, their tasks in the order of submission. 404: there is no such project.
-pub fn tasks(engine: &Engine, query: &TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
-    if let Some(project) = query.project.as_ref().filter(|project| engine.project(project).is_none()) {
-        return Err(Rejection::UnknownProject(project.clone()).into());
-    }
-    let mut skipping = query.after.as_ref();
-    let mut page = Vec::new();
-    for project in engine.projects() {
-        let name = &project.spec.name;
-        if query.project.as_ref().is_some_and(|wanted| wanted != name) {
-            continue;
-        }
-        if skipping.is_some_and(|after| after.project.as_str() > name.as_str()) {
-            continue;
-        }
-        if skipping.is_some_and(|after| after.project != *name) {
-            // The project of `after` is gone or left out: everything behind it is wanted.
-            skipping = None;
-        }
-        for task in engine.task_refs(name, None) {
-            if let Some(after) = skipping {
-                if *after == task {
-                    skipping = None;
-                }
-                continue;
-            }
-            let wanted = |status| query.statuses.is_empty() || query.statuses.contains(&status);
-            if !engine.status(&task).is_some_and(wanted) {
-                continue;
-            }
-            let newest = engine.attempts(&task).last();
-            let unknown = newest.is_some_and(|attempt| engine.is_unknown(attempt));
-            page.extend(engine.task(&task).map(|record| dto::Task::from_record(&record, newest, unknown)));
-            if page.len() >= query.limit {
-                return Ok(page);
-            }
-        }
-    }
-    Ok(page)
-}
 
 /// A task as the engine has it.
 #[derive(Debug, Clone)]
@@ -145,24 +106,6 @@ pub fn inline(mut plan: PlanSpec, text: ReadText<'_>) -> Result<PlanSpec, ApiErr
         task.prompt = Text::Inline(text(&task.prompt)?.into());
     }
     Ok(plan)
-}
-
-/// Submissions, oldest first.
-///
-/// # Errors
-/// There is no such project.
-pub fn plans(engine: &Engine, project: Option<&ProjectName>) -> Result<Vec<dto::Plan>, ApiError> {
-    Ok(chosen(engine, project)?.iter().flat_map(|name| engine.plans(name)).map(dto::Plan::from).collect())
-}
-
-/// Landed merges of each project, oldest first.
-///
-/// # Errors
-/// There is no such project.
-pub fn merges(engine: &Engine, project: Option<&ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
-    let names = chosen(engine, project)?;
-    let merges = names.iter().flat_map(|name| engine.merges(name));
-    Ok(merges.filter(|merge| merge.state == MergeState::Landed).map(dto::Merge::from).collect())
 }
 
 fn chosen(engine: &Engine, project: Option<&ProjectName>) -> Result<Vec<ProjectName>, ApiError> {

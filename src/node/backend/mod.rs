@@ -10,6 +10,7 @@ mod people;
 mod repos;
 
 use std::{
+    hash::{BuildHasher, RandomState},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -30,10 +31,13 @@ use crate::{
     actor::{Address, Gone},
     agent_host::{Host, Shelf},
     downlink::{Downlink, Uploads},
-    gateway::{ApiError, Backend, ByteStream, FactStream, Nodes, Repos, RequestId, TaskQuery, WaitQuery, dto, view},
+    gateway::{
+        ApiError, Backend, ByteStream, FactPage, FactStream, Nodes, NumberedQuery, Repos, RequestId, TaskQuery,
+        WaitQuery, dto, view,
+    },
     repository::{Hubs, source::Source},
     runtime::Isolation,
-    store::{Blobs, RequestKey},
+    store::{Blobs, RequestKey, StoreError},
     taskmaster::message::{Ask, AskError, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View},
 };
 
@@ -58,6 +62,8 @@ pub(super) struct Core {
     pub(super) shelf: Shelf,
     pub(super) clock: fn() -> Timestamp,
     pub(super) scratch: PathBuf,
+    /// Makes versions of this process: its keys are random.
+    pub(super) versions: RandomState,
     pub(super) bundle_size: u64,
     /// What people push, on its way in.
     pub(super) pushes: Uploads,
@@ -119,15 +125,15 @@ impl Backend for Core {
         self.with_texts(move |text| view::inline(plan, text)).await
     }
 
-    async fn plans(&self, project: Option<ProjectName>) -> Result<Vec<dto::Plan>, ApiError> {
-        self.look(move |seen| view::plans(seen.engine, project.as_ref())).await?
+    async fn plans(&self, query: NumberedQuery) -> Result<dto::PlanList, ApiError> {
+        self.look(move |seen| view::plans(seen.engine, &query)).await?
     }
 
     async fn projects(&self) -> Result<Vec<dto::Project>, ApiError> {
         self.look(|seen| view::projects(seen.engine)).await
     }
 
-    async fn tasks(&self, query: TaskQuery) -> Result<Vec<dto::Task>, ApiError> {
+    async fn tasks(&self, query: TaskQuery) -> Result<dto::TaskList, ApiError> {
         self.look(move |seen| view::tasks(seen.engine, &query)).await?
     }
 
@@ -175,8 +181,8 @@ impl Backend for Core {
         self.look(move |seen| view::host(seen.engine, &host, &|host| setup(here.as_deref(), host))).await?
     }
 
-    async fn merges(&self, project: Option<ProjectName>) -> Result<Vec<dto::Merge>, ApiError> {
-        self.look(move |seen| view::merges(seen.engine, project.as_ref())).await?
+    async fn merges(&self, query: NumberedQuery) -> Result<dto::MergeList, ApiError> {
+        self.look(move |seen| view::merges(seen.engine, &query)).await?
     }
 
     async fn status(&self) -> Result<dto::Overview, ApiError> {
@@ -207,6 +213,27 @@ impl Backend for Core {
 
     async fn facts(&self, after: Option<u64>) -> Result<FactStream, ApiError> {
         self.fact_stream(after).await
+    }
+
+    async fn fact_page(&self, after: Option<u64>, limit: usize) -> Result<FactPage, ApiError> {
+        let read = async |after| ask_facts(&self.taskmaster, after, limit).await;
+        let mut from = after.unwrap_or(0);
+        let mut answer = read(from).await?;
+        // The oldest kept moves on while it is asked for.
+        while let (None, Err(StoreError::OutOfRange { first, .. })) = (after, &answer.page) {
+            from = first.0.saturating_sub(1);
+            answer = read(from).await?;
+        }
+        let page = answer.page.map_err(|_| ApiError::behind_horizon(from))?;
+        let facts: Vec<dto::Fact> = page.facts.iter().map(|(seq, fact)| view::fact(seq.0, fact)).collect();
+        Ok(FactPage { through: facts.last().map_or(from, |fact| fact.seq), last: page.last.0, facts })
+    }
+
+    async fn version(&self) -> Result<u64, ApiError> {
+        let of = |seen: &View<'_>| (seen.since, seen.seq);
+        let (since, seq) = self.look(move |seen| of(seen)).await?;
+        // A restarted Taskmaster, or process, knows other things of hosts under the same number.
+        Ok(self.versions.hash_one((since, seq)))
     }
 
     async fn ready(&self) -> Result<(), ApiError> {
@@ -365,7 +392,7 @@ impl Core {
                         () = send.closed() => return,
                     }
                 }
-                answer = match ask_facts(&taskmaster, last).await {
+                answer = match ask_facts(&taskmaster, last, FACTS_PAGE).await {
                     Ok(answer) => answer,
                     Err(error) => return drop(send.send(Err(error)).await),
                 };
@@ -378,7 +405,7 @@ impl Core {
     }
 
     async fn facts_after(&self, after: u64) -> Result<FactsAnswer, ApiError> {
-        let answer = ask_facts(&self.taskmaster, after).await?;
+        let answer = ask_facts(&self.taskmaster, after, FACTS_PAGE).await?;
         if answer.page.is_err() {
             return Err(ApiError::behind_horizon(after));
         }
@@ -443,8 +470,8 @@ fn setup(here: Option<&Host>, host: &HostName) -> dto::Setup {
     setup.offering(&labels, &roles, &images, &shards)
 }
 
-async fn ask_facts(taskmaster: &Address<TaskmasterMessage>, after: u64) -> Result<FactsAnswer, ApiError> {
-    let get = |reply| TaskmasterMessage::GetFacts(GetFacts { after, limit: FACTS_PAGE, reply });
+async fn ask_facts(taskmaster: &Address<TaskmasterMessage>, after: u64, limit: usize) -> Result<FactsAnswer, ApiError> {
+    let get = |reply| TaskmasterMessage::GetFacts(GetFacts { after, limit, reply });
     Ok(ask_again(taskmaster, get).await?)
 }
 

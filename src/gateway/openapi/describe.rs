@@ -1,0 +1,177 @@
+//! What a handler takes and gives, read off its signature: each extractor and each answer describes itself, so that no
+//! second list of parameters and schemas can differ from the code.
+//! Deliberately absent: paths, access and limits (the table of routes has them).
+
+use std::{collections::BTreeMap, future::Future};
+
+use axum::{Json, extract::State};
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::gateway::{ApiError, access::Peer, routes::Api};
+
+/// A part of an operation, as it is gathered.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// Parameters of path, query and headers, as OpenAPI has them.
+    pub parameters: Vec<Value>,
+    /// The request's body.
+    pub body: Option<Value>,
+    /// The content of a good answer, by media type.
+    pub content: Map<String, Value>,
+    /// Statuses that this can be refused with, beyond those of every route.
+    pub statuses: Vec<u16>,
+    /// Schemas that are referred to.
+    pub schemas: BTreeMap<String, Value>,
+}
+
+impl Draft {
+    /// A reference to a type of answers. Unknown values are null and never absent there: every property is required.
+    pub fn answer<T: ToSchema>(&mut self) -> Value {
+        self.refer::<T>(true)
+    }
+
+    /// A reference to a type of requests, whose optional properties may be left out.
+    pub fn request<T: ToSchema>(&mut self) -> Value {
+        self.refer::<T>(false)
+    }
+
+    fn refer<T: ToSchema>(&mut self, whole: bool) -> Value {
+        let mut found = vec![(T::name().into_owned(), T::schema())];
+        T::schemas(&mut found);
+        for (name, schema) in found {
+            let mut schema = serde_json::to_value(schema).unwrap_or_default();
+            if whole {
+                require_all(&mut schema);
+            }
+            self.schemas.insert(name, schema);
+        }
+        json!({ "$ref": format!("#/components/schemas/{}", T::name()) })
+    }
+
+    /// The properties of a type as parameters of the query.
+    pub fn query<T: ToSchema>(&mut self) {
+        let schema = serde_json::to_value(T::schema()).unwrap_or_default();
+        let required = schema["required"].as_array().cloned().unwrap_or_default();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let mut property = property.clone();
+            let said = property.as_object_mut().and_then(|property| property.remove("description"));
+            // What may be left out is left out, not null.
+            if let Some(kinds) = property["type"].as_array_mut() {
+                kinds.retain(|kind| kind != "null");
+                property["type"] = kinds.first().cloned().unwrap_or_default();
+            }
+            let is_required = required.iter().any(|required| required == name);
+            self.parameters.push(json!({
+                "name": name, "in": "query", "required": is_required, "description": said, "schema": property,
+            }));
+        }
+    }
+
+    /// A part of the path.
+    pub fn path(&mut self, name: &str, description: &str, pattern: &str, example: &str) {
+        self.parameters.push(json!({
+            "name": name, "in": "path", "required": true, "description": description,
+            "schema": { "type": "string", "pattern": pattern }, "example": example,
+        }));
+    }
+
+    /// A header that may be sent.
+    pub fn header(&mut self, name: &str, description: &str, schema: Value) {
+        self.parameters.push(json!({
+            "name": name, "in": "header", "required": false, "description": description, "schema": schema,
+        }));
+    }
+
+    /// A good answer.
+    pub fn gives(&mut self, media_type: &str, schema: Value) {
+        self.content.insert(media_type.to_owned(), json!({ "schema": schema }));
+    }
+}
+
+/// Every property of every object in here is required.
+fn require_all(schema: &mut Value) {
+    let names = schema["properties"].as_object().map(|properties| properties.keys().cloned().collect::<Vec<_>>());
+    if let Some(names) = names {
+        schema["required"] = json!(names);
+    }
+    for part in schema["allOf"].as_array_mut().into_iter().flatten() {
+        require_all(part);
+    }
+}
+
+/// Something that a handler takes from its request.
+pub trait Takes {
+    /// Adds what it takes.
+    fn takes(draft: &mut Draft);
+}
+
+/// Something that a handler answers.
+pub trait Gives {
+    /// Adds what it answers.
+    fn gives(draft: &mut Draft);
+}
+
+impl Takes for State<Api> {
+    fn takes(_: &mut Draft) {}
+}
+
+impl Takes for Peer {
+    fn takes(_: &mut Draft) {}
+}
+
+impl<T: ToSchema> Gives for Json<T> {
+    fn gives(draft: &mut Draft) {
+        let schema = draft.answer::<T>();
+        draft.gives("application/json", schema);
+    }
+}
+
+impl Gives for &'static str {
+    fn gives(draft: &mut Draft) {
+        draft.gives("text/plain; charset=utf-8", json!({ "type": "string" }));
+    }
+}
+
+impl<T: Gives> Gives for Result<T, ApiError> {
+    fn gives(draft: &mut Draft) {
+        T::gives(draft);
+    }
+}
+
+/// A handler whose signature says what it does.
+pub trait Described<Arguments> {
+    /// What it says.
+    fn describe(&self) -> Draft;
+}
+
+macro_rules! described {
+    ($($argument:ident)*) => {
+        impl<F, Answer, R, $($argument),*> Described<($($argument,)*)> for F
+        where
+            F: Fn($($argument),*) -> Answer,
+            Answer: Future<Output = R>,
+            R: Gives,
+            $($argument: Takes,)*
+        {
+            fn describe(&self) -> Draft {
+                let mut draft = Draft::default();
+                $($argument::takes(&mut draft);)*
+                R::gives(&mut draft);
+                draft
+            }
+        }
+    };
+}
+
+described!();
+described!(A);
+described!(A B);
+described!(A B C);
+described!(A B C D);
+described!(A B C D E);
+
+/// What a handler's signature says.
+pub fn describe<Arguments, H: Described<Arguments>>(handler: H) -> Draft {
+    handler.describe()
+}
