@@ -277,6 +277,7 @@ async fn simulate(
             listen: None,
             join: vec![cluster.link.clone()],
             limits: Limits::default(),
+            about: [].into(),
             receiver: Arc::new(receiver),
         })
         .await

@@ -41,6 +41,9 @@ pub enum ToHost {
         /// Which.
         channel: u64,
     },
+    /// This machine is no member any more: end every attempt. Sent as a call, answered with nothing when it was taken; a host
+    /// that does not know it refuses the call, and has by then taken what was sent before.
+    Removed,
 }
 
 /// What a host must know to work for this Taskmaster.
@@ -110,6 +113,44 @@ pub struct Uploaded {
     pub size: u64,
     /// BLAKE3 of its content.
     pub digest: [u8; 32],
+}
+
+/// What an agent host says of itself, in the hello of its session. `None`: it does not say.
+///
+/// Texts by their places. A later version appends, and what this one does not know it leaves; what an earlier one did not
+/// send yet is `None`. So neither needs the other's version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Introduction {
+    /// The version of its node.
+    pub version: Option<String>,
+    /// `docker` or `process`.
+    pub runtime: Option<String>,
+    /// What keeps attempts from the machine.
+    pub sandbox: Option<String>,
+}
+
+impl Introduction {
+    /// Bytes of each text, so that all of them fit into a hello; what is longer is cut.
+    const TEXT_MAX: usize = 150;
+
+    /// The bytes of it.
+    pub fn encode(&self) -> Vec<u8> {
+        let texts = [&self.version, &self.runtime, &self.sandbox].map(|text| {
+            let text = text.as_deref().unwrap_or_default();
+            &text[..text.floor_char_boundary(Self::TEXT_MAX)]
+        });
+        // Three short texts are far below the limit, which is the only error.
+        encode(&texts.as_slice()).unwrap_or_default()
+    }
+
+    /// Reads what any version wrote; nothing of what is none.
+    pub fn decode(bytes: &[u8]) -> Self {
+        let texts: Vec<String> = decode(bytes).unwrap_or_default();
+        // Shown to people: one line, without control characters.
+        let mut texts = texts.into_iter().map(|text| text.replace(char::is_control, " "));
+        let mut next = || texts.next().filter(|text| !text.is_empty());
+        Self { version: next(), runtime: next(), sandbox: next() }
+    }
 }
 
 /// A body that this version cannot read: the sender is newer, or hostile.

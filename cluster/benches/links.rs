@@ -70,6 +70,7 @@ fn config(name: &str, identity: &Identity, receiver: Arc<Clock>) -> LinkConfig {
         listen: None,
         join: Vec::new(),
         limits: Limits::default(),
+        about: [].into(),
         receiver,
     }
 }

@@ -11,7 +11,6 @@ use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    NodeName,
     handshake::{self, HandshakeError, Ready},
     link::Core,
     sessions::ClaimError,
@@ -48,23 +47,19 @@ async fn keep(core: &Arc<Core>, address: &str) {
                     tracing::warn!(address, why, "no link");
                     told = why;
                 }
-                if let Some(name) = busy(error) {
-                    core.sessions.wait_gone(&name).await;
-                    failures = 1;
+                match error {
+                    HandshakeError::Claim(name, ClaimError::Busy(_)) => {
+                        core.sessions.wait_gone(&name).await;
+                        failures = 1;
+                    }
+                    HandshakeError::NotAdmittedThere(by, why) => core.config.receiver.not_admitted(&by, &why),
+                    _ => {}
                 }
             }
         }
         // Without random bytes the longest wait is as good.
         let random = getrandom::u64().unwrap_or(u64::MAX);
         tokio::time::sleep(core.config.limits.redial.wait(failures, random)).await;
-    }
-}
-
-/// The node that has a session already.
-fn busy(error: HandshakeError) -> Option<NodeName> {
-    match error {
-        HandshakeError::Claim(name, ClaimError::Busy(_)) => Some(name),
-        _ => None,
     }
 }
 

@@ -25,7 +25,8 @@ pub struct Version {
 }
 
 /// The version that is written.
-pub const VERSION: Version = Version { major: 1, minor: 0 };
+/// 1.1 appended to the hello what a node says of itself, and gave refusals for good a kind.
+pub const VERSION: Version = Version { major: 1, minor: 1 };
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,17 +193,20 @@ mod tests {
 
     const KEY: Key = Key([0xA5; 16]);
 
-    /// What version 1.0 looks like on the wire. These bytes never change.
+    /// What version 1 looks like on the wire. But for the minor version, these bytes never change.
     #[test]
     fn golden_bytes() {
         let frame = encode(Class::Call, 0x0102, 0x0304_0506_0708_090A, KEY, b"body").unwrap();
-        let mut golden = b"dvsl\x01\x00\x06\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A".to_vec();
+        let mut golden = b"dvsl\x01\x01\x06\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A".to_vec();
         golden.extend([0xA5; 16]);
         golden.extend(b"\x00\x00\x00\x04body");
         assert_eq!(frame, golden);
         let (header, body) = decode(&golden).unwrap();
         assert_eq!((header.class, header.kind, header.request), (Class::Call, 0x0102, 0x0304_0506_0708_090A));
         assert_eq!((header.key, header.length, body), (KEY, 4, b"body".as_slice()));
+        golden[5] = 0;
+        let (header, body) = decode(&golden).unwrap();
+        assert_eq!((header.version.minor, body), (0, b"body".as_slice()), "the version before is understood");
     }
 
     #[test]
@@ -224,7 +228,7 @@ mod tests {
             other
         };
         assert_eq!(decode(&with(0, b'x')), Err(FrameError::Magic));
-        assert_eq!(decode(&with(4, 2)), Err(FrameError::Version(Version { major: 2, minor: 0 })));
+        assert_eq!(decode(&with(4, 2)), Err(FrameError::Version(Version { major: 2, minor: 1 })));
         assert_eq!(
             decode(&with(5, 7)).unwrap().0.version,
             Version { major: 1, minor: 7 },

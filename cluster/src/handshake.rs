@@ -15,7 +15,7 @@ use crate::{
     NodeName, PeerCertificate,
     frame::{HEADER, Key},
     hello::{self, First, Hello, HelloError},
-    link::Core,
+    link::{Core, LinkConfig},
     peer::PeerError,
     session::{Peer, Session},
     sessions::ClaimError,
@@ -38,6 +38,8 @@ pub(crate) enum HandshakeError {
     Hello(NodeName, HelloError),
     #[error("{0} refuses: {1}")]
     Refused(NodeName, String),
+    #[error("{0} does not admit this node: {1}")]
+    NotAdmittedThere(NodeName, String),
     #[error("not done in time")]
     TimedOut,
 }
@@ -55,7 +57,7 @@ pub(crate) async fn accept(core: &Core, tcp: TcpStream, address: SocketAddr) -> 
         Err(error @ (HandshakeError::NotAdmitted(..) | HandshakeError::Claim(..) | HandshakeError::Hello(..))) => {
             let why = error.to_string();
             tracing::warn!(%peer, %address, why, "a link was refused");
-            refuse(&mut tls, &why).await?;
+            refuse(&mut tls, &why, matches!(error, HandshakeError::NotAdmitted(..))).await?;
             Err(error)
         }
         done => done.map(|session| (session, tls)),
@@ -143,8 +145,8 @@ fn random_key() -> io::Result<Key> {
 }
 
 fn our_hello(core: &Core, key: Key) -> Hello {
-    let limits = &core.config.limits;
-    Hello { incarnation: core.config.incarnation, key, frames: limits.frames, bytes: limits.bytes }
+    let LinkConfig { incarnation, limits, about, .. } = &core.config;
+    Hello { incarnation: *incarnation, key, frames: limits.frames, bytes: limits.bytes, about: about.clone() }
 }
 
 fn session(
@@ -158,7 +160,8 @@ fn session(
 }
 
 fn peer(core: &Core, name: &NodeName, address: SocketAddr, key: Key, theirs: &Hello) -> Arc<Peer> {
-    let session = Session { peer: name.clone(), incarnation: theirs.incarnation, id: core.next_id(), address };
+    let (peer, about) = (name.clone(), theirs.about.clone());
+    let session = Session { peer, incarnation: theirs.incarnation, id: core.next_id(), address, about };
     Arc::new(Peer::new(session, key, theirs, &core.config.limits, core.config.receiver.clone()))
 }
 
@@ -178,11 +181,12 @@ async fn first(tls: &mut TlsStream<TcpStream>, name: &NodeName) -> Result<Hello,
     match hello::finish(&header, &body).map_err(wrong)? {
         First::Hello(hello) => Ok(hello),
         First::Refused(why) => Err(HandshakeError::Refused(name.clone(), why)),
+        First::NotAdmitted(why) => Err(HandshakeError::NotAdmittedThere(name.clone(), why)),
     }
 }
 
-async fn refuse(tls: &mut TlsStream<TcpStream>, why: &str) -> io::Result<()> {
-    let frame = hello::refusal(why).map_err(io::Error::other)?;
+async fn refuse(tls: &mut TlsStream<TcpStream>, why: &str, for_good: bool) -> io::Result<()> {
+    let frame = hello::refusal(why, for_good).map_err(io::Error::other)?;
     tls.write_all(&frame).await?;
     tls.shutdown().await
 }

@@ -1,17 +1,23 @@
 //! The first frame of a session, both ways, before ractor gets the stream: which run of the process this is, the key for
-//! the other's frames, and how much may be on the way. Or a refusal, with its reason. Pure.
-//! Deliberately absent: the stream.
+//! the other's frames, how much may be on the way, and what the node says of itself. Or a refusal, with its reason. Pure.
+//! Deliberately absent: the stream, and what a node says of itself (the application knows).
+
+use std::sync::Arc;
 
 use crate::{
     frame::{self, Class, FrameError, HEADER, Header, Key},
     session::Incarnation,
 };
 
-/// The most that the body of a hello or a refusal may have, in bytes. A hello has 20; later minor versions append.
+/// The most that the body of a hello or a refusal may have, in bytes. Later minor versions append to a hello.
 pub(crate) const HELLO_MAX: usize = 1024;
+/// What a node may say of itself, in bytes: half of that, so that later versions find room.
+pub const ABOUT_MAX: usize = 512;
+/// The kind of a refusal for good: the certificate is not one of a member. Every other refusal has kind 0, and passes.
+const NOT_ADMITTED: u16 = 1;
 
 /// What a node says first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hello {
     /// Which run of its process.
     pub(crate) incarnation: Incarnation,
@@ -21,6 +27,8 @@ pub(crate) struct Hello {
     pub(crate) frames: u64,
     /// Bytes of the same.
     pub(crate) bytes: u64,
+    /// What it says of itself, at most [`ABOUT_MAX`]. Since 1.1: empty from a node of 1.0.
+    pub(crate) about: Arc<[u8]>,
 }
 
 /// What came first.
@@ -28,8 +36,10 @@ pub(crate) struct Hello {
 pub(crate) enum First {
     /// The session may go on.
     Hello(Hello),
-    /// It may not, and why.
+    /// It may not, for now, and why.
     Refused(String),
+    /// It may not with this certificate, and why.
+    NotAdmitted(String),
 }
 
 /// Why the first frame is none.
@@ -46,30 +56,40 @@ pub(crate) enum HelloError {
 impl Hello {
     /// As a frame.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FrameError> {
-        let mut body = Vec::with_capacity(24);
+        let about = &self.about[..self.about.len().min(ABOUT_MAX)];
+        let mut body = Vec::with_capacity(26 + about.len());
         body.extend_from_slice(&self.incarnation.0.to_be_bytes());
         body.extend_from_slice(&self.frames.to_be_bytes());
         body.extend_from_slice(&self.bytes.to_be_bytes());
+        // At most `ABOUT_MAX`, cut above.
+        body.extend_from_slice(&(about.len() as u16).to_be_bytes());
+        body.extend_from_slice(about);
         frame::encode(Class::Hello, 0, 0, self.key, &body)
     }
 
     fn of(key: Key, body: &[u8]) -> Option<Self> {
         let (incarnation, rest) = body.split_first_chunk()?;
         let (frames, rest) = rest.split_first_chunk()?;
-        let bytes = rest.first_chunk()?;
+        let (bytes, rest) = rest.split_first_chunk()?;
+        let about = match rest.split_first_chunk() {
+            // Of 1.0.
+            None => &[],
+            Some((length, rest)) => rest.get(..usize::from(u16::from_be_bytes(*length)))?,
+        };
         Some(Self {
             incarnation: Incarnation(u64::from_be_bytes(*incarnation)),
             key,
             frames: u64::from_be_bytes(*frames),
             bytes: u64::from_be_bytes(*bytes),
+            about: about[..about.len().min(ABOUT_MAX)].into(),
         })
     }
 }
 
-/// A refusal as a frame.
-pub(crate) fn refusal(why: &str) -> Result<Vec<u8>, FrameError> {
+/// A refusal as a frame; `for_good`: this certificate is not admitted.
+pub(crate) fn refusal(why: &str, for_good: bool) -> Result<Vec<u8>, FrameError> {
     let why = &why.as_bytes()[..why.floor_char_boundary(HELLO_MAX)];
-    frame::encode(Class::Refused, 0, 0, Key([0; 16]), why)
+    frame::encode(Class::Refused, if for_good { NOT_ADMITTED } else { 0 }, 0, Key([0; 16]), why)
 }
 
 /// The header of the first frame: how many bytes of body follow.
@@ -88,8 +108,11 @@ pub(crate) fn begin(bytes: &[u8; HEADER]) -> Result<Header, HelloError> {
 /// It is incomplete.
 pub(crate) fn finish(header: &Header, body: &[u8]) -> Result<First, HelloError> {
     match header.class {
-        // What a peer says goes to the log: one line, without control characters.
-        Class::Refused => Ok(First::Refused(String::from_utf8_lossy(body).replace(char::is_control, " "))),
+        Class::Refused => {
+            // What a peer says goes to the log: one line, without control characters.
+            let why = String::from_utf8_lossy(body).replace(char::is_control, " ");
+            Ok(if header.kind == NOT_ADMITTED { First::NotAdmitted(why) } else { First::Refused(why) })
+        }
         _ => Hello::of(header.key, body).map(First::Hello).ok_or(HelloError::Incomplete),
     }
 }
@@ -103,22 +126,49 @@ mod tests {
         finish(&header, &frame[HEADER..])
     }
 
+    const OF_1_0: &[u8] =
+        b"dvsl\x01\x00\x01\0\0\0\0\0\0\0\0\0\0\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\
+        \0\0\0\x18\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04";
+
+    fn hello(about: &[u8]) -> Hello {
+        Hello { incarnation: Incarnation(0x0102), key: Key([9; 16]), frames: 3, bytes: 4, about: about.into() }
+    }
+
     #[test]
     fn golden_bytes() {
-        let hello = Hello { incarnation: Incarnation(0x0102), key: Key([9; 16]), frames: 3, bytes: 4 };
-        let mut golden = b"dvsl\x01\x00\x01\0\0\0\0\0\0\0\0\0\0".to_vec();
-        golden.extend([9; 16]);
-        golden.extend(b"\0\0\0\x18\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\x04");
-        assert_eq!(hello.encode().unwrap(), golden);
-        assert_eq!(read(&golden), Ok(First::Hello(hello)));
-        let longer = frame::encode(Class::Hello, 0, 0, Key([9; 16]), &[&golden[HEADER..], b"later"].concat()).unwrap();
-        assert_eq!(read(&longer), Ok(First::Hello(hello)), "of a later minor version");
+        let mut golden = OF_1_0.to_vec();
+        golden[5] = 1;
+        golden[36] = 0x1E;
+        golden.extend(b"\0\x04self");
+        assert_eq!(hello(b"self").encode().unwrap(), golden);
+        assert_eq!(read(&golden), Ok(First::Hello(hello(b"self"))));
+    }
+
+    /// Both directions of a rolling upgrade: what 1.0 sent is read, and what it reads stands where it stood.
+    #[test]
+    fn other_minor_versions_are_understood() {
+        assert_eq!(read(OF_1_0), Ok(First::Hello(hello(b""))), "the version before");
+        let ours = hello(b"self").encode().unwrap();
+        assert_eq!(ours[HEADER..][..24], OF_1_0[HEADER..], "the version before takes the first 24 bytes of a body");
+        let longer = [&ours[HEADER..], b"later"].concat();
+        let longer = frame::encode(Class::Hello, 0, 0, Key([9; 16]), &longer).unwrap();
+        assert_eq!(read(&longer), Ok(First::Hello(hello(b"self"))), "a later one");
+    }
+
+    #[test]
+    fn what_a_node_says_of_itself_is_bounded() {
+        let Ok(First::Hello(read_again)) = read(&hello(&[1; 5000]).encode().unwrap()) else { panic!("no hello") };
+        assert_eq!(read_again.about.len(), ABOUT_MAX);
+        let cut_off = [&hello(b"self").encode().unwrap()[HEADER..][..24], b"\0\x05self"].concat();
+        let cut_off = frame::encode(Class::Hello, 0, 0, Key([9; 16]), &cut_off).unwrap();
+        assert_eq!(read(&cut_off), Err(HelloError::Incomplete));
     }
 
     #[test]
     fn refusals_are_read_and_bounded() {
-        assert_eq!(read(&refusal("no\nway").unwrap()), Ok(First::Refused("no way".to_owned())));
-        assert_eq!(refusal(&"ä".repeat(5000)).unwrap().len(), HEADER + HELLO_MAX);
+        assert_eq!(read(&refusal("no\nway", false).unwrap()), Ok(First::Refused("no way".to_owned())));
+        assert_eq!(read(&refusal("never", true).unwrap()), Ok(First::NotAdmitted("never".to_owned())));
+        assert_eq!(refusal(&"ä".repeat(5000), false).unwrap().len(), HEADER + HELLO_MAX);
     }
 
     #[test]

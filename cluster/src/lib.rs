@@ -63,6 +63,7 @@ pub use ca::{CaError, ClusterCa, Issued, SigningRequest};
 pub use credentials::{Credentials, CredentialsError, NodeKey};
 pub use error::{CallError, LinkError, SendError};
 pub use fingerprint::Fingerprint;
+pub use hello::ABOUT_MAX;
 pub use join_token::{JoinToken, TokenId, TokenSecret};
 pub use limits::Limits;
 pub use link::{Admit, Link, LinkConfig, TlsSource};

@@ -52,6 +52,8 @@ pub struct LinkConfig {
     pub join: Vec<String>,
     /// Limits.
     pub limits: Limits,
+    /// What this node says of itself to every other, at most [`crate::ABOUT_MAX`] bytes; what is longer is cut.
+    pub about: Arc<[u8]>,
     /// Gets what happens.
     pub receiver: Arc<dyn Receiver>,
 }

@@ -61,6 +61,8 @@ pub struct Session {
     pub id: SessionId,
     /// Where it is connected from, or was dialed.
     pub address: SocketAddr,
+    /// What the node says of itself, as it says it: at most [`crate::ABOUT_MAX`] bytes, none from a node of frames 1.0.
+    pub about: Arc<[u8]>,
 }
 
 /// A message that arrived. Its credit goes back to the sender when it is dropped, so whoever queues messages keeps them
@@ -120,6 +122,8 @@ impl Drop for Reply {
 pub trait Receiver: Send + Sync + 'static {
     /// A session began. There is at most one with a node at a time.
     fn connected(&self, session: &Session);
+    /// A node that was dialed does not admit this node's certificate, and says why. Told at every such dial.
+    fn not_admitted(&self, _by: &NodeName, _why: &str) {}
     /// It ended. Nothing more of it arrives.
     fn disconnected(&self, session: &Session, why: &str);
     /// A message without an answer.

@@ -198,8 +198,9 @@ mod tests {
 
     fn peer(name: &str, incarnation: u64, id: u64) -> Arc<Peer> {
         let (key, incarnation) = (Key([0; 16]), Incarnation(incarnation));
-        let session = Session { peer: node(name), incarnation, id: SessionId(id), address: ([127, 0, 0, 1], 1).into() };
-        let hello = Hello { incarnation, key, frames: 1, bytes: 1 };
+        let (address, about): (std::net::SocketAddr, Arc<[u8]>) = (([127, 0, 0, 1], 1).into(), [].into());
+        let session = Session { peer: node(name), incarnation, id: SessionId(id), address, about: about.clone() };
+        let hello = Hello { incarnation, key, frames: 1, bytes: 1, about };
         Arc::new(Peer::new(session, key, &hello, &Limits::default(), Arc::new(Deaf)))
     }
 

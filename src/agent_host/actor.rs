@@ -40,6 +40,8 @@ pub struct State {
     running: HashMap<AttemptId, Child>,
     /// Left by an earlier process, and neither ordered nor forgotten yet.
     found: HashSet<AttemptId>,
+    /// Those of them that are being ended.
+    ending: HashSet<AttemptId>,
     /// Being removed: known to the runtime still, to nobody else.
     leaving: Vec<AttemptId>,
     /// Those of them that cannot be removed for now, each with the reason: they fill slots.
@@ -91,6 +93,7 @@ impl Actor for AgentHost {
             host,
             running: HashMap::new(),
             found: HashSet::new(),
+            ending: HashSet::new(),
             leaving: Vec::new(),
             stuck: BTreeMap::new(),
             sick: None,
@@ -119,10 +122,11 @@ impl Actor for AgentHost {
             AgentHostMessage::Order(order) => state.order(&myself, order).await?,
             AgentHostMessage::Beat => state.beat(),
             AgentHostMessage::Observed(found) => state.found(&myself, found)?,
+            AgentHostMessage::Ended(attempt) => state.ended(&attempt),
             AgentHostMessage::Removed(attempt) => state.removed(&attempt),
             AgentHostMessage::Stuck(attempt, why) => state.cannot_remove(attempt, why),
             AgentHostMessage::Health(sick) => state.health(sick),
-            AgentHostMessage::StopAll(done) => state.stop_all(done),
+            AgentHostMessage::StopAll(done) => state.stop_all(&myself, done),
             AgentHostMessage::Ping(answer) => {
                 // Whoever asked has gone.
                 let _ = answer.send(());
@@ -236,6 +240,11 @@ impl State {
         });
     }
 
+    fn ended(&mut self, attempt: &AttemptId) {
+        self.ending.remove(attempt);
+        self.answer_waiting();
+    }
+
     fn removed(&mut self, attempt: &AttemptId) {
         self.leaving.retain(|other| other != attempt);
         if self.stuck.remove(attempt).is_some() {
@@ -306,9 +315,18 @@ impl State {
         }
     }
 
-    fn stop_all(&mut self, done: oneshot::Sender<()>) {
+    /// What was found has no actor: whether an order of it comes is the Taskmaster's, who may not be there.
+    fn stop_all(&mut self, myself: &ActorRef<AgentHostMessage>, done: oneshot::Sender<()>) {
         let all: Vec<AttemptId> = self.running.keys().cloned().collect();
         all.iter().for_each(|attempt| self.stop(attempt));
+        for attempt in self.found.iter().filter(|attempt| self.ending.insert((*attempt).clone())) {
+            let (host, myself, attempt) = (self.host.clone(), myself.clone(), attempt.clone());
+            tokio::spawn(async move {
+                host.end(&attempt).await;
+                // The actor has gone: its successor finds it ended.
+                let _ = myself.cast(AgentHostMessage::Ended(attempt));
+            });
+        }
         self.stopping.push(done);
         self.answer_waiting();
     }
@@ -317,7 +335,7 @@ impl State {
         if !self.leaving.is_empty() {
             return;
         }
-        let stopped = if self.running.is_empty() { self.stopping.len() } else { 0 };
+        let stopped = if self.running.is_empty() && self.ending.is_empty() { self.stopping.len() } else { 0 };
         for done in self.tidying.drain(..).chain(self.stopping.drain(..stopped)) {
             // Whoever asked has gone.
             let _ = done.send(());

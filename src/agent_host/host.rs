@@ -19,7 +19,8 @@ use super::{Keyring, Seeds, Shelf, Superior, Supply, task_file};
 use crate::{
     actor::Generations,
     config::secrets::Secret,
-    runtime::{Job, Runtime, RuntimeError, Shard, State, Workspace},
+    runtime::{Isolation, Job, Runtime, RuntimeError, RuntimeInfo, Shard, State, Workspace},
+    wire::Introduction,
 };
 
 /// The longest prompt or feedback, in bytes.
@@ -63,6 +64,20 @@ impl Host {
             images: self.runtime.images(),
             shards: self.shards(),
             ..HostReport::new(self.name.clone(), self.slots)
+        }
+    }
+
+    /// What it says of itself to whoever shows it.
+    pub fn introduction(&self) -> Introduction {
+        let RuntimeInfo { name, isolation } = self.runtime.describe();
+        let sandbox = match isolation {
+            Isolation::Sandboxed { by } => by,
+            Isolation::Unsandboxed { why } => format!("unsandboxed: {why}"),
+        };
+        Introduction {
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            runtime: Some(name.to_owned()),
+            sandbox: Some(sandbox),
         }
     }
 
@@ -162,6 +177,17 @@ impl Host {
             }
         }
         found
+    }
+
+    /// Ends an attempt, and returns when nothing of it runs. What it left stays.
+    pub(super) async fn end(&self, attempt: &AttemptId) {
+        let ended = async {
+            self.runtime.stop(attempt).await?;
+            self.runtime.wait(attempt).await.map(drop)
+        };
+        if let Err(error) = ended.await {
+            tracing::warn!(%attempt, %error, "it could not be ended; its supervisor ends it at its deadline");
+        }
     }
 
     /// Puts the log on the shelf and removes everything else of an attempt.

@@ -15,13 +15,15 @@ pub enum AgentHostMessage {
     /// What the runtime holds, found at start. The Taskmaster answers the report with an order for each that is
     /// valid, which adopts it, with `Salvage` for what may be work of this host, and with `Forget` for the rest.
     Observed(Vec<AttemptId>),
+    /// An attempt that was found, and that nobody ordered, was ended.
+    Ended(AttemptId),
     /// What an attempt left is removed.
     Removed(AttemptId),
     /// What an attempt left cannot be removed, for now.
     Stuck(AttemptId, String),
     /// What runs attempts is well (`None`), or cannot start any and why.
     Health(Option<String>),
-    /// End every attempt and answer when none runs.
+    /// End every attempt, also what was found and not ordered yet, and answer when none runs.
     StopAll(oneshot::Sender<()>),
     /// Answer at once: whoever keeps watch over the node asks.
     Ping(oneshot::Sender<()>),

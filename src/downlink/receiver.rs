@@ -4,9 +4,10 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
-use devstack_cluster::{Link, Message, NodeName, Receiver, Reply, Session, SessionId};
+use devstack_cluster::{CallError, Link, Message, NodeName, Receiver, Reply, Session, SessionId};
 use devstack_dag::ids::{AttemptId, HostName};
 
 use super::{
@@ -20,8 +21,12 @@ use crate::{
         HostRoute, Outbox, Unreachable,
         message::{Exit, TaskmasterMessage},
     },
-    wire::{self, HostOrder, LogOrder, ToHost, ToTaskmaster, Welcome},
+    wire::{self, HostOrder, Introduction, LogOrder, ToHost, ToTaskmaster, Welcome},
 };
+
+/// How long a host that is removed may take to hear of it. Half of what makes a session end: who takes longer is not there, and
+/// ends its attempts when it is refused at its next dial.
+const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// The Taskmaster's end of all links. Cloning is cheap.
 #[derive(Clone)]
@@ -36,7 +41,15 @@ struct Shared {
     /// Set once, right after the start.
     link: OnceLock<Link>,
     /// The present session of each host: the end of an earlier one means nothing.
-    present: Mutex<HashMap<NodeName, SessionId>>,
+    present: Mutex<HashMap<NodeName, Present>>,
+    /// What each host said of itself in its last session; of hosts that are away, too.
+    introduced: Mutex<HashMap<HostName, Introduction>>,
+}
+
+struct Present {
+    session: SessionId,
+    /// It is being removed: what it says counts no more.
+    is_removed: bool,
 }
 
 impl Downlink {
@@ -55,6 +68,7 @@ impl Downlink {
             logs: Logs::default(),
             link: OnceLock::new(),
             present: Mutex::default(),
+            introduced: Mutex::default(),
         }))
     }
 
@@ -77,11 +91,33 @@ impl Downlink {
         NodeName::new(host.as_str()).is_ok_and(|name| self.present().contains_key(&name))
     }
 
-    /// Ends the session with a host that is no member any more, and its lease.
-    pub fn cut(&self, host: &HostName) {
+    /// What a host says of itself, since it connected the last time.
+    pub fn introduction(&self, host: &HostName) -> Introduction {
+        self.introduced().get(host).cloned().unwrap_or_default()
+    }
+
+    /// Nothing more that a host says in this session counts: one more report would make it a host again. It still hears.
+    pub fn deafen(&self, host: &HostName) {
+        let Ok(name) = NodeName::new(host.as_str()) else { return };
+        if let Some(present) = self.present().get_mut(&name) {
+            present.is_removed = true;
+        }
+    }
+
+    /// Tells a host that is no member any more to end its attempts, after all that it was told before; waits a moment until
+    /// it has heard; then ends the session, and its lease. One that does not hear is cut off all the same.
+    pub async fn dismiss(&self, host: &HostName) {
         if let (Some(link), Ok(name)) = (self.0.link.get(), NodeName::new(host.as_str())) {
+            let word = wire::encode(&ToHost::Removed).unwrap_or_default();
+            match link.call(&name, wire::TO_HOST, word, LAST_WORD).await {
+                Ok(_) => tracing::info!(%host, "the removed host ends its attempts"),
+                // Of a version that knows the single orders only, which it has by now.
+                Err(CallError::Refused(_)) => tracing::info!(%host, "the removed host was told to end its attempts"),
+                Err(why) => tracing::warn!(%host, %why, "the removed host does not hear that it is removed"),
+            }
             link.disconnect(&name, "it was removed from the cluster");
         }
+        self.introduced().remove(host);
         // The Taskmaster is being restarted: the host is not among those that it expects.
         let _ = self.0.taskmaster.cast(TaskmasterMessage::HostGone(host.clone()));
     }
@@ -119,8 +155,12 @@ impl Downlink {
         let _ = self.send(host, &ToHost::Welcome(self.0.welcome.clone()));
     }
 
-    fn present(&self) -> std::sync::MutexGuard<'_, HashMap<NodeName, SessionId>> {
+    fn present(&self) -> std::sync::MutexGuard<'_, HashMap<NodeName, Present>> {
         self.0.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn introduced(&self) -> std::sync::MutexGuard<'_, HashMap<HostName, Introduction>> {
+        self.0.introduced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, host: &HostName, message: ToTaskmaster) -> Result<(), String> {
@@ -149,7 +189,8 @@ impl Receiver for Downlink {
     fn connected(&self, session: &Session) {
         let Ok(host) = HostName::new(session.peer.as_str()) else { return };
         tracing::info!(%host, address = %session.address, "the host is connected");
-        self.present().insert(session.peer.clone(), session.id);
+        self.present().insert(session.peer.clone(), Present { session: session.id, is_removed: false });
+        self.introduced().insert(host.clone(), Introduction::decode(&session.about));
         let route = Route { downlink: self.clone(), name: session.peer.clone() };
         self.0.outbox.connect_host(host, Arc::new(route));
         self.welcome(&session.peer);
@@ -157,7 +198,7 @@ impl Receiver for Downlink {
 
     fn disconnected(&self, session: &Session, why: &str) {
         let mut present = self.present();
-        if present.get(&session.peer) != Some(&session.id) {
+        if present.get(&session.peer).is_none_or(|known| known.session != session.id) {
             return;
         }
         present.remove(&session.peer);
@@ -172,6 +213,9 @@ impl Receiver for Downlink {
 
     fn received(&self, session: &Session, message: Message) {
         let Ok(host) = HostName::new(session.peer.as_str()) else { return };
+        if self.present().get(&session.peer).is_some_and(|present| present.is_removed) {
+            return;
+        }
         let taken = match message.kind {
             wire::TO_TASKMASTER => wire::decode(&message.body).map_err(|error| error.to_string()),
             other => Err(format!("messages of kind {other} are not known")),

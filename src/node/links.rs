@@ -131,6 +131,7 @@ impl End {
         let incarnation = Incarnation::random().map_err(|error| NodeError::Actors(error.to_string()))?;
         let (server, client) = (identity.credentials.clone(), identity.credentials.clone());
         let side = identity.side.clone();
+        let about = host.map(|host| host.introduction().encode()).unwrap_or_default().into();
         let link = Link::start(LinkConfig {
             name,
             incarnation,
@@ -145,6 +146,7 @@ impl End {
             listen,
             join,
             limits: Limits::default(),
+            about,
             receiver,
         })
         .await?;

@@ -57,6 +57,8 @@ pub(super) struct Shared {
 struct Present {
     session: Option<(SessionId, NodeName)>,
     welcome: Option<Welcome>,
+    /// It was told that this machine is no member, and that was acted upon.
+    removed: bool,
     /// The heartbeat, or with no session the wait before attempts are stopped.
     timer: Option<JoinHandle<()>>,
 }
@@ -148,7 +150,7 @@ impl Uplink {
             }
         });
         let mut present = self.present();
-        present.welcome = Some(welcome);
+        (present.welcome, present.removed) = (Some(welcome), false);
         present.time(Some(heart));
         drop(present);
         self.order(HostOrder::ReportAgain);
@@ -165,7 +167,33 @@ impl Uplink {
             ToHost::Order(order) => self.order(order),
             ToHost::SendLog(order) => self.0.logs.send(self, order),
             ToHost::CloseLog { channel } => self.0.logs.close(channel),
+            ToHost::Removed => self.removed("its Taskmaster said so"),
         }
+    }
+
+    /// This machine is no member any more, and never will be with the certificate that this process has: whatever
+    /// `on_disconnect` says, nobody waits for its attempts. What they left stays, for when it joins again.
+    fn removed(&self, why: &str) {
+        let mut present = self.present();
+        if std::mem::replace(&mut present.removed, true) {
+            return;
+        }
+        present.time(None);
+        drop(present);
+        tracing::error!(
+            why,
+            "this machine is no member of its cluster any more: its attempts are ended. To let it work again, run \
+             `devstack-node join` with a new token and restart this node"
+        );
+        if !self.stop_all() {
+            // It is being restarted: the next dial is refused, too.
+            self.present().removed = false;
+        }
+    }
+
+    /// Nobody waits for the end. False: nobody is there to be told.
+    fn stop_all(&self) -> bool {
+        self.0.agent_host.cast(AgentHostMessage::StopAll(oneshot::channel().0)).is_ok()
     }
 
     /// Attempts that are replaced elsewhere by then are stopped, if that is wanted.
@@ -173,12 +201,11 @@ impl Uplink {
         if self.0.on_disconnect == OnDisconnect::Continue {
             return None;
         }
-        let agent_host = self.0.agent_host.clone();
+        let uplink = self.clone();
         Some(self.0.tokio.spawn(async move {
             tokio::time::sleep(after).await;
             tracing::warn!("the Taskmaster could not be reached for too long: attempts are stopped");
-            // Nobody waits for the end.
-            let _ = agent_host.cast(AgentHostMessage::StopAll(oneshot::channel().0));
+            uplink.stop_all();
         }))
     }
 }
@@ -196,9 +223,13 @@ impl Receiver for Uplink {
         if present.session.as_ref().is_none_or(|(id, _)| *id != session.id) {
             return;
         }
-        tracing::warn!(taskmaster = %session.peer, %why, "disconnected; attempts go on");
+        if present.removed {
+            tracing::warn!(taskmaster = %session.peer, %why, "disconnected for good");
+        } else {
+            tracing::warn!(taskmaster = %session.peer, %why, "disconnected; attempts go on");
+        }
         let limit = present.welcome.as_ref().map(|welcome| Duration::from_millis(welcome.max_disconnect_ms));
-        let timer = limit.and_then(|limit| self.stop_later(limit));
+        let timer = limit.filter(|_| !present.removed).and_then(|limit| self.stop_later(limit));
         present.time(timer);
         present.session = None;
         present.welcome = None;
@@ -218,8 +249,19 @@ impl Receiver for Uplink {
         }
     }
 
-    fn called(&self, session: &Session, message: Message, _: Reply) {
-        // Dropped: the caller is refused.
+    fn not_admitted(&self, by: &NodeName, why: &str) {
+        tracing::debug!(taskmaster = %by, why, "not admitted");
+        self.removed(why);
+    }
+
+    fn called(&self, session: &Session, message: Message, reply: Reply) {
+        if message.kind == wire::TO_HOST && wire::decode(&message.body) == Ok(ToHost::Removed) {
+            self.take(ToHost::Removed);
+            // The session is gone already: who called does not wait any more.
+            let _ = reply.send(Ok(Vec::new()));
+            return;
+        }
+        // The reply is dropped: the caller is refused.
         tracing::warn!(taskmaster = %session.peer, kind = message.kind, "nothing is answered on a link");
     }
 }

@@ -78,6 +78,7 @@ impl Evil {
             listen: None,
             join: vec![link.to_owned()],
             limits: Limits::default(),
+            about: [0xFF; 512].into(),
             receiver: Arc::new(Teller(tell)),
         });
         let (link, https) = (link.await.unwrap(), Https::new(api, credentials.client_config()).unwrap());
@@ -236,4 +237,31 @@ async fn lies(evil: &mut Evil) {
     assert_eq!(evil.ask(Method::POST, &path, Body::from(bundle)).await, 200);
     let result = Some(Uploaded { size, digest: *digest.as_bytes() });
     evil.say(&ToTaskmaster::Exited { report: done("b"), result });
+}
+
+/// Also a host of the version before: it refuses the call by which a removed host hears of it.
+#[test]
+fn a_removed_host_has_its_orders_before_it_is_cut_off() {
+    let mut cluster = Cluster::found(NEVER);
+    cluster.prepare_host("evil", "slots = 1\n");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut evil = runtime.block_on(async {
+        let evil = Evil::connect(&cluster).await;
+        evil.say(&own_report(1, Vec::new()));
+        evil
+    });
+    cluster.until_up("evil", true);
+    let shown = cluster.ask(&["host", "show", "evil"])["host"].clone();
+    assert!(shown["version"].is_null() && shown["runtime"].is_null(), "what it says of itself is none: {shown}");
+    cluster.submit(&[("a", &[])]);
+    runtime.block_on(async { while !matches!(evil.order().await, HostOrder::Start(_)) {} });
+    cluster.says(&["host", "remove", "evil", "--force"]);
+    runtime.block_on(async {
+        while !matches!(evil.order().await, HostOrder::Salvage(order) if order.attempt == attempt("a")) {}
+        // And it is kept out, whatever it reports in between.
+        while !matches!(evil.next().await, Told::Disconnected) {}
+    });
+    assert!(cluster.log("taskmaster").contains("the removed host was told to end its attempts"));
+    let hosts = cluster.ask(&["host", "list"])["hosts"].clone();
+    assert_eq!(hosts.as_array().map(Vec::len), Some(0), "{hosts}");
 }

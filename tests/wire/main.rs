@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Debug};
 
-use devstack::wire::{self, HostOrder, LogOrder, ToHost, ToTaskmaster, Uploaded, Welcome};
+use devstack::wire::{self, HostOrder, Introduction, LogOrder, ToHost, ToTaskmaster, Uploaded, Welcome};
 use devstack_dag::{
     attempt::{Conflict, Feedback, Order, Outcome, Report, Stage, Start, Usage},
     command::{HostReport, Quarantine, ShardReport},
@@ -90,6 +90,7 @@ fn to_host() -> Vec<ToHost> {
         ToHost::Order(HostOrder::Salvage(order())),
         ToHost::SendLog(LogOrder { channel: 1, attempt: attempt(), follow: true }),
         ToHost::CloseLog { channel: 1 },
+        ToHost::Removed,
     ]
 }
 
@@ -137,6 +138,29 @@ fn reports_are_frozen() {
     frozen("to_taskmaster.v1", &to_taskmaster());
 }
 
+/// A host says of itself what its Taskmaster shows, whichever of both is a version ahead.
+#[test]
+fn introductions_are_frozen_and_pass_between_versions() {
+    let text = |text: &str| Some(text.to_owned());
+    let said = Introduction { version: text("0.1.0"), runtime: text("docker"), sandbox: None };
+    let golden = b"\x03\x050.1.0\x06docker\0";
+    assert_eq!(said.encode(), golden);
+    assert_eq!(Introduction::decode(golden), said);
+    let known = Introduction { sandbox: None, runtime: None, ..said.clone() };
+    assert_eq!(Introduction::decode(b"\x01\x050.1.0"), known, "of an earlier version");
+    assert_eq!(Introduction::decode(b"\x05\x050.1.0\x06docker\0\x03new\0"), said, "of a later version");
+    assert_eq!(Introduction::decode(b""), Introduction::default(), "of one that did not introduce itself");
+}
+
+#[test]
+fn an_introduction_fits_into_a_hello_and_is_shown_in_one_line() {
+    let long = Some("ä\n".repeat(500));
+    let said = Introduction { version: long.clone(), runtime: long.clone(), sandbox: long };
+    assert!(said.encode().len() <= devstack_cluster::ABOUT_MAX);
+    let read = Introduction::decode(&said.encode());
+    assert!(read.sandbox.is_some_and(|text| text.starts_with("ä ä") && text.len() <= 150));
+}
+
 #[test]
 fn what_a_newer_node_says_is_refused_by_name() {
     let error = wire::decode::<ToHost>(&[250]).unwrap_err().to_string();
@@ -148,10 +172,11 @@ proptest! {
     fn no_bytes_break_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
         let _ = wire::decode::<ToHost>(&bytes);
         let _ = wire::decode::<ToTaskmaster>(&bytes);
+        let _ = Introduction::decode(&bytes);
     }
 
     #[test]
-    fn a_flipped_byte_breaks_nothing(which in 0usize..12, at in any::<prop::sample::Index>(), with in any::<u8>()) {
+    fn a_flipped_byte_breaks_nothing(which in 0usize..13, at in any::<prop::sample::Index>(), with in any::<u8>()) {
         let mut all: Vec<Vec<u8>> = to_host().iter().map(|m| wire::encode(m).unwrap()).collect();
         all.extend(to_taskmaster().iter().map(|m| wire::encode(m).unwrap()));
         let bytes = &mut all[which];

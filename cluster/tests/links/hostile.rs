@@ -10,7 +10,7 @@ use devstack_cluster::{
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{
-    node::{ECHO, Node, name, run},
+    node::{ECHO, Node, Told, name, run},
     pki::Ca,
     raw::{Raw, descriptors, nested},
 };
@@ -28,8 +28,8 @@ impl World {
         let ca = Ca::new();
         let mut a = Node::listening("a", &ca.issue("a"), limits).await;
         let mut honest = Node::joining("honest", &ca.issue("honest"), Limits::default(), &a.address()).await;
-        honest.connected().await;
-        a.connected().await;
+        assert_eq!(*honest.connected().await.about, *b"a");
+        assert_eq!(*a.connected().await.about, *b"honest");
         Self { ca, a, honest }
     }
 
@@ -42,7 +42,9 @@ impl World {
 
     async fn evil(&mut self) -> Raw {
         let raw = Raw::connect(&self.a.address(), &self.ca.issue("evil"), "evil").await;
-        assert_eq!(self.a.connected().await.peer, name("evil"));
+        let session = self.a.connected().await;
+        // Its hello is one of frames 1.0.
+        assert_eq!((session.peer, session.about.len()), (name("evil"), 0));
         raw
     }
 
@@ -98,6 +100,11 @@ fn certificates_decide_who_enters() {
         removed.read_to_end(&mut told).await.unwrap();
         let (header, why) = frame::decode(&told).unwrap();
         assert_eq!((header.class, why), (Class::Refused, b"removed is not admitted: it was removed".as_slice()));
+        // Who dials as a link does is told so.
+        let (a, limits) = (world.a.address(), Limits::default());
+        let mut removed = Node::joining("removed", &world.ca.issue("removed"), limits, &a).await;
+        let Told::NotAdmitted(by, why) = removed.next().await else { panic!("it has a session") };
+        assert_eq!((by, why.as_str()), (name("a"), "removed is not admitted: it was removed"));
         world.serves().await;
     });
 }
@@ -126,7 +133,7 @@ fn what_is_no_frame_ends_its_session_by_name() {
         let mut frame = frame::encode(Class::Message, 1, 0, raw.key, b"").unwrap();
         frame[4] = 9;
         raw.cast(&frame).await;
-        world.ends(raw, "unknown version 9.0").await;
+        world.ends(raw, "unknown version 9.").await;
 
         let mut raw = world.evil().await;
         raw.cast(b"garbage").await;

@@ -15,6 +15,7 @@ pub(crate) enum Told {
     Connected(Session),
     Disconnected(Session, String),
     Received(Message),
+    NotAdmitted(NodeName, String),
 }
 
 pub(crate) const ECHO: u16 = 1;
@@ -29,6 +30,10 @@ struct Teller {
 impl Receiver for Teller {
     fn connected(&self, session: &Session) {
         let _ = self.told.send(Told::Connected(session.clone()));
+    }
+
+    fn not_admitted(&self, by: &NodeName, why: &str) {
+        let _ = self.told.send(Told::NotAdmitted(by.clone(), why.to_owned()));
     }
 
     fn disconnected(&self, session: &Session, why: &str) {
@@ -67,6 +72,7 @@ pub(crate) fn config(name: &str, identity: &Identity, limits: Limits) -> (LinkCo
         listen: None,
         join: Vec::new(),
         limits,
+        about: name.as_bytes().into(),
         receiver: Arc::new(Teller { told, unanswered: std::sync::Mutex::default() }),
     };
     (config, hear)

@@ -138,6 +138,8 @@ fn a_restart_replaces_the_run_that_lingers_and_fences_it() {
     run(async {
         let mut world = World::new(Limits { read_idle: PATIENT, write_stall: PATIENT, ..Limits::default() }).await;
         let (mut frozen, first) = world.start().await;
+        // Only a session that it knows of can be one that it tells the end of.
+        world.echoes().await;
         frozen.signal("-STOP");
         let (_process, second) = world.start().await;
         assert_ne!(first.incarnation, second.incarnation);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Time, V1, words};
+use crate::wire::Introduction;
 
 /// The stable words for whether a host is there.
 pub const PRESENCES: [&str; 4] = ["awaited", "present", "suspect", "lost"];
@@ -47,7 +48,7 @@ pub struct Host {
 /// What is known of a host beside its slots; `null`: it has not said.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Setup {
-    /// `docker` or `process`.
+    /// `docker` or `process`; `null`: a host of a version that does not say.
     pub runtime: Option<String>,
     /// What keeps attempts from the machine: `docker`, `bwrap 0.8.0`, or `unsandboxed: ` and why.
     pub sandbox: Option<String>,
@@ -77,6 +78,12 @@ pub struct Shard {
 }
 
 impl Setup {
+    /// Of a host that introduced itself.
+    pub fn introduced(said: Introduction) -> Self {
+        let Introduction { version, runtime, sandbox } = said;
+        Self { runtime, sandbox, version, ..Self::default() }
+    }
+
     /// With what the host says it is.
     pub fn offering(
         self,

@@ -36,7 +36,6 @@ use crate::{
         WaitQuery, dto, view,
     },
     repository::{Hubs, source::Source},
-    runtime::Isolation,
     store::{Blobs, RequestKey, StoreError},
     taskmaster::message::{Ask, AskError, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View},
 };
@@ -100,19 +99,17 @@ impl Backend for Core {
         let Command::RemoveHost { host, .. } = &command else {
             return Ok(view::answer(self.change(command, request).await?));
         };
-        let host = host.clone();
-        let cut = || {
-            if let Some(remote) = &self.remote {
-                remote.downlink.cut(&host);
-            }
-        };
-        // First its session, on which one more report would make it a host again; then the lease that a last report left.
-        if self.judge(command.clone()).await.is_ok() {
-            cut();
+        let (host, downlink) = (host.clone(), self.remote.as_ref().map(|remote| &remote.downlink));
+        let is_wanted = self.judge(command.clone()).await.is_ok();
+        if let Some(downlink) = downlink.filter(|_| is_wanted) {
+            downlink.deafen(&host);
         }
-        let answer = self.change(command, request).await?;
-        cut();
-        Ok(view::answer(answer))
+        // With the answer the orders for what it runs are on their way.
+        let answer = self.change(command, request).await;
+        if let Some(downlink) = downlink.filter(|_| is_wanted || answer.is_ok()) {
+            downlink.dismiss(&host).await;
+        }
+        Ok(view::answer(answer?))
     }
 
     async fn judge(&self, command: Command) -> Result<(), ApiError> {
@@ -172,13 +169,13 @@ impl Backend for Core {
     }
 
     async fn hosts(&self) -> Result<Vec<dto::Host>, ApiError> {
-        let here = self.host.clone();
-        self.look(move |seen| view::hosts(seen.engine, &|host| setup(here.as_deref(), host))).await
+        let setup = self.setups();
+        self.look(move |seen| view::hosts(seen.engine, &setup)).await
     }
 
     async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError> {
-        let here = self.host.clone();
-        self.look(move |seen| view::host(seen.engine, &host, &|host| setup(here.as_deref(), host))).await?
+        let setup = self.setups();
+        self.look(move |seen| view::host(seen.engine, &host, &setup)).await?
     }
 
     async fn merges(&self, query: NumberedQuery) -> Result<dto::MergeList, ApiError> {
@@ -186,18 +183,18 @@ impl Backend for Core {
     }
 
     async fn status(&self) -> Result<dto::Overview, ApiError> {
-        let here = self.host.clone();
+        let setup = self.setups();
         self.look(move |seen| {
-            let hosts = view::hosts(seen.engine, &|host| setup(here.as_deref(), host));
+            let hosts = view::hosts(seen.engine, &setup);
             view::overview(seen.engine, hosts)
         })
         .await
     }
 
     async fn glance(&self) -> Result<dto::Glance, ApiError> {
-        let here = self.host.clone();
+        let setup = self.setups();
         self.look(move |seen| {
-            let hosts = view::hosts(seen.engine, &|host| setup(here.as_deref(), host));
+            let hosts = view::hosts(seen.engine, &setup);
             view::glance(seen.engine, seen.now, hosts)
         })
         .await
@@ -252,6 +249,19 @@ impl Backend for Core {
 impl Core {
     fn remote(&self) -> Result<&RemoteSide, ApiError> {
         self.remote.as_ref().ok_or_else(|| ApiError::unavailable("this node serves no agent hosts"))
+    }
+
+    /// What the engine does not know of a host: of this machine from what runs its attempts, of others from what they say.
+    fn setups(&self) -> impl Fn(&HostName) -> dto::Setup + Clone + Send + 'static {
+        let here = self.host.clone();
+        let downlink = self.remote.as_ref().map(|remote| remote.downlink.clone());
+        move |host| match here.as_ref().filter(|here| here.name == *host) {
+            Some(here) => {
+                let HostReport { labels, roles, images, shards, .. } = here.describe();
+                dto::Setup::introduced(here.introduction()).offering(&labels, &roles, &images, &shards)
+            }
+            None => downlink.iter().map(|d| dto::Setup::introduced(d.introduction(host))).next().unwrap_or_default(),
+        }
     }
 
     /// Computes something from the engine; it comes when everything it saw is durable.
@@ -450,24 +460,6 @@ fn settled(engine: &Engine, query: &WaitQuery, watch: &mut Watch) -> Result<Opti
         return Ok(None);
     }
     Ok(Some(view::settled(engine, query, &tasks)))
-}
-
-/// What the engine does not know of a host; of other machines it is not known here either.
-fn setup(here: Option<&Host>, host: &HostName) -> dto::Setup {
-    let Some(here) = here.filter(|here| here.name == *host) else { return dto::Setup::default() };
-    let info = here.runtime.describe();
-    let sandbox = match info.isolation {
-        Isolation::Sandboxed { by } => by,
-        Isolation::Unsandboxed { why } => format!("unsandboxed: {why}"),
-    };
-    let setup = dto::Setup {
-        runtime: Some(info.name.to_owned()),
-        sandbox: Some(sandbox),
-        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        ..dto::Setup::default()
-    };
-    let HostReport { labels, roles, images, shards, .. } = here.describe();
-    setup.offering(&labels, &roles, &images, &shards)
 }
 
 async fn ask_facts(taskmaster: &Address<TaskmasterMessage>, after: u64, limit: usize) -> Result<FactsAnswer, ApiError> {
