@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod devops;
 pub mod downlink;
+pub mod exchange;
 pub mod fault;
 pub mod gateway;
 pub mod members;

@@ -3,20 +3,21 @@
 
 /// Edges of `n` nodes, packed: `of(node)` are the nodes it points to.
 #[derive(Debug, Default)]
-pub(crate) struct Edges {
+pub struct Edges {
     offsets: Vec<u32>,
     targets: Vec<u32>,
 }
 
 impl Edges {
-    pub(crate) fn with_capacity(nodes: usize) -> Self {
+    /// No node yet; room for so many.
+    pub fn with_capacity(nodes: usize) -> Self {
         let mut offsets = Vec::with_capacity(nodes + 1);
         offsets.push(0);
         Self { offsets, targets: Vec::new() }
     }
 
     /// Adds the next node with its edges.
-    pub(crate) fn push(&mut self, targets: impl IntoIterator<Item = u32>) {
+    pub fn push(&mut self, targets: impl IntoIterator<Item = u32>) {
         self.targets.extend(targets);
         self.offsets.push(self.targets.len() as u32);
     }
@@ -33,7 +34,7 @@ impl Edges {
 
 /// The members of one cycle in order, the first found from the lowest node; each points to the next, the last to
 /// the first.
-pub(crate) fn cycle(edges: &Edges) -> Option<Vec<u32>> {
+pub fn cycle(edges: &Edges) -> Option<Vec<u32>> {
     const NEW: u8 = 0;
     const OPEN: u8 = 1;
     const DONE: u8 = 2;

@@ -13,7 +13,7 @@ pub mod command;
 pub mod effect;
 mod engine;
 pub mod fact;
-mod graph;
+pub mod graph;
 pub mod ids;
 pub mod invariants;
 mod merge_queue;

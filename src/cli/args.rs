@@ -4,6 +4,7 @@
 mod cluster;
 mod config;
 mod host;
+mod plan;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,6 +13,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 pub(super) use cluster::{ClusterCommand, InitArgs, TokenCommand};
 pub(super) use config::{ConfigCommand, ConfigFile};
 pub(super) use host::HostCommand;
+pub(super) use plan::{ExportArgs, ExportFormat, ImportArgs, ListFormat, PlanCommand};
 
 use crate::config::{node::Sandbox, units};
 
@@ -141,7 +143,7 @@ pub(super) enum Command {
         #[command(flatten)]
         host: HostArgs,
     },
-    /// Check, submit, show and cancel plans
+    /// Check, submit, show, cancel, import and export plans
     #[command(subcommand)]
     Plan(PlanCommand),
     /// List, show, pause and resume projects
@@ -212,41 +214,6 @@ pub(super) struct HostArgs {
     /// Attempts at once. Default: one per processor
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000), env = "DEVSTACK_SLOTS")]
     pub(super) slots: Option<u32>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum PlanCommand {
-    /// Check a plan file; all its mistakes at once
-    Check {
-        /// The plan file
-        plan: PathBuf,
-    },
-    /// Submit a plan; submitting again brings it up to date
-    Submit {
-        /// The plan file
-        plan: PathBuf,
-        /// Wait until all tasks are COMPLETED, or a person must act
-        #[arg(long)]
-        wait: bool,
-        /// Keep waiting while a person must act
-        #[arg(long)]
-        wait_human: bool,
-    },
-    /// Show a project's tasks as a plan
-    Show {
-        /// The project
-        #[arg(value_parser = named)]
-        project: String,
-    },
-    /// Give up every unfinished task of a project, or of one plan of it
-    Cancel {
-        /// The project
-        #[arg(value_parser = named)]
-        project: String,
-        /// Only this plan
-        #[arg(long)]
-        plan: Option<u32>,
-    },
 }
 
 #[derive(Debug, Subcommand)]

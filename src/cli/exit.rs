@@ -29,6 +29,10 @@ pub(super) mod code {
     pub const REFUSED_HERE: &str = "DS0409";
     /// A repository that cannot be used as it is; the Taskmaster's own code for the same.
     pub(crate) const SOURCE: &str = "DS0250";
+    /// A task list of another tool that cannot be taken.
+    pub(crate) const TASK_LIST: &str = "DS0113";
+    /// A file that would be written over.
+    pub(crate) const FILE_EXISTS: &str = "DS0412";
     /// The same id nowhere; the engine's own code for the same.
     pub(crate) const NO_TASK: &str = "DS0202";
 }

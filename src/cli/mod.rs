@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod embed;
 mod engine_check;
 mod exit;
+mod files;
 mod interrupt;
 mod lock;
 mod output;

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod commands;
+mod exchange;
 #[path = "../api/fake.rs"]
 mod fake;
 mod finding;

@@ -9,7 +9,7 @@ use std::{
 /// Modules of the root crate, lowest layer first. A module may import from its own layer only what is listed in
 /// `SIBLINGS`, and anything from below.
 const LAYERS: &[&[&str]] = &[
-    &["actor", "allocator", "fault", "config", "notify", "telemetry"],
+    &["actor", "allocator", "exchange", "fault", "config", "notify", "telemetry"],
     &["store", "runtime", "repository", "members", "wire"],
     &["taskmaster", "agent_host", "devops"],
     &["gateway"],

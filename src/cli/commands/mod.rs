@@ -3,9 +3,11 @@
 mod cluster;
 mod config;
 mod event;
+mod export;
 mod host;
 mod hosts;
 pub(super) mod image;
+mod import;
 mod lists;
 mod plan;
 mod quickstart;

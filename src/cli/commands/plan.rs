@@ -1,11 +1,11 @@
-//! `plan check|submit|show|cancel`.
+//! `plan check|submit|show|cancel`; the others have modules of their own.
 
 use std::path::Path;
 
 use axum::body::{Body, Bytes};
 use devstack_dag::plan::PlanSpec;
 
-use super::{Context, directory_of, source, wait};
+use super::{Context, directory_of, export, import, source, wait};
 use crate::{
     cli::{
         CliError, Exit, Workdir,
@@ -37,6 +37,8 @@ pub(super) async fn run(context: &Context<'_>, command: PlanCommand) -> Result<E
             context.print(&body?, |body| Ok(parse::<dto::Answer>(body)?.message))?;
             Ok(Exit::Ok)
         }
+        PlanCommand::Import(args) => import::run(context, args).await,
+        PlanCommand::Export(args) => export::run(context, args).await,
     }
 }
 
@@ -54,16 +56,24 @@ fn check(context: &Context<'_>, path: &Path) -> Result<Exit, CliError> {
 }
 
 async fn submit_file(context: &Context<'_>, path: &Path, wait: bool, through_humans: bool) -> Result<Exit, CliError> {
-    let mut plan = plan_file::load(path)?;
+    let plan = plan_file::load(path)?;
+    submit_plan(context, plan, &directory_of(path)?, wait, through_humans).await
+}
+
+/// Submits a plan that stands, or could stand, in a directory.
+pub(super) async fn submit_plan(
+    context: &Context<'_>,
+    mut plan: PlanSpec,
+    dir: &Path,
+    wait: bool,
+    through_humans: bool,
+) -> Result<Exit, CliError> {
     let target = match address::named(&context.global)? {
         Some(client) => Target::Node(client),
-        None => {
-            let dir = directory_of(path)?;
-            Target::Dir(match Workdir::find(&dir) {
-                Some(found) => found,
-                None => Workdir::create(&dir)?,
-            })
-        }
+        None => Target::Dir(match Workdir::find(dir) {
+            Some(found) => found,
+            None => Workdir::create(dir)?,
+        }),
     };
     let session = Session::open(&target, context.seams).await?;
     let result = async {

@@ -1,10 +1,11 @@
 //! Plan files: TOML, or JSON of the same shape, to a [`PlanSpec`] with every default filled in and every name
 //! resolved; or all that is wrong with it, each with its line and its mend. [`to_json`] is the way back: the
-//! wire shape of `POST /v1/plans`.
+//! wire shape of `POST /v1/plans`; [`to_toml`] the same for people.
 //! Deliberately absent: whether the project's present state allows the plan (the engine decides), and git.
 //!
 //! Prompts are [`Text::Inline`](devstack_dag::ids::Text) here whatever their length; the node moves long ones into blobs.
 
+pub mod draft;
 mod graph;
 mod profiles;
 mod project;
@@ -24,7 +25,7 @@ use super::{
     section::{Reader, code},
 };
 pub(crate) use render::priority;
-pub use render::to_json;
+pub use render::{PromptIsBlob, to_json, to_toml};
 
 /// The largest plan, in bytes: about 300 bytes for each of 200,000 tasks. Also the body limit of `POST /v1/plans`.
 pub const PLAN_MAX: u64 = 64 << 20;
@@ -102,6 +103,14 @@ impl Surroundings for Beside<'_> {
 fn is_url(name: &str) -> bool {
     let scp = || name.split_once(':').is_some_and(|(host, _)| host.contains('@') && !host.contains('/'));
     name.contains("://") || scp()
+}
+
+/// Checks a plan that would stand in a directory. `name` is what messages call it.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse_in(dir: &Path, name: &str, text: &str) -> Result<PlanSpec, Problems> {
+    parse(name, text, &Beside(dir))
 }
 
 /// Reads and checks a plan file.

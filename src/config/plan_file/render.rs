@@ -1,4 +1,4 @@
-//! A [`PlanSpec`] as JSON of the plan file's shape: what the CLI posts and `plan show` prints.
+//! A [`PlanSpec`] in the plan file's shape: the JSON that the CLI posts and `plan show` prints, the TOML of `plan export`.
 //! Deliberately absent: comments and the order of keys of the file it came from.
 
 use devstack_dag::{
@@ -105,12 +105,26 @@ impl Serialize for Tasks<'_> {
 /// # Errors
 /// A prompt that is a blob: its text must be put back inline first.
 pub fn to_json(plan: &PlanSpec) -> Result<Vec<u8>, PromptIsBlob> {
+    // Maps have text keys and every number is finite, so that it cannot fail.
+    Ok(serde_json::to_vec(&rendered(plan)?).unwrap_or_default())
+}
+
+/// The plan as TOML that [`super::parse`] reads back to the same plan.
+///
+/// # Errors
+/// As [`to_json`].
+pub fn to_toml(plan: &PlanSpec) -> Result<String, PromptIsBlob> {
+    // As for JSON: and what is not there is left out.
+    Ok(toml::to_string_pretty(&rendered(plan)?).unwrap_or_default())
+}
+
+fn rendered(plan: &PlanSpec) -> Result<Plan<'_>, PromptIsBlob> {
     if plan.tasks.iter().any(|task| matches!(task.prompt, Text::Blob(..))) {
         return Err(PromptIsBlob);
     }
     let project = &plan.project;
     let with_repo = project.source.is_some();
-    let rendered = Plan {
+    Ok(Plan {
         project: Project {
             name: project.name.as_str(),
             repo: project.source.as_deref(),
@@ -127,9 +141,7 @@ pub fn to_json(plan: &PlanSpec) -> Result<Vec<u8>, PromptIsBlob> {
         agents: project.roles.iter().map(|it| (it.name.as_str(), role(it))).collect(),
         profiles: project.profiles.iter().map(|it| (&*it.name, Rendered(it))).collect(),
         task: Tasks(&plan.tasks),
-    };
-    // Maps have text keys and every number is finite, so that it cannot fail.
-    Ok(serde_json::to_vec(&rendered).unwrap_or_default())
+    })
 }
 
 /// A prompt's text is in a blob, not in the plan.

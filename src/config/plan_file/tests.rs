@@ -442,6 +442,8 @@ fn a_plan_goes_to_json_and_back_unchanged() {
     let plan = parse("p.toml", FULL, &Here).unwrap();
     let json = String::from_utf8(to_json(&plan).unwrap()).unwrap();
     assert_eq!(parse("posted", &json, &Posted).unwrap(), plan);
+    let toml = to_toml(&plan).unwrap();
+    assert_eq!(parse("exported", &toml, &Posted).unwrap(), plan, "{toml}");
 }
 
 #[test]
