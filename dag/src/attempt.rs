@@ -20,6 +20,16 @@ pub enum Stage {
     Check,
 }
 
+impl Stage {
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Check => "check",
+        }
+    }
+}
+
 /// What the workspace of an attempt holds when it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Start {
@@ -137,6 +147,26 @@ pub enum Outcome {
         /// When it may go on, as the provider says; an agent's claim.
         reset: Option<Timestamp>,
     },
+}
+
+impl Outcome {
+    /// The stable word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Exited(0) => "done",
+            Self::Exited(75) => "try-again-later",
+            Self::Exited(_) | Self::Signalled(_) => "failed",
+            Self::TimedOut => "timed-out",
+            Self::Stalled => "stalled",
+            Self::OutOfMemory => "out-of-memory",
+            Self::OutOfDisk => "out-of-disk",
+            Self::OutOfProcesses => "out-of-processes",
+            Self::Stopped => "stopped",
+            Self::Infrastructure(_) => "infrastructure",
+            Self::Policy(_) => "policy",
+            Self::RateLimited { .. } => "rate-limited",
+        }
+    }
 }
 
 /// What a host reports when an attempt is over and its result (if any) is pinned in the hub.

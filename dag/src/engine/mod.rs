@@ -29,14 +29,16 @@ mod spending;
 pub(crate) mod state;
 mod submit;
 mod touched;
+mod waiting;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use config::{Backoff, Config};
 pub use glance::Spot;
-pub use queries::{Counts, Waiting};
+pub use queries::Counts;
 pub use records::Damaged;
+pub use waiting::{WAITING_FOR, Waiting};
 pub use watch::Watch;
 
 use crate::{
@@ -76,6 +78,8 @@ pub struct Engine {
     pub(crate) recheck: BTreeSet<ProjectIx>,
     /// Providers that wanted no more, and did not serve since.
     pub(crate) providers: BTreeMap<Box<str>, ProviderRecord>,
+    /// The time of the newest fact. In memory only.
+    time: Timestamp,
     /// Jobs that failed and wait to be asked again. In memory only.
     troubles: HashMap<Job, Trouble>,
 }
@@ -156,6 +160,7 @@ impl Engine {
             room: Room::default(),
             recheck: BTreeSet::new(),
             providers: BTreeMap::new(),
+            time: Timestamp(0),
             troubles: HashMap::new(),
         }
     }

@@ -2,23 +2,21 @@
 
 use super::{
     Engine,
-    delivery::clash,
-    spending::RAISE,
-    state::{Host, Project, Task, TaskIx},
+    state::{Host, Project},
 };
 use crate::{
-    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, TaskId, TaskRef},
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, TaskId, TaskRef, Timestamp},
     offer::Offer,
     presence::Presence,
     record::{
-        AttemptRecord, BlockedReason, Drain, HostRecord, Kind, MergeRecord, MergeState, PlanRecord, ProjectRecord,
-        ProviderRecord, Status, TaskRecord,
+        AttemptRecord, Drain, HostRecord, MergeRecord, MergeState, PlanRecord, ProjectRecord, ProviderRecord, Status,
+        TaskRecord,
     },
 };
 
 /// Tasks by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts([u32; 8]);
+pub struct Counts(pub(super) [u32; 8]);
 
 impl Counts {
     /// How many have this status.
@@ -35,23 +33,6 @@ impl Counts {
     pub fn unfinished(&self) -> u32 {
         self.total() - self.of(Status::Completed) - self.of(Status::Rejected)
     }
-}
-
-/// Something that waits for a person, with the command that moves it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// The project.
-    pub project: ProjectName,
-    /// The task; `None`: the project itself.
-    pub task: Option<TaskId>,
-    /// Its status; `None` for a project.
-    pub status: Option<Status>,
-    /// Why it is BLOCKED, if it is.
-    pub reason: Option<BlockedReason>,
-    /// What it waits for, in a sentence.
-    pub why: String,
-    /// What moves it.
-    pub command: String,
 }
 
 impl Engine {
@@ -224,6 +205,12 @@ impl Engine {
         self.classes.iter().map(|c| c.ready.len()).sum()
     }
 
+    /// Since when a task waits for nothing but a slot, or waited until its newest attempt started; `None`: it never did, or
+    /// since before this engine was made of records.
+    pub fn ready_since(&self, task: &TaskRef) -> Option<Timestamp> {
+        Some(self.at(self.ix(task)?).ready_since).filter(|since| *since != Timestamp(0))
+    }
+
     /// Attempts that run.
     pub fn running_attempts(&self) -> u32 {
         self.projects.iter().map(|p| p.running).sum()
@@ -233,95 +220,5 @@ impl Engine {
     pub fn landed(&self, project: &ProjectName) -> impl Iterator<Item = (&TaskRef, CommitId)> + '_ {
         let landed = self.merges(project).iter().filter(|m| m.state == MergeState::Landed);
         landed.map(|m| (&m.attempt.task, m.candidate))
-    }
-
-    /// Everything that waits for a person; `None`: of all projects.
-    pub fn waiting(&self, project: Option<&ProjectName>) -> Vec<Waiting> {
-        let mut list = Vec::new();
-        for &ix in self.by_name.values() {
-            let known = &self.projects[ix as usize];
-            if project.is_some_and(|name| known.name() != name) {
-                continue;
-            }
-            self.project_waiting(known, &mut list);
-            for &ix in &known.tasks {
-                list.extend(self.task_waiting(known, ix));
-            }
-        }
-        list
-    }
-
-    fn project_waiting(&self, project: &Project, list: &mut Vec<Waiting>) {
-        let name = project.name().clone();
-        let mut push = |why: String, command: String| {
-            let project = name.clone();
-            list.push(Waiting { project, task: None, status: None, reason: None, why, command });
-        };
-        let command = format!("devstack project resume {}", project.name());
-        if project.record.paused && Counts(project.counts).unfinished() > 0 {
-            push("the project is paused".into(), command.clone());
-        }
-        // One that waits for a resolution waits for a person if that task does.
-        if let Some(reason) = project.record.delivery_blocked.as_ref().filter(|_| project.sync.is_none()) {
-            push(format!("the source cannot be brought up to date: {reason}"), command);
-        }
-        for why in self.limits_reached(project) {
-            push(why, RAISE.to_owned());
-        }
-    }
-
-    fn task_waiting(&self, project: &Project, ix: TaskIx) -> Option<Waiting> {
-        let task = self.at(ix);
-        let command = self.moved_by(project, ix)?;
-        let why = match (task.status, &task.blocked) {
-            (Status::Blocked, Some(blocked)) => blocked.1.to_string(),
-            (Status::Review, _) => "waits for a review".into(),
-            (Status::Todo, _) if task.is_human() => match &task.kind {
-                Kind::Sync { conflict } => clash(project, conflict),
-                _ => "waits for a person to do it".into(),
-            },
-            _ => self.class_of(task).map_or_else(String::new, |ix| self.unmet(&self.classes[ix as usize])),
-        };
-        Some(Waiting {
-            project: project.name().clone(),
-            task: Some(task.spec.id.clone()),
-            status: Some(task.status),
-            reason: task.blocked.as_ref().map(|b| b.0),
-            why,
-            command,
-        })
-    }
-
-    /// The command with which a person moves a task that waits for one. A blocked task whose resolution is under way
-    /// waits for that.
-    pub(super) fn moved_by(&self, project: &Project, ix: TaskIx) -> Option<String> {
-        let task = self.at(ix);
-        let name = project.task_ref(&task.spec.id);
-        let resolve = || format!("devstack task resolve {name} --checkout DIR");
-        match task.status {
-            Status::Review => Some(format!("devstack task approve {name}")),
-            Status::Todo if task.is_human() && task.waiting == 0 => {
-                let commit = project.has_repository() && !task.spec.allow_empty;
-                Some(if commit { resolve() } else { format!("devstack task approve {name}") })
-            }
-            Status::Todo | Status::Testing if self.unplaceable(task) => Some(format!("devstack task explain {name}")),
-            Status::Blocked if task.blocked_for(BlockedReason::Conflict) => match task.resolution() {
-                Some(_) => None,
-                None => Some(format!("devstack task retry {name}")),
-            },
-            Status::Blocked if task.blocked_for(BlockedReason::DependencyRejected) => {
-                Some(format!("devstack task reject {name}"))
-            }
-            Status::Blocked if task.is_human() && project.has_repository() => Some(resolve()),
-            Status::Blocked => Some(format!("devstack task retry {name}")),
-            _ => None,
-        }
-    }
-
-    /// It could start, but no known host can ever run it. Without any host one is still expected.
-    pub(super) fn unplaceable(&self, task: &Task) -> bool {
-        let Some((class, _)) = task.ready else { return false };
-        let needs = self.classes[class as usize].needs();
-        !self.hosts.is_empty() && !crate::placement::possible(&self.hosts, needs)
     }
 }

@@ -50,7 +50,11 @@ impl Engine {
     pub(super) fn refresh(&mut self, ix: TaskIx) {
         let (old, new) = (self.at(ix).ready, self.ready_key(ix));
         if old != new {
-            self.tasks[ix as usize].ready = new;
+            let task = &mut self.tasks[ix as usize];
+            task.ready = new;
+            if old.is_none() {
+                task.ready_since = self.time;
+            }
             if let Some((class, key)) = old {
                 self.classes[class as usize].ready.remove(key);
                 self.refresh_class(class);

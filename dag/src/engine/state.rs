@@ -64,6 +64,8 @@ pub(crate) struct Task {
     pub(crate) remaining: u32,
     /// Derived: where it stands in its class's ready set.
     pub(crate) ready: Option<(ClassIx, Key)>,
+    /// When it came into a ready set last. In memory only; 0: never, or before the engine was made of records.
+    pub(crate) ready_since: Timestamp,
 }
 
 /// What a task has in git.
@@ -108,6 +110,7 @@ impl Task {
             waiting: 0,
             remaining: 1,
             ready: None,
+            ready_since: Timestamp(0),
         }
     }
 

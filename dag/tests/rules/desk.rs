@@ -44,6 +44,8 @@ impl Desk {
         };
         invariants::check(&self.engine).unwrap();
         invariants::check_quiet(&self.engine).unwrap();
+        let (counted, listed) = (self.engine.waiting_counts(), self.engine.waiting(None).len());
+        assert_eq!(counted.values().sum::<u32>() as usize, listed, "{counted:?}");
         let words = decision.effects.iter().map(words).collect();
         self.last = Some(decision);
         Ok(words)

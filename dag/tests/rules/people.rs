@@ -110,3 +110,33 @@ fn a_persons_task_waits_for_its_dependencies_and_then_for_the_person() {
     desk.act(Command::ApproveTask(task_ref("h1")));
     assert_eq!(desk.status("h1"), Status::Completed);
 }
+
+#[test]
+fn what_waits_for_a_person_is_counted_by_what_it_waits_for() {
+    let mut human = task("h", &[]);
+    human.executor = Executor::Human;
+    let mut of_another = task("t", &[]);
+    of_another.executor = Executor::Agent("other".parse().unwrap());
+    let mut plan = plan(vec![task("a", &[]), task("b", &["a"]), human, of_another]);
+    let mut other = plan.project.roles[0].clone();
+    (other.name, other.labels) = ("other".parse().unwrap(), [("gpu".to_owned(), "a100".to_owned())].into());
+    plan.project.roles.push(other);
+    let (mut desk, _) = Desk::new(plan, 1);
+    desk.act(reject("a"));
+    let counted = desk.engine.waiting_counts();
+    assert!(devstack_dag::WAITING_FOR.iter().all(|word| counted.contains_key(word)), "{counted:?}");
+    assert_eq!((counted["human"], counted["unplaceable"], counted["dependency-rejected"]), (1, 1, 1));
+    assert_eq!(counted.values().sum::<u32>(), 3);
+}
+
+#[test]
+fn a_task_is_ready_since_nothing_but_a_slot_was_missing() {
+    let (mut desk, _) = Desk::new(plan(vec![task("a", &[]), task("b", &["a"])]), 1);
+    let since = |desk: &Desk, id| desk.engine.ready_since(&task_ref(id)).map(|at| at.0);
+    assert_eq!((since(&desk, "a"), since(&desk, "b")), (Some(1), None));
+    desk.now = 100;
+    desk.passes("a");
+    // It started in the same step.
+    assert_eq!((since(&desk, "a"), since(&desk, "b")), (Some(1), Some(101)));
+    assert_eq!(desk.engine.running(&task_ref("b")).unwrap().started_at.0, 101);
+}

@@ -16,6 +16,7 @@ use crate::{
 impl Engine {
     pub(super) fn absorb(&mut self, fact: &Fact, touched: &mut Touched) {
         let at = fact.at;
+        self.time = at;
         match &fact.kind {
             F::ProjectDescribed { spec, head } => self.project_described(spec, *head, touched),
             F::TasksAdded { project, plan, tasks } => self.tasks_added(at, project, *plan, tasks, touched),
