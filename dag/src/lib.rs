@@ -29,7 +29,5 @@ mod rejection;
 mod room;
 
 pub use answer::Answer;
-pub use engine::{
-    Backoff, Config, Counts, Damaged, Decision, Engine, Proposal, Spot, WAITING_FOR, Waiting, Watch,
-};
+pub use engine::{Backoff, Config, Counts, Damaged, Decision, Engine, Proposal, Spot, WAITING_FOR, Waiting, Watch};
 pub use rejection::{Class, Problem, Rejection};

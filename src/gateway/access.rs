@@ -197,7 +197,7 @@ fn unauthenticated(message: impl Into<String>) -> ApiError {
     ApiError::new(401, Problem::new(code::UNAUTHENTICATED, message))
 }
 
-fn forbidden(message: impl Into<String>) -> ApiError {
+pub(super) fn forbidden(message: impl Into<String>) -> ApiError {
     ApiError::new(403, Problem::new(code::FORBIDDEN, message))
 }
 

@@ -14,7 +14,7 @@ use devstack_dag::{
 };
 use futures::Stream;
 
-use super::{ApiError, NumberedQuery, TaskQuery, dto};
+use super::{ApiError, NumberedQuery, Standing, TaskQuery, dto};
 
 /// Bytes as they come: logs, bundles.
 pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
@@ -120,6 +120,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Tasks by status, of one project or all: of each status those that changed last, at most `shown`.
     async fn board(&self, project: Option<ProjectName>, shown: usize) -> Result<dto::Board, ApiError>;
+
+    /// The same in numbers, for a scrape: cheap, however much there is.
+    async fn standing(&self) -> Result<Standing, ApiError>;
 
     /// Returns when everything asked about is settled.
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError>;

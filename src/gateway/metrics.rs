@@ -1,25 +1,143 @@
-//! `/metrics` in Prometheus text form, made from answers when asked: nothing is counted while nobody looks.
-//! Deliberately absent: metrics of what is not built.
+//! `/metrics`: what this process counted, and how things stand at the moment of the scrape. One look at the engine, without
+//! sentences and lists of tasks, so that a scrape costs the same whether nothing or everything waits.
+//! Deliberately absent: counting (that is done where things happen).
 
-use std::fmt::Write;
-
-use axum::{
-    extract::State,
-    http::header::CONTENT_TYPE,
-    response::{IntoResponse, Response},
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
 };
 
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::header::CONTENT_TYPE,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use devstack_dag::{Engine, ids::HostName};
 use serde_json::json;
 
 use super::{
     ApiError, dto,
     openapi::{Draft, Gives},
     routes::Api,
+    view,
 };
-use crate::telemetry::cpu;
+use crate::telemetry::metrics::{Page, meters};
+
+/// How things stand, in numbers.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    tasks: BTreeMap<String, u64>,
+    waiting: BTreeMap<&'static str, u32>,
+    ready: usize,
+    running: u32,
+    queued: usize,
+    delivering: usize,
+    parked: usize,
+    hosts: Vec<(dto::Host, Option<Duration>)>,
+}
+
+impl Standing {
+    /// Of an engine and its hosts; `heard` says how long ago a host on another machine was heard.
+    pub fn of(engine: &Engine, hosts: Vec<dto::Host>, heard: &dyn Fn(&HostName) -> Option<Duration>) -> Self {
+        let names = || engine.projects().map(|project| &project.spec.name);
+        let age = |host: &dto::Host| heard(&HostName::new(&host.name).ok()?);
+        Self {
+            tasks: view::counted(engine.counts(None)),
+            waiting: engine.waiting_counts(),
+            ready: engine.ready(),
+            running: engine.running_attempts(),
+            queued: names().map(|project| engine.merge_queue(project).len()).sum(),
+            delivering: names().filter(|project| engine.delivery_waits(project).is_some()).count(),
+            parked: engine.providers().filter(|provider| provider.until.is_some()).count(),
+            hosts: hosts.into_iter().map(|host| (age(&host), host)).map(|(age, host)| (host, age)).collect(),
+        }
+    }
+
+    /// The text of a scrape.
+    pub fn render(&self) -> String {
+        let mut page = Page::of_this_process();
+        let mut tasks = page.gauge("devstack_tasks", "Tasks by status.");
+        for (status, count) in &self.tasks {
+            tasks.add(&[("status", status)], *count as f64);
+        }
+        let mut waiting = page.gauge("devstack_waiting_for_people", "What waits for a person, by what it waits for.");
+        for (reason, count) in &self.waiting {
+            waiting.add(&[("reason", reason)], f64::from(*count));
+        }
+        let unknown: u32 = self.hosts.iter().filter(|(host, _)| !host.up).map(|(host, _)| host.used).sum();
+        for (name, help, value) in [
+            ("devstack_tasks_ready", "Tasks that wait for nothing but a slot.", self.ready as f64),
+            ("devstack_attempts_running", "Attempts that run.", f64::from(self.running)),
+            (
+                "devstack_attempts_unknown",
+                "Attempts that nobody knows about: their hosts are silent.",
+                f64::from(unknown),
+            ),
+            ("devstack_merge_queue_tasks", "Tasks in the merge queues.", self.queued as f64),
+            (
+                "devstack_deliveries_waiting",
+                "Projects whose source is not brought up to date for now.",
+                self.delivering as f64,
+            ),
+            ("devstack_providers_parked", "Providers of models that want no more for now.", self.parked as f64),
+        ] {
+            page.gauge(name, help).add(&[], value);
+        }
+        self.hosts(&mut page);
+        page.render()
+    }
+
+    fn hosts(&self, page: &mut Page) {
+        let mut up = page.gauge("devstack_host_up", "Whether a host is connected.");
+        for (host, _) in &self.hosts {
+            up.add(&[("host", &host.name)], f64::from(u8::from(host.up)));
+        }
+        let help = "Time since a host on another machine was heard; its heartbeat is a few seconds.";
+        let mut heard = page.gauge("devstack_host_heartbeat_age_seconds", help);
+        for (host, age) in &self.hosts {
+            if let Some(age) = age {
+                heard.add(&[("host", &host.name)], age.as_secs_f64());
+            }
+        }
+        let mut draining = page.gauge("devstack_host_draining", "Whether people want a host empty.");
+        for (host, _) in &self.hosts {
+            draining.add(&[("host", &host.name)], f64::from(u8::from(host.drain.is_some())));
+        }
+        let mut slots = page.gauge("devstack_host_slots", "Room for attempts by host and state.");
+        for (host, _) in &self.hosts {
+            // What is neither is quarantined, drained, or of a host that is silent.
+            let unusable = host.slots.saturating_sub(host.used).saturating_sub(host.free);
+            for (state, count) in [("used", host.used), ("free", host.free), ("unusable", unusable)] {
+                slots.add(&[("host", &host.name), ("state", state)], f64::from(count));
+            }
+        }
+        type OfShard = fn(&dto::Shard) -> u32;
+        let ports: (&str, &str, OfShard) =
+            ("devstack_shard_ports", "Ports in use of a host's networks for attempts.", |shard| shard.ports);
+        let capacity: (&str, &str, OfShard) =
+            ("devstack_shard_ports_max", "The most ports that a network may use.", |shard| shard.capacity);
+        for (name, help, value) in [ports, capacity] {
+            let mut family = page.gauge(name, help);
+            for (host, _) in &self.hosts {
+                for shard in host.setup.shards.iter().flatten() {
+                    family.add(&[("host", &host.name), ("shard", &shard.name)], f64::from(value(shard)));
+                }
+            }
+        }
+    }
+}
 
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Exposition, ApiError> {
-    Ok(Exposition(render(&api.backend.status().await?)))
+    Ok(Exposition(api.backend.standing().await?.render()))
+}
+
+/// Of a node that only runs attempts.
+pub(super) fn of_agent(connected: bool) -> Exposition {
+    let mut page = Page::of_this_process();
+    let help = "Whether this host is connected to its Taskmaster.";
+    page.gauge("devstack_link_up", help).add(&[], f64::from(u8::from(connected)));
+    Exposition(page.render())
 }
 
 /// Metrics in Prometheus' text form.
@@ -39,58 +157,12 @@ impl Gives for Exposition {
     }
 }
 
-/// Writing into a `String` cannot fail, so results of `write!` are dropped.
-fn render(overview: &dto::Overview) -> String {
-    let mut out = String::new();
-    let head = |out: &mut String, name: &str, kind: &str, help: &str| {
-        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    };
-    head(&mut out, "devstack_tasks", "gauge", "Tasks by status.");
-    for (status, count) in &overview.tasks {
-        let _ = writeln!(out, "devstack_tasks{{status=\"{status}\"}} {count}");
-    }
-    head(&mut out, "devstack_host_up", "gauge", "Whether a host is connected.");
-    for host in &overview.hosts {
-        let _ = writeln!(out, "devstack_host_up{{host=\"{}\"}} {}", host.name, u8::from(host.up));
-    }
-    head(&mut out, "devstack_slots", "gauge", "Room for attempts by host.");
-    for host in &overview.hosts {
-        let _ = writeln!(out, "devstack_slots{{host=\"{}\"}} {}", host.name, host.slots);
-    }
-    head(&mut out, "devstack_slots_used", "gauge", "Attempts running by host.");
-    for host in &overview.hosts {
-        let _ = writeln!(out, "devstack_slots_used{{host=\"{}\"}} {}", host.name, host.used);
-    }
-    head(&mut out, "devstack_host_slots", "gauge", "Room for attempts by host and state.");
-    for host in &overview.hosts {
-        // What is neither is quarantined, drained, or of a host that is silent.
-        let unusable = host.slots.saturating_sub(host.used).saturating_sub(host.free);
-        for (state, slots) in [("used", host.used), ("free", host.free), ("unusable", unusable)] {
-            let _ = writeln!(out, "devstack_host_slots{{host=\"{}\",state=\"{state}\"}} {slots}", host.name);
-        }
-    }
-    head(&mut out, "devstack_shard_ports", "gauge", "Ports in use of a host's networks for attempts.");
-    for host in &overview.hosts {
-        for shard in host.setup.shards.iter().flatten() {
-            let (name, ports) = (escaped(&shard.name), shard.ports);
-            let _ = writeln!(out, "devstack_shard_ports{{host=\"{}\",shard=\"{name}\"}} {ports}", host.name);
-        }
-    }
-    head(&mut out, "devstack_attempts_unknown", "gauge", "Attempts that nobody knows about: their hosts are silent.");
-    let _ = writeln!(out, "devstack_attempts_unknown {}", overview.unknown);
-    head(&mut out, "devstack_waiting_for_people", "gauge", "Tasks that wait for a person.");
-    let _ = writeln!(out, "devstack_waiting_for_people {}", overview.waiting.len());
-    for (name, help, cpu) in [
-        ("devstack_taskmaster_cpu_seconds_total", "Processor time of the Taskmaster.", &cpu::TASKMASTER),
-        ("devstack_journal_cpu_seconds_total", "Processor time of the journal's thread.", &cpu::JOURNAL),
-    ] {
-        head(&mut out, name, "counter", help);
-        let _ = writeln!(out, "{name} {}", cpu.spent().as_secs_f64());
-    }
-    out
-}
-
-/// A label's value that another machine chose.
-fn escaped(text: &str) -> String {
-    text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
+/// Counts a request by its route's template; paths that have none are one.
+pub(super) async fn count(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let (method, began) = (request.method().clone(), Instant::now());
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    meters().answered(method.as_str(), route, response.status().as_u16(), began.elapsed());
+    response
 }

@@ -23,6 +23,7 @@ pub use access::{Access, Caller, Peer};
 pub use backend::{Backend, ByteStream, Download, FactPage, FactStream, Nodes, Repos, RequestId, WaitQuery, Wanted};
 pub use cluster::Cluster;
 pub use error::ApiError;
+pub use metrics::Standing;
 pub use query::{NumberedQuery, TaskFilter, TaskQuery};
 pub use routes::agent_router;
 pub use routes::{ROUTES, Route, router, router_of};

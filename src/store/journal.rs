@@ -20,12 +20,13 @@ use std::{
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread::JoinHandle,
+    time::Instant,
 };
 
 use super::{Commit, Lookup, RequestKey, Seq, Store, StoreError, StoreReader, StoredReply};
 use crate::{
     fault::{self, Point},
-    telemetry::cpu,
+    telemetry::{cpu, metrics::meters},
 };
 
 /// Limits of the journal.
@@ -210,7 +211,10 @@ impl Writer {
     fn write(&mut self, group: Group) -> Result<(), StoreError> {
         if !group.commits.is_empty() {
             fault::point(Point::JournalBeforeCommit);
+            let began = Instant::now();
             self.store.commit(&group.commits)?;
+            let facts = group.commits.iter().map(|commit| commit.facts.len() as u64).sum();
+            meters().committed(began.elapsed(), facts);
             fault::point(Point::JournalAfterCommit);
             self.forget_pending(&group.commits);
         }

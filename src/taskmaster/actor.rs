@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::{
     leases::Leases,
     ledger::Ledger,
+    measures::Measures,
     message::{
         Ask, AskError, AskReply, Exit, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View,
     },
@@ -80,6 +81,7 @@ pub struct State {
     pruned: Seq,
     keep_facts: u64,
     term: Term,
+    measures: Measures,
     pub(super) submissions: HashMap<u64, SubmitPlan>,
     pub(super) next_submission: u64,
     pub(super) children: HashMap<ProjectName, Child>,
@@ -104,8 +106,10 @@ impl Actor for Taskmaster {
 
     async fn pre_start(&self, _: ActorRef<Self::Msg>, given: Self::Arguments) -> Result<State, ActorProcessingErr> {
         let Loaded { meta, records } = given.loaded;
+        let engine = Engine::from_records(given.engine, records.into_iter())?;
         Ok(State {
-            engine: Engine::from_records(given.engine, records.into_iter())?,
+            measures: Measures::of(&engine),
+            engine,
             ledger: given.ledger,
             reader: given.reader,
             outbox: given.outbox,
@@ -231,6 +235,7 @@ impl State {
 
     fn commit(&mut self, decision: Decision, request: Option<Request>, reply: Option<AskReply>) {
         let Decision { facts, effects, touched, answer: said } = decision;
+        self.measures.note(&self.engine, &facts);
         let outbox = self.outbox.clone();
         if facts.is_empty() && touched.is_empty() && request.is_none() {
             return self.when_durable(move || {
@@ -285,7 +290,13 @@ impl State {
 
     fn look(&mut self, look: Look) {
         let now = self.now();
-        let hand_over = look.0(&View { engine: &self.engine, now, seq: self.seq.0, since: self.started });
+        let hand_over = look.0(&View {
+            engine: &self.engine,
+            now,
+            seq: self.seq.0,
+            since: self.started,
+            heard: &|host| self.leases.silence(host),
+        });
         self.when_durable(hand_over);
     }
 

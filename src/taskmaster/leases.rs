@@ -2,7 +2,7 @@
 //! sleeps. The rules are the pure [`Membership`]'s; here are the clock and the one timer.
 //! Deliberately absent: what becomes of a host's attempts (the engine decides), and the host of this process.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use devstack_cluster::{Leases as Limits, Membership, NodeName, Standing};
 use devstack_dag::{command::Command, ids::HostName};
@@ -15,6 +15,8 @@ const LATE: Duration = Duration::from_secs(2);
 pub(super) struct Leases {
     limits: Limits,
     members: Membership,
+    /// When each was heard last.
+    last: HashMap<HostName, Duration>,
     /// When the timer that runs will fire.
     armed: Option<Duration>,
 }
@@ -22,7 +24,7 @@ pub(super) struct Leases {
 impl Leases {
     /// Nobody has one.
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, members: Membership::new(limits), armed: None }
+        Self { limits, members: Membership::new(limits), last: HashMap::new(), armed: None }
     }
 
     /// A host that was known before this Taskmaster: it has a full lease to come back.
@@ -35,8 +37,9 @@ impl Leases {
     /// It was heard. Was it silent before?
     pub(super) fn heard(&mut self, host: &HostName) -> bool {
         let Some(name) = node(host) else { return false };
-        let was = self.members.standing(&name);
-        self.members.heard(now(), &name);
+        let (was, now) = (self.members.standing(&name), now());
+        self.members.heard(now, &name);
+        self.last.insert(host.clone(), now);
         was != Some(Standing::Alive)
     }
 
@@ -52,6 +55,12 @@ impl Leases {
         if let Some(name) = node(host) {
             self.members.remove(&name);
         }
+        self.last.remove(host);
+    }
+
+    /// How long it was not heard; `None`: it never was.
+    pub(super) fn silence(&self, host: &HostName) -> Option<Duration> {
+        Some(now().saturating_sub(*self.last.get(host)?))
     }
 
     /// What follows for the engine. If this process was away itself (frozen, or its machine asleep), nobody could be heard:

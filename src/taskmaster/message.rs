@@ -1,6 +1,9 @@
 //! What the Taskmaster is asked and told. Local only.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use devstack_dag::{
     Answer, Engine, Rejection,
@@ -135,6 +138,8 @@ pub struct View<'a> {
     pub seq: u64,
     /// Since when this Taskmaster lives: what points into its engine is void in its successor's.
     pub since: Instant,
+    /// How long ago a host on another machine was heard; `None`: it was not since the start, or is of this process.
+    pub heard: &'a dyn Fn(&HostName) -> Option<Duration>,
 }
 
 /// Facts after a number.

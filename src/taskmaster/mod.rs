@@ -4,6 +4,7 @@ mod actor;
 mod hosts;
 mod leases;
 mod ledger;
+mod measures;
 pub mod message;
 mod outbox;
 mod projects;

@@ -1,7 +1,8 @@
 //! Logs: tracing to stderr, for people or as JSON lines. `DEVSTACK_LOG` filters, in the syntax of `RUST_LOG`.
-//! [`cpu`] measures processor time. Deliberately absent: other metrics (the gateway counts) and log files (whoever runs the node keeps its stderr).
+//! [`cpu`] measures processor time, [`metrics`] counts. Deliberately absent: log files (whoever runs the node keeps its stderr).
 
 pub mod cpu;
+pub mod metrics;
 
 use std::{io::IsTerminal, sync::OnceLock};
 

@@ -4,13 +4,14 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use axum::body::Bytes;
 use devstack::gateway::{
-    ApiError, Backend, ByteStream, Download, FactPage, FactStream, NumberedQuery, Repos, RequestId, TaskQuery,
-    WaitQuery, dto, view,
+    ApiError, Backend, ByteStream, Download, FactPage, FactStream, NumberedQuery, Repos, RequestId, Standing,
+    TaskQuery, WaitQuery, dto, view,
 };
 use devstack_dag::{
     Answer, Config, Engine,
@@ -264,6 +265,12 @@ impl Backend for Fake {
     async fn board(&self, project: Option<ProjectName>, shown: usize) -> Result<dto::Board, ApiError> {
         let now = Timestamp(self.inner.lock().unwrap().now);
         self.look(|engine| view::board(engine, now, project.as_ref(), shown))
+    }
+    async fn standing(&self) -> Result<Standing, ApiError> {
+        let hosts = self.hosts().await?;
+        Ok(self.look(|engine| {
+            Standing::of(engine, hosts, &|host| (host.as_str() == "two").then_some(Duration::from_millis(1500)))
+        }))
     }
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
         let mut news = self.news.subscribe();

@@ -79,6 +79,9 @@ async fn attempts_of_a_silent_host_are_unknown_until_it_reports() {
     let metrics = api.get("/metrics").await.text();
     for line in [
         "devstack_attempts_unknown 1",
+        "devstack_host_heartbeat_age_seconds{host=\"two\"} 1.5",
+        "devstack_shard_ports_max{host=\"one\",shard=\"a\"} 200",
+        "devstack_waiting_for_people{reason=\"human\"} 0",
         "devstack_host_up{host=\"one\"} 0",
         "devstack_host_up{host=\"two\"} 1",
         "devstack_host_slots{host=\"one\",state=\"used\"} 1",

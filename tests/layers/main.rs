@@ -55,6 +55,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("anyhow", &["cli", "bin", "node"]),
     ("tracing_subscriber", &["telemetry"]),
+    ("prometheus", &["telemetry"]),
     // What is trusted, the cluster crate says; here it is only spoken.
     ("rustls", &["gateway"]),
     ("tokio_rustls", &["gateway"]),

@@ -1,4 +1,4 @@
-//! The stable words of the contract for stages and outcomes; statuses and reasons know their own.
+//! The words of the contract as answers show them, with what goes with them.
 //! Deliberately absent: what they mean.
 
 use std::borrow::Cow;
@@ -49,32 +49,21 @@ pub fn parse_status(word: &str) -> Option<Status> {
 
 /// The word for what an attempt is for.
 pub fn stage(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Work => "work",
-        Stage::Check => "check",
-    }
+    stage.as_str()
 }
 
 /// The word for how an attempt ended, its exit code, and what is known beyond.
 pub fn outcome(outcome: &Outcome) -> (&'static str, Option<i32>, Option<String>) {
-    match outcome {
-        Outcome::Exited(0) => ("done", Some(0), None),
-        Outcome::Exited(75) => ("try-again-later", Some(75), None),
-        Outcome::Exited(code) => ("failed", Some(*code), None),
-        Outcome::Signalled(signal) => ("failed", None, Some(format!("ended by signal {signal}"))),
-        Outcome::TimedOut => ("timed-out", None, None),
-        Outcome::Stalled => ("stalled", None, None),
-        Outcome::OutOfMemory => ("out-of-memory", None, None),
-        Outcome::OutOfDisk => ("out-of-disk", None, None),
-        Outcome::OutOfProcesses => ("out-of-processes", None, None),
-        Outcome::Stopped => ("stopped", None, None),
-        Outcome::Infrastructure(why) => ("infrastructure", None, Some(why.clone())),
-        Outcome::Policy(why) => ("policy", None, Some(why.clone())),
+    let (exit, why) = match outcome {
+        Outcome::Exited(code) => (Some(*code), None),
+        Outcome::Signalled(signal) => (None, Some(format!("ended by signal {signal}"))),
+        Outcome::Infrastructure(why) | Outcome::Policy(why) => (None, Some(why.clone())),
         Outcome::RateLimited { reset } => {
-            let why = reset.map(|at| format!("the provider names {}", super::Time::from(at)));
-            ("rate-limited", None, why)
+            (None, reset.map(|at| format!("the provider names {}", super::Time::from(at))))
         }
-    }
+        _ => (None, None),
+    };
+    (outcome.word(), exit, why)
 }
 
 /// Millionths of a US dollar as dollars.

@@ -1,15 +1,27 @@
-//! The few paths of a node that only runs attempts: is it there, and is it connected?
+//! The few paths of a node that only runs attempts: is it there, is it connected, and what does it use?
 //! Deliberately absent: everything else. Its Taskmaster answers for the whole cluster.
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
+use axum::{Extension, Router, routing::get};
 
-use super::not_there;
-use crate::gateway::ApiError;
+use super::{access, not_there};
+use crate::gateway::{ApiError, Caller, metrics};
 
 /// The API of such a node; `connected` says whether its Taskmaster has it.
 pub fn agent_router(connected: Arc<dyn Fn() -> bool + Send + Sync>) -> Router {
+    let of_metrics = connected.clone();
+    // No person has a token here, so this is for the machine's own.
+    let metrics = move |Extension(caller): Extension<Caller>| {
+        let answer: Result<metrics::Exposition, ApiError> = match caller {
+            Caller::Local => Ok(metrics::of_agent(of_metrics())),
+            Caller::Remote(_) => {
+                Err(access::forbidden("the metrics of a node that only runs attempts are on its socket")
+                    .hint("its Taskmaster's `/metrics` say how every host stands"))
+            }
+        };
+        async move { answer }
+    };
     let ready = move || {
         let connected = connected();
         async move {
@@ -19,7 +31,8 @@ pub fn agent_router(connected: Arc<dyn Fn() -> bool + Send + Sync>) -> Router {
             }
         }
     };
-    Router::new().route("/healthz", get(super::reads::healthy)).route("/readyz", get(ready)).fallback(|| async {
+    let router = Router::new().route("/healthz", get(super::reads::healthy)).route("/readyz", get(ready));
+    router.route("/metrics", get(metrics)).fallback(|| async {
         let hint =
             "ask its Taskmaster: `devstack --address https://HOST:7421`, or a context of `devstack cluster init`";
         not_there(404, "this node only runs attempts", hint)

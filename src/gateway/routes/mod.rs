@@ -34,7 +34,7 @@ use super::{
     cluster::Cluster,
     dashboard::{self, Dashboard, pages},
     error::code,
-    metrics::metrics,
+    metrics::{self, metrics},
     openapi::{self, Draft, Gives, Says, describe},
 };
 use crate::config::{node::Limits, problem::Problem};
@@ -311,6 +311,7 @@ pub fn router_of(backend: Arc<dyn Backend>, cluster: Option<Arc<Cluster>>, limit
         })
         .layer(middleware::from_fn_with_state(api.clone(), access::authorize))
         .layer(middleware::from_fn(dashboard::frame))
+        .layer(middleware::from_fn(metrics::count))
         .with_state(api)
 }
 

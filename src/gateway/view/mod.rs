@@ -285,6 +285,6 @@ fn waiting(waiting: &Waiting) -> dto::Waiting {
     }
 }
 
-fn counted(counts: Counts) -> BTreeMap<String, u64> {
+pub(super) fn counted(counts: Counts) -> BTreeMap<String, u64> {
     dto::STATUSES.iter().map(|&status| (status.to_string(), u64::from(counts.of(status)))).collect()
 }

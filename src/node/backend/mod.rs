@@ -32,8 +32,8 @@ use crate::{
     agent_host::{Host, Shelf},
     downlink::{Downlink, Uploads},
     gateway::{
-        ApiError, Backend, ByteStream, FactPage, FactStream, Nodes, NumberedQuery, Repos, RequestId, TaskQuery,
-        WaitQuery, dto, view,
+        ApiError, Backend, ByteStream, FactPage, FactStream, Nodes, NumberedQuery, Repos, RequestId, Standing,
+        TaskQuery, WaitQuery, dto, view,
     },
     repository::{Hubs, source::Source},
     store::{Blobs, RequestKey, StoreError},
@@ -196,6 +196,15 @@ impl Backend for Core {
         self.look(move |seen| {
             let hosts = view::hosts(seen.engine, &setup);
             view::glance(seen.engine, seen.now, hosts)
+        })
+        .await
+    }
+
+    async fn standing(&self) -> Result<Standing, ApiError> {
+        let setup = self.setups();
+        self.look(move |seen| {
+            let hosts = view::hosts(seen.engine, &setup);
+            Standing::of(seen.engine, hosts, seen.heard)
         })
         .await
     }

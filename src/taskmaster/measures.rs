@@ -1,0 +1,86 @@
+//! What decisions say about speed: each fact is looked at once, right after the engine took it in.
+//! Deliberately absent: numbers of state (a look at the engine gives them), and any influence on a decision.
+
+use std::{collections::HashMap, time::Duration};
+
+use devstack_dag::{
+    Engine,
+    attempt::{Stage, Usage},
+    fact::{Fact, FactKind},
+    ids::{AttemptId, TaskRef, Timestamp},
+    record::Status,
+};
+
+use crate::telemetry::metrics::meters;
+
+/// What must be remembered between two facts.
+#[derive(Debug, Default)]
+pub(super) struct Measures {
+    /// When the tasks of the merge queues were approved: the engine forgets it when they land.
+    approved: HashMap<TaskRef, Timestamp>,
+}
+
+impl Measures {
+    /// With what waits in merge queues already.
+    pub(super) fn of(engine: &Engine) -> Self {
+        let names = engine.projects().map(|project| &project.spec.name);
+        let queued = names.flat_map(|project| {
+            let queue = engine.merge_queue(project).into_iter();
+            queue.map(|id| TaskRef { project: project.clone(), id })
+        });
+        let approved = queued.filter_map(|task| Some((task.clone(), engine.task(&task)?.approved_at?)));
+        Self { approved: approved.collect() }
+    }
+
+    /// Counts what happened. The engine has taken these facts in.
+    pub(super) fn note(&mut self, engine: &Engine, facts: &[Fact]) {
+        for Fact { at, kind } in facts {
+            match kind {
+                FactKind::AttemptStarted { attempt, stage, .. } => started(engine, *at, attempt, *stage),
+                FactKind::AttemptEnded { attempt, usage, .. } => ended(engine, *at, attempt, usage.as_ref()),
+                FactKind::TaskMoved { task, place } => self.moved(*at, task, place.status),
+                FactKind::TaskCompleted { task, .. } => drop(self.approved.remove(task)),
+                FactKind::MergeLanded { project, merge, .. } => {
+                    let landed = engine.merges(project).iter().rfind(|record| record.id == *merge);
+                    let approved = landed.and_then(|record| self.approved.get(&record.attempt.task));
+                    if let Some(approved) = approved {
+                        meters().merged(since(*approved, *at));
+                    }
+                }
+                FactKind::MergeAbandoned { .. } => meters().merge_lost(),
+                FactKind::ConflictFound { .. } | FactKind::SourceConflicted { .. } => meters().conflicted(),
+                _ => {}
+            }
+        }
+    }
+
+    fn moved(&mut self, at: Timestamp, task: &TaskRef, status: Status) {
+        match status {
+            Status::Approved => drop(self.approved.entry(task.clone()).or_insert(at)),
+            // Its checks run again on a newer head; it keeps its place in the queue.
+            Status::Testing => {}
+            _ => drop(self.approved.remove(task)),
+        }
+    }
+}
+
+fn started(engine: &Engine, at: Timestamp, attempt: &AttemptId, stage: Stage) {
+    let ready = engine.ready_since(&attempt.task);
+    meters().dispatched(stage.as_str(), ready.map(|ready| since(ready, at)));
+}
+
+fn ended(engine: &Engine, at: Timestamp, attempt: &AttemptId, usage: Option<&Usage>) {
+    let known = engine.attempts(&attempt.task).iter().rfind(|known| known.attempt == *attempt);
+    let Some(known) = known else { return };
+    if let Some(outcome) = &known.outcome {
+        meters().attempt_ended(known.stage.as_str(), outcome.word(), since(known.started_at, at));
+    }
+    let Some(usage) = usage else { return };
+    let Usage { input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, .. } = usage;
+    meters().used([*input_tokens, *output_tokens, *cache_read_tokens, *cache_write_tokens]);
+    meters().cost(usage.cost_micros.unwrap_or(0) as f64 / 1e6);
+}
+
+fn since(start: Timestamp, end: Timestamp) -> Duration {
+    Duration::from_millis(end.0.saturating_sub(start.0))
+}
