@@ -1,13 +1,14 @@
 //! Who asks, and what it takes to ask: every request passes here before its handler. A route without an entry in the
-//! table of routes is refused to everyone.
-//! Deliberately absent: the table itself (it stands with the routes).
+//! table of routes is refused to everyone. On TCP people show a token, or a browser the cookie of its session, which is good
+//! for less ([`browser::prove`]).
+//! Deliberately absent: the table itself (it stands with the routes), and how a session begins.
 
 use std::sync::Arc;
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, Request, State},
     http::{
-        HeaderMap, Method,
+        HeaderMap, Method, Uri,
         header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
         request::Parts,
     },
@@ -16,7 +17,7 @@ use axum::{
 };
 use devstack_cluster::PeerCertificate;
 
-use super::{ApiError, error::code, routes, routes::Api, server::Guest};
+use super::{ApiError, browser, error::code, routes, routes::Api, server::Guest};
 use crate::{
     config::problem::Problem,
     members::{Person, Role},
@@ -83,6 +84,8 @@ pub struct Visitor {
     pub name: Option<String>,
     /// What may be asked for.
     pub role: Role,
+    /// By a browser's session, which can be ended.
+    pub signed_in: bool,
 }
 
 /// The node that asks, for handlers of routes with [`Access::Node`]: a member, by a certificate that is not replaced.
@@ -109,19 +112,20 @@ pub(super) async fn authorize(State(api): State<Api>, mut request: Request, next
         None => Access::Viewer,
     };
     let caller = request.extensions().get::<Caller>().cloned();
-    match admit(&api, caller.as_ref(), least, request.headers()) {
+    let asked = Asked { method: request.method(), uri: request.uri(), headers: request.headers() };
+    match admit(&api, caller.as_ref(), least, asked) {
         Ok(Admitted::Node(peer)) => {
             request.extensions_mut().insert(Peer(peer));
         }
-        Ok(Admitted::Person(person)) => {
-            if request.method() != Method::GET {
-                let (method, path) = (request.method(), request.uri().path());
+        Ok(Admitted::Person(person, signed_in)) => {
+            if !asked.method.is_safe() {
+                let (method, path) = (asked.method, asked.uri.path());
                 tracing::info!(who = %person.name, role = %person.role, %method, path, "a change is asked for");
             }
-            request.extensions_mut().insert(Visitor { name: Some(person.name), role: person.role });
+            request.extensions_mut().insert(Visitor { name: Some(person.name), role: person.role, signed_in });
         }
         Ok(Admitted::Local) => {
-            request.extensions_mut().insert(Visitor { name: None, role: Role::Admin });
+            request.extensions_mut().insert(Visitor { name: None, role: Role::Admin, signed_in: false });
         }
         Ok(Admitted::Stranger) => {}
         Err(error) => return refusal(error),
@@ -134,17 +138,26 @@ pub(super) async fn authorize(State(api): State<Api>, mut request: Request, next
     next.run(request).await
 }
 
+/// What is asked for, and what is shown for it.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+}
+
 /// As whom a caller was let in.
 enum Admitted {
     /// Anybody: the route asks for nothing.
     Stranger,
     /// Whoever may open the socket.
     Local,
-    Person(Person),
+    /// By a token; in a session that began with it?
+    Person(Person, bool),
     Node(PeerCertificate),
 }
 
-fn admit(api: &Api, caller: Option<&Caller>, least: Access, headers: &HeaderMap) -> Result<Admitted, ApiError> {
+fn admit(api: &Api, caller: Option<&Caller>, least: Access, asked: Asked<'_>) -> Result<Admitted, ApiError> {
     // A listener that does not say who calls is a defect, and lets nobody in.
     let caller = caller.ok_or_else(|| ApiError::internal("the request has no caller"))?;
     match (caller, least) {
@@ -160,7 +173,7 @@ fn admit(api: &Api, caller: Option<&Caller>, least: Access, headers: &HeaderMap)
             Ok(Admitted::Node(peer))
         }
         (Caller::Remote(remote), _) => {
-            let person = person(api, headers, remote.peer.is_some())?;
+            let (person, signed_in) = person(api, asked, remote.peer.is_some())?;
             let needed = match least {
                 Access::Admin => Role::Admin,
                 Access::Operator => Role::Operator,
@@ -170,20 +183,28 @@ fn admit(api: &Api, caller: Option<&Caller>, least: Access, headers: &HeaderMap)
                 let message = format!("the token `{}` has the role {}", person.name, person.role);
                 return Err(forbidden(message).hint(format!("this takes a token with the role {needed}")));
             }
-            Ok(Admitted::Person(person))
+            Ok(Admitted::Person(person, signed_in))
         }
     }
 }
 
-/// Whose token is it?
-fn person(api: &Api, headers: &HeaderMap, is_node: bool) -> Result<Person, ApiError> {
-    let Some(shown) = headers.get(AUTHORIZATION) else {
-        return Err(if is_node {
-            forbidden("a node's certificate is for the routes of nodes").hint("people show a token")
-        } else {
-            unauthenticated("there is no token").hint("send `Authorization: Bearer TOKEN`, or use --token-file")
-        });
-    };
+/// Who is it, by a token, else by a cookie?
+fn person(api: &Api, asked: Asked<'_>, is_node: bool) -> Result<(Person, bool), ApiError> {
+    match (asked.headers.get(AUTHORIZATION), browser::cookie(asked.headers, browser::SESSION_COOKIE)) {
+        (Some(token), _) => Ok((of_token(api, token)?, false)),
+        (None, Some(secret)) => Ok((of_session(api, secret, asked)?, true)),
+        (None, None) if is_node => {
+            let message = "a node's certificate is for the routes of nodes";
+            Err(forbidden(message).hint("people show a token"))
+        }
+        (None, None) => {
+            let hint = "send `Authorization: Bearer TOKEN`, or use --token-file";
+            Err(unauthenticated("there is no token").hint(hint))
+        }
+    }
+}
+
+fn of_token(api: &Api, shown: &HeaderValue) -> Result<Person, ApiError> {
     let words = shown.to_str().ok().and_then(|text| text.split_once(' '));
     let bearer = words.filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer")).and_then(|(_, text)| text.parse().ok());
     let cluster = api.cluster()?;
@@ -191,6 +212,20 @@ fn person(api: &Api, headers: &HeaderMap, is_node: bool) -> Result<Person, ApiEr
         unauthenticated("the token is not known, has expired or was revoked")
             .hint("an admin makes another with `devstack token create`")
     })
+}
+
+/// The session's token is asked about each time: one that was revoked ends its sessions at once.
+fn of_session(api: &Api, secret: &str, asked: Asked<'_>) -> Result<Person, ApiError> {
+    let cluster = api.cluster()?;
+    let now = cluster.now();
+    let ended = || unauthenticated("the session has ended").hint("sign in again at /login");
+    let token = api.sessions.find(secret, now).ok_or_else(ended)?;
+    let person = cluster.members.person(token, now).ok_or_else(|| {
+        api.sessions.end(secret);
+        ended()
+    })?;
+    browser::prove(asked.method, asked.uri.path(), asked.headers, &browser::own_origin(asked.headers))?;
+    Ok(person)
 }
 
 fn unauthenticated(message: impl Into<String>) -> ApiError {

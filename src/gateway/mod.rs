@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod backend;
+pub mod browser;
 mod cluster;
 mod dashboard;
 pub mod draw;

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, missing_docs, clippy::unwrap_used, reason = "a test crate")]
 
 mod access;
+mod browser;
 mod client;
 mod fake;
 mod hosts;

@@ -82,6 +82,9 @@ settings! {
     "limits" max_disconnect: Duration = 120_000, "attempts of a host that stays away this long are replaced: longer than a reboot's network, shorter than a coffee";
     "limits" repository_size: Size = 16 << 30, "largest history that an agent host fetches or a person uploads: a monorepo of a large company, packed";
     "limits" log_size: Size = 64 << 20, "log of an attempt that is shipped from another host: its end, when it is longer";
+    "limits" sessions: Count = 16, "browsers signed in with one token at once: those of a person; the one not used longest has to go";
+    "limits" session_idle: Duration = 2 * 3_600_000, "a browser that asks for nothing this long is signed out: a long meeting";
+    "limits" session_life: Duration = 24 * 3_600_000, "a browser is signed out after this long in any case: every day begins with the token";
     "retention" facts: Count = 100_000, "facts kept for readers that resume: a day of 200 busy agents";
     "retention" attempts: Duration = 7 * 86_400_000, "refs and logs of attempts after their task ended: a week to look back";
 }

@@ -297,7 +297,7 @@ attempts = "1h"
         assert_eq!((config.log_format, config.log_filter.as_str()), (Format::Json, "devstack=debug"));
         assert_eq!(
             config.limits.values(),
-            [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 16 << 30, 64 << 20, 10, 3_600_000]
+            [1 << 20, 1 << 30, 5_000, 3, 8_000, 60_000, 16 << 30, 64 << 20, 16, 7_200_000, 86_400_000, 10, 3_600_000]
         );
     }
 

@@ -11,6 +11,7 @@ mod format;
 mod forms;
 mod frame;
 mod live;
+mod login;
 mod overview;
 mod page;
 mod shell;
@@ -26,7 +27,12 @@ use page::{Asked, View};
 
 /// The handlers of the dashboard's routes, for the table of routes.
 pub(super) mod pages {
-    pub(in crate::gateway) use super::{assets::asset, live::follow, overview::overview};
+    pub(in crate::gateway) use super::{
+        assets::asset,
+        live::follow,
+        login::{log_in, log_out, login},
+        overview::overview,
+    };
 }
 
 /// What the dashboards of a node share.

@@ -62,7 +62,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
         let text = |name: &str| parts.headers.get(name)?.to_str().ok().map(str::to_owned);
         Ok(Self {
             // Routes without a visitor are open to everybody: what they show must need nothing.
-            visitor: parts.extensions.get().cloned().unwrap_or(Visitor { name: None, role: Role::Viewer }),
+            visitor: parts.extensions.get().cloned().unwrap_or(Visitor {
+                name: None,
+                role: Role::Viewer,
+                signed_in: false,
+            }),
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().unwrap_or_default().to_owned(),
             fragment: parts.headers.contains_key(FRAGMENT),

@@ -5,7 +5,7 @@ use askama::Template;
 
 use super::{
     assets,
-    page::{Asked, Drawn, draw},
+    page::{Asked, Drawn, View, draw},
 };
 use crate::{gateway::ApiError, gateway::access::Visitor};
 
@@ -89,6 +89,23 @@ pub(super) fn still(path: &str, drawn: &Drawn) -> Result<String, ApiError> {
         places: PLACES,
         style: assets::style(),
         script: assets::script_path(),
+        live: false,
+    };
+    draw(&shell)
+}
+
+/// A page for somebody whom nobody knows yet: it leads nowhere else, and needs no script.
+pub(super) fn door(view: View) -> Result<String, ApiError> {
+    let drawn = Drawn::from(view);
+    let shell = Shell {
+        title: &drawn.view.title,
+        main: &main(&drawn)?,
+        visitor: None,
+        said: None,
+        here: "",
+        places: &[],
+        style: assets::style(),
+        script: "",
         live: false,
     };
     draw(&shell)

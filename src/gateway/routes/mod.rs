@@ -31,6 +31,7 @@ use serde_json::json;
 use super::{
     ApiError, Backend,
     access::{self, Access},
+    browser::{Life, Sessions},
     cluster::Cluster,
     dashboard::{self, Dashboard, pages},
     error::code,
@@ -47,6 +48,7 @@ pub(super) const MESSAGE_MAX: usize = 64 << 10;
 pub(super) struct Api {
     pub(super) backend: Arc<dyn Backend>,
     pub(super) cluster: Option<Arc<Cluster>>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) limits: Limits,
     pub(super) dashboard: Arc<Dashboard>,
 }
@@ -213,6 +215,10 @@ routes! {
         Viewer   get  "/" => pages::overview;
         // A login page needs it before anybody is known, and it tells nothing.
         Anyone   get  "/assets/{file}" => pages::asset;
+        // The token in the form is the proof.
+        Anyone   get  "/login" => pages::login;
+        Anyone   post "/login" => pages::log_in;
+        Viewer   post "/logout" => pages::log_out;
     }
     streaming in Streaming {
         /// Wait until tasks are settled: done, or in need of a person.
@@ -281,7 +287,8 @@ pub fn router(backend: Arc<dyn Backend>, limits: Limits) -> Router {
 /// The whole API over a backend and a cluster. Requests without a [`Caller`](super::Caller) are refused.
 pub fn router_of(backend: Arc<dyn Backend>, cluster: Option<Arc<Cluster>>, limits: Limits) -> Router {
     let dashboard = Arc::new(Dashboard::new(backend.clone()));
-    let api = Api { backend, cluster, limits, dashboard };
+    let sessions = Arc::new(Sessions::new(Life::of(&limits)));
+    let api = Api { backend, cluster, sessions, limits, dashboard };
     let plan_size = usize::try_from(limits.plan_size).unwrap_or(usize::MAX);
     let timely = middleware::from_fn_with_state(api.clone(), in_time);
     large()
