@@ -23,17 +23,27 @@ pub fn private_dir(path: &Path) -> io::Result<()> {
 /// # Errors
 /// As the file system says; the old content stands then, or the new one is not yet known to be durable.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    replace_as(path, content, 0o600)
+}
+
+/// As [`replace`], with this mode whatever the umask: for a file that others may read.
+///
+/// # Errors
+/// As the file system says.
+pub fn replace_as(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let fresh = path.with_added_extension("new");
     // One that a crash left may have any mode.
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
     file.write_all(content)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     match path.parent() {
+        Some(dir) if dir.as_os_str().is_empty() => File::open(".")?.sync_all(),
         Some(dir) => File::open(dir)?.sync_all(),
         None => Ok(()),
     }
@@ -57,6 +67,8 @@ mod tests {
             assert_eq!(fs::read_to_string(&file).unwrap(), content);
         }
         assert_eq!(mode(&file) & 0o777, 0o600);
+        replace_as(&file, b"three", 0o644).unwrap();
+        assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode(&file) & 0o777), ("three", 0o644));
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 1);
     }
 }

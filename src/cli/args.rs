@@ -3,6 +3,7 @@
 
 mod cluster;
 mod config;
+mod dashboard;
 mod host;
 mod plan;
 
@@ -12,6 +13,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 pub(super) use cluster::{ClusterCommand, InitArgs, TokenCommand};
 pub(super) use config::{ConfigCommand, ConfigFile};
+pub(super) use dashboard::DashboardCommand;
 pub(super) use host::HostCommand;
 pub(super) use plan::{ExportArgs, ExportFormat, ImportArgs, ListFormat, PlanCommand};
 
@@ -161,6 +163,9 @@ pub(super) enum Command {
     /// List merges
     #[command(subcommand)]
     Merge(MergeCommand),
+    /// See it in a browser, or in a file
+    #[command(subcommand)]
+    Dashboard(DashboardCommand),
     /// The whole at a glance
     Status,
     /// Make a cluster of this machine and others, and look at it
@@ -387,7 +392,7 @@ impl Command {
 
     /// Does it say itself what an interrupt means?
     pub(super) fn handles_interrupts(&self) -> bool {
-        self.embeds()
+        self.embeds() || matches!(self, Self::Dashboard(DashboardCommand::Open { .. }))
     }
 }
 

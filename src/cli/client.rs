@@ -103,9 +103,19 @@ impl Client {
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind).header("idempotency-key", fresh_key()?);
         }
-        let mut request =
-            request.body(body).map_err(|e| CliError::usage(format!("`{path}` cannot be asked for: {e}")))?;
-        let response = match self {
+        let request = request.body(body).map_err(|e| CliError::usage(format!("`{path}` cannot be asked for: {e}")))?;
+        let response = self.exchange(request).await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = collect(response.into_body()).await?;
+        Err(ApiError::from_answer(status.as_u16(), &body).into())
+    }
+
+    /// Sends a request whose URI is a path, with the token where one is due, and gives the answer, whatever it is, as it comes.
+    pub(super) async fn exchange(&self, mut request: Request<Body>) -> Result<Response<Body>, CliError> {
+        Ok(match self {
             // The router answers everything, errors too.
             Self::Router(router) => {
                 request.extensions_mut().insert(Caller::Local);
@@ -129,13 +139,7 @@ impl Client {
                 tokio::spawn(connection);
                 sender.send_request(request).await.map_err(|e| lost(&e))?.map(Body::new)
             }
-        };
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let body = collect(response.into_body()).await?;
-        Err(ApiError::from_answer(status.as_u16(), &body).into())
+        })
     }
 }
 

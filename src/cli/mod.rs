@@ -16,6 +16,7 @@ mod interrupt;
 mod lock;
 mod output;
 mod progress;
+mod proxy;
 mod session;
 mod table;
 mod transfer;

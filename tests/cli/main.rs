@@ -4,6 +4,7 @@
 
 mod cluster;
 mod commands;
+mod dashboard;
 mod exchange;
 #[path = "../api/fake.rs"]
 mod fake;

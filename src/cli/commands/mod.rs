@@ -2,6 +2,7 @@
 
 mod cluster;
 mod config;
+mod dashboard;
 mod event;
 mod export;
 mod host;
@@ -51,6 +52,7 @@ pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, 
         Command::Agent(_) => lists::agents(&context).await,
         Command::Host(command) => hosts::run(&context, command).await,
         Command::Merge(command) => lists::merges(&context, command).await,
+        Command::Dashboard(command) => dashboard::run(&context, command).await,
         Command::Status => lists::status(&context).await,
         Command::Cluster(command) => cluster::run(&context, command).await,
         Command::Token(command) => token::run(&context, command).await,

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use devstack_dag::plan::PlanSpec;
 use futures::StreamExt;
 
-use super::{Context, directory_of, host::Hosted, plan, source, wait};
+use super::{Context, dashboard, directory_of, host::Hosted, plan, source, wait};
 use crate::{
     cli::{
         CliError, Exit, Workdir, address,
@@ -118,6 +118,9 @@ async fn drive(
     let mut facts = if context.output.notes() { Some(facts(client, None).await?) } else { None };
     let answer: dto::PlanAnswer = parse(&plan::submit(client, plan).await?)?;
     context.output.note(&plan::told(&answer));
+    if context.output.live() {
+        context.output.note(dashboard::HINT);
+    }
     let project = plan.project.name.as_str();
     let mut progress = Progress::new(context.output, project, plan.tasks.len() as u64);
     let settled = wait::ask(client, project, None, through_humans);
@@ -175,6 +178,9 @@ pub(super) async fn up(context: &Context<'_>, host: &HostArgs) -> Result<Exit, C
     };
     let hosted = Hosted::start(&dir, lock, host, context.seams).await?;
     context.output.note(&format!("a node answers on unix://{}", dir.socket().display()));
+    if context.output.live() {
+        context.output.note(dashboard::HINT);
+    }
     tokio::select! {
         () = interrupts.next() => {}
         problem = hosted.node.failed() => {
