@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod agent_host;
 pub mod allocator;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod devops;

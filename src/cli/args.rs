@@ -11,7 +11,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-pub(super) use cluster::{ClusterCommand, InitArgs, TokenCommand};
+pub(super) use cluster::{BackupArgs, ClusterCommand, InitArgs, RestoreArgs, TokenCommand};
 pub(super) use config::{ConfigCommand, ConfigFile};
 pub(super) use dashboard::DashboardCommand;
 pub(super) use host::HostCommand;
@@ -183,12 +183,19 @@ pub(super) enum Command {
     /// Make container images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Watch a node: what runs, what waits, and why
+    Top,
     /// Check this machine
     Doctor,
     /// Print shell completions
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+    /// Print the manual page of `devstack`, or write those of all commands into a directory
+    Man {
+        /// Where to; made if it is not there
+        dir: Option<PathBuf>,
     },
     /// Print the version
     Version,
@@ -263,12 +270,48 @@ pub(super) enum MergeCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum EventCommand {
-    /// Print facts as they happen
+    /// Print facts as they happen; over connections that break, without a gap
     Tail {
-        /// Start after this number; 0: everything kept
+        /// Start after this number; 0: everything kept. Default: what happens from now on
         #[arg(long)]
         after: Option<u64>,
+        #[command(flatten)]
+        of: FactsOf,
     },
+    /// Print the facts that are kept, a line of JSON each, and end
+    Export {
+        /// Only from then on: a time (2026-11-26T08:00:00Z), or how long ago (2h)
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        since: Option<u64>,
+        #[command(flatten)]
+        of: FactsOf,
+    },
+}
+
+/// Which facts.
+#[derive(Debug, Clone, ClapArgs)]
+pub(super) struct FactsOf {
+    /// Only of this project
+    #[arg(long, value_parser = named)]
+    pub(super) project: Option<String>,
+    /// Only of this task: `ID` or `PROJECT/ID`
+    #[arg(long, value_parser = named)]
+    pub(super) task: Option<String>,
+    /// Only of these kinds, comma-separated: `task-moved`, `attempt-started`, …
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    pub(super) kind: Vec<String>,
+}
+
+/// A time, or a duration before now; in milliseconds since 1970.
+fn moment(text: &str) -> Result<u64, String> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = u64::try_from(now).unwrap_or(u64::MAX);
+    if let Ok(ago) = units::parse_duration(text) {
+        return Ok(now.saturating_sub(ago));
+    }
+    serde_json::from_value::<crate::gateway::dto::Time>(text.into())
+        .map(|time| time.0)
+        .map_err(|_| "it must be a time as 2026-11-26T08:00:00Z, or a duration as 2h".to_owned())
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ use axum::{
     body::{Body, Bytes},
     http::{
         HeaderValue, Method, Request, Response,
-        header::{AUTHORIZATION, CONTENT_TYPE},
+        header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE},
     },
 };
 use futures::StreamExt;
@@ -22,6 +22,9 @@ use crate::{
     config::Secret,
     gateway::{ApiError, ByteStream, Caller, https::Https, server},
 };
+
+/// What is read at once; facts come as a page then, and not as a stream.
+const JSON: &str = "application/json";
 
 /// Where requests go.
 #[derive(Clone)]
@@ -42,7 +45,7 @@ pub(super) enum Client {
 impl Client {
     /// The raw answer of a GET.
     pub(super) async fn get(&self, path: &str) -> Result<Bytes, CliError> {
-        collect(self.answer(path).await?.into_body()).await
+        collect(self.send(Method::GET, path, Body::empty(), None, Some(JSON)).await?.into_body()).await
     }
 
     /// A GET, read.
@@ -72,7 +75,7 @@ impl Client {
 
     /// A GET, with the headers of its answer.
     pub(super) async fn answer(&self, path: &str) -> Result<Response<Body>, CliError> {
-        self.send(Method::GET, path, Body::empty(), None).await
+        self.send(Method::GET, path, Body::empty(), None, None).await
     }
 
     /// The answer of a GET as it comes.
@@ -89,7 +92,7 @@ impl Client {
 
     /// A body of any kind, posted with a fresh idempotency key.
     pub(super) async fn post(&self, path: &str, body: Body, kind: &'static str) -> Result<Bytes, CliError> {
-        collect(self.send(Method::POST, path, body, Some(kind)).await?.into_body()).await
+        collect(self.send(Method::POST, path, body, Some(kind), None).await?.into_body()).await
     }
 
     async fn send(
@@ -98,8 +101,12 @@ impl Client {
         path: &str,
         body: Body,
         kind: Option<&str>,
+        accept: Option<&str>,
     ) -> Result<Response<Body>, CliError> {
         let mut request = Request::builder().method(&method).uri(path).header("host", "devstack");
+        if let Some(accept) = accept {
+            request = request.header(ACCEPT, accept);
+        }
         if let Some(kind) = kind {
             request = request.header(CONTENT_TYPE, kind).header("idempotency-key", fresh_key()?);
         }

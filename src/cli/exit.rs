@@ -27,6 +27,12 @@ pub(super) mod code {
     pub(crate) const NODE_RUNS: &str = "DS0408";
     /// A node that cannot run attempts on this machine as it is.
     pub const REFUSED_HERE: &str = "DS0409";
+    /// A file that is no backup, or a damaged one.
+    pub(crate) const BACKUP: &str = "DS0420";
+    /// A place that is taken: nothing is overwritten.
+    pub(crate) const PLACE_TAKEN: &str = "DS0421";
+    /// A terminal is needed, or must not be there.
+    pub(crate) const TERMINAL: &str = "DS0422";
     /// A repository that cannot be used as it is; the Taskmaster's own code for the same.
     pub(crate) const SOURCE: &str = "DS0250";
     /// A task list of another tool that cannot be taken.

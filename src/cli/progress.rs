@@ -12,12 +12,11 @@ use super::{
 };
 use crate::gateway::{ApiError, ByteStream, dto};
 
-/// Facts as the API streams them.
+/// Facts as the API streams them; `query` says which: `?after=7`.
 pub(super) async fn facts(
     client: &Client,
-    after: Option<u64>,
+    query: &str,
 ) -> Result<impl Stream<Item = Result<dto::Fact, CliError>> + Send + Unpin + use<>, CliError> {
-    let query = after.map(|after| format!("?after={after}")).unwrap_or_default();
     let bytes = client.stream(&format!("/v1/facts{query}")).await?;
     Ok(stream::unfold(Events { bytes, buffer: Vec::new() }, |mut events| async {
         Some((events.next().await?, events))

@@ -43,6 +43,14 @@ impl Workdir {
         Ok(Self(path))
     }
 
+    /// A state directory that was named, wherever it is.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        path.canonicalize().map(Self)
+    }
+
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.0

@@ -137,6 +137,12 @@ pub trait Backend: Send + Sync + 'static {
     /// this is the version. Another process has other versions.
     async fn version(&self) -> Result<u64, ApiError>;
 
+    /// Everything of this Taskmaster that cannot be made again, keys included, as a tar file. A stream that ends early is
+    /// no backup, and is told by that.
+    async fn backup(&self) -> Result<ByteStream, ApiError> {
+        Err(ApiError::unavailable("this node keeps nothing that could be backed up"))
+    }
+
     /// What nodes of a cluster ask for; `None`: this node serves none.
     fn nodes(&self) -> Option<&dyn Nodes> {
         None

@@ -9,6 +9,7 @@ use devstack_cluster::files;
 use super::{Mode, NodeError};
 use crate::{
     agent_host::Shelf,
+    backup::{self, Mark},
     config::node::NodeConfig,
     repository::{Hubs, git::Git},
     store::{Blobs, InstallationLabel, SledOptions, SledStore, Store, StoreError, StoreLock},
@@ -37,6 +38,8 @@ pub(super) struct Ground {
     pub(super) shelf: Shelf,
     /// Of this installation.
     pub(super) label: String,
+    /// Numbers of attempts that a history may have used which was lost: see [`backup::Mark`].
+    pub(super) attempts_behind: u32,
 }
 
 impl Ground {
@@ -60,6 +63,8 @@ impl Ground {
                 (own_label(dir)?, Some(held))
             }
         };
+        let unreadable = |source| NodeError::StateDir { path: dir.join(backup::MARK), source };
+        let attempts_behind = Mark::read(dir).map_err(unreadable)?.map_or(0, |mark| mark.attempts_behind);
         // Without git a node still runs plans without a repository; `doctor` and every use of a repository say so.
         let git = Git::probe().ok();
         let hubs = git.clone().map(|git| Arc::new(Hubs::new(dir.join("projects"), git)));
@@ -71,6 +76,7 @@ impl Ground {
             hubs,
             shelf: Shelf::new(dir.join("logs")),
             label,
+            attempts_behind,
         })
     }
 }

@@ -46,7 +46,7 @@ use crate::{
     store::{Blobs, JournalConfig, StoreLock},
     taskmaster::{Outbox, StartDevops, message::TaskmasterMessage},
 };
-use backend::{Bundles, Core};
+use backend::{Backups, Bundles, Core};
 use ground::Ground;
 use housekeeping::Housekeeping;
 pub use identity::Identity;
@@ -158,9 +158,13 @@ impl Node {
             _ => None,
         };
         let (news, _) = watch::channel(0);
-        let Ground { store, held, blobs, hubs, shelf, .. } = ground;
+        let Ground { store, held, blobs, hubs, shelf, attempts_behind, .. } = ground;
         let seat = store.is_some().then(|| Seat {
-            engine: devstack_dag::Config { dispatch: mode == Mode::Dispatch, ..devstack_dag::Config::default() },
+            engine: devstack_dag::Config {
+                dispatch: mode == Mode::Dispatch,
+                attempts_behind,
+                ..devstack_dag::Config::default()
+            },
             journal: JournalConfig::default(),
             outbox: outbox.clone(),
             start_devops: start_devops(config, hubs.clone(), blobs.clone(), taskmaster.clone(), fatal.clone(), clock),
@@ -196,6 +200,7 @@ impl Node {
                 bundle_size: config.limits.bundle_size,
                 pushes: Uploads::open(uploads.join("pushed"), config.limits.repository_size).map_err(failed)?,
                 bundles: Bundles::open(uploads.join("bundles")).map_err(failed)?,
+                backups: Backups::new(config.state_dir.clone(), attempts_behind),
                 scratch: uploads.clone(),
                 versions: std::hash::RandomState::new(),
                 remote,

@@ -122,7 +122,7 @@ pub(crate) fn land_objects(durability: Durability, from: &Path, into: &Path) -> 
 }
 
 /// Names under which git and libgit2 write before they rename, and marks that must not travel.
-fn is_temporary(path: &Path) -> bool {
+pub(crate) fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with("tmp_") || name.ends_with(".keep") || name.ends_with(".lock") || name.ends_with(".temp")
 }

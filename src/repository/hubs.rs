@@ -34,6 +34,11 @@ impl Hubs {
         &self.git
     }
 
+    /// Where the projects are.
+    pub(crate) fn dir_of_projects(&self) -> &Path {
+        &self.dir
+    }
+
     /// Where a project's hub is, or will be.
     pub fn dir_of(&self, project: &ProjectName) -> PathBuf {
         self.dir.join(project.as_str()).join("hub.git")

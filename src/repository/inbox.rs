@@ -67,6 +67,11 @@ impl Inbox {
         self.repo.dir()
     }
 
+    /// The repository itself, to be copied.
+    pub(crate) fn repository(&self) -> &Hub {
+        &self.repo
+    }
+
     /// Its branches by name.
     pub fn branches(&self) -> Result<Vec<(String, CommitId)>, Error> {
         self.repo.with(|repo| {

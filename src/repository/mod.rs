@@ -12,6 +12,7 @@
 //! | [`source`], [`sync`], [`deliver`] | the person's repository: read, follow, give back |
 //! | [`inbox`], [`exchange`] | a source that a person uploads: the Taskmaster's end, and theirs |
 //! | [`mirror`], [`bundle`] | what workspaces borrow and are sent |
+//! | [`image`] | a repository's files, copied while it is used |
 //! | [`starter`] | an example repository and a drawn history, for `quickstart` |
 //! | [`checkout`] | a conflict laid out for a person, and the way back |
 //!
@@ -29,6 +30,7 @@ pub mod git;
 pub mod history;
 pub mod hub;
 mod hubs;
+pub mod image;
 pub mod inbox;
 pub mod lock;
 pub mod merge;

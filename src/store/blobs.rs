@@ -8,8 +8,8 @@ use std::{
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -56,6 +56,37 @@ pub struct Blobs {
     /// Held from looking for a name to its sync, so that a name that is seen is durable, and from judging one to its
     /// removal, so that a name that was given out is not removed.
     names: Mutex<Young>,
+    /// How many copy the directory at this moment: none of it is swept meanwhile.
+    holds: Arc<AtomicUsize>,
+}
+
+/// While it lives, no blob is removed.
+#[derive(Debug)]
+pub struct BlobHold {
+    dir: PathBuf,
+    holds: Arc<AtomicUsize>,
+}
+
+impl BlobHold {
+    /// Every finished blob: its name and its file.
+    pub fn files(&self) -> io::Result<Vec<(String, PathBuf)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name().into_string().unwrap_or_default();
+            if blake3::Hash::from_hex(&name).is_ok() {
+                found.push((name, entry.path()));
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+}
+
+impl Drop for BlobHold {
+    fn drop(&mut self) {
+        self.holds.fetch_sub(1, Ordering::Release);
+    }
 }
 
 /// Names given out since the last sweep, and between it and the one before: their facts may still be on their way.
@@ -77,7 +108,14 @@ impl Blobs {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         disk::create_dir_synced(dir)?;
         disk::sync_path(dir)?;
-        Ok(Self { dir: dir.to_owned(), next: AtomicU64::new(0), names: Mutex::default() })
+        Ok(Self { dir: dir.to_owned(), next: AtomicU64::new(0), names: Mutex::default(), holds: Arc::default() })
+    }
+
+    /// Keeps every blob until the hold is dropped. What is named after this call is there: a sweep that began before
+    /// takes nothing that was put or named since the one before it.
+    pub fn hold(&self) -> BlobHold {
+        self.holds.fetch_add(1, Ordering::AcqRel);
+        BlobHold { dir: self.dir.clone(), holds: self.holds.clone() }
     }
 
     /// Keeps a payload; durable on return. One that is there already costs no write.
@@ -161,7 +199,7 @@ impl Blobs {
                 continue;
             };
             let young = self.names();
-            if !young.has(name) {
+            if !young.has(name) && self.holds.load(Ordering::Acquire) == 0 {
                 fs::remove_file(entry.path()).map_err(StoreError::io(step()))?;
                 gone += 1;
             }

@@ -184,7 +184,7 @@ pub(crate) fn admit(meta: &Meta, group: &[Commit]) -> Result<Meta, StoreError> {
 
 /// The numbers of a page, or why it cannot be had.
 pub(crate) fn page_bounds(after: Seq, limit: usize, first: Seq, last: Seq) -> Result<Range<u64>, StoreError> {
-    if after.0 + 1 < first.0 || after > last {
+    if after.0.saturating_add(1) < first.0 || after > last {
         return Err(StoreError::OutOfRange { after, first, last });
     }
     let end = (after.0 + 1).saturating_add(limit as u64).min(last.0 + 1);

@@ -64,7 +64,11 @@ enum Work {
     Commit(Entry),
     Barrier(Box<dyn FnOnce() + Send>),
     Prune { facts_from: Seq, replies_from: Seq },
+    Look(Look),
 }
+
+/// Looks at the store between two commits.
+type Look = Box<dyn FnOnce(&dyn Store) + Send>;
 
 /// Replies on their way to the disk, so that a request repeated meanwhile is recognised.
 type Pending = Mutex<HashMap<RequestKey, StoredReply>>;
@@ -121,6 +125,12 @@ impl Journal {
         self.queue.send(Work::Prune { facts_from, replies_from }).map_err(|_| Closed)
     }
 
+    /// Shows the store, with everything submitted before and nothing that comes after. Commits wait meanwhile: for whoever
+    /// needs all of it at one moment, and has nobody else to read it from.
+    pub fn look(&self, look: impl FnOnce(&dyn Store) + Send + 'static) -> Result<(), Closed> {
+        self.queue.send(Work::Look(Box::new(look))).map_err(|_| Closed)
+    }
+
     /// Was this request answered before? Sees submitted commits too, so a replayed answer goes through
     /// [`Journal::barrier`] like every other.
     pub fn lookup(&self, key: &RequestKey, body_hash: &[u8; 32]) -> Result<Lookup, StoreError> {
@@ -169,6 +179,7 @@ struct Group {
     then: Vec<Then>,
     rows: usize,
     prune: Option<(Seq, Seq)>,
+    look: Option<Look>,
 }
 
 enum Then {
@@ -186,11 +197,15 @@ impl Group {
             }
             Work::Barrier(then) => self.then.push(Then::Barrier(then)),
             Work::Prune { facts_from, replies_from } => self.prune = Some((facts_from, replies_from)),
+            Work::Look(look) => self.look = Some(look),
         }
     }
 
     fn is_full(&self, config: &JournalConfig) -> bool {
-        self.then.len() >= config.max_entries || self.rows >= config.max_rows || self.prune.is_some()
+        self.then.len() >= config.max_entries
+            || self.rows >= config.max_rows
+            || self.prune.is_some()
+            || self.look.is_some()
     }
 }
 
@@ -223,6 +238,9 @@ impl Writer {
                 Then::Committed(seq, then) => then(seq),
                 Then::Barrier(then) => then(),
             }
+        }
+        if let Some(look) = group.look {
+            look(&*self.store);
         }
         match group.prune {
             Some((facts_from, replies_from)) => self.store.prune(facts_from, replies_from),

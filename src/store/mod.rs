@@ -23,7 +23,7 @@ use std::sync::Arc;
 use devstack_dag::record::Record;
 
 pub use self::{
-    blobs::{BlobError, Blobs},
+    blobs::{BlobError, BlobHold, Blobs},
     commit::{
         Commit, FactsPage, InstallationLabel, Lookup, MAX_RECORD, MAX_REQUEST_KEY, Meta, RequestKey, Seq, StoredReply,
         Term, body_hash,
@@ -33,7 +33,7 @@ pub use self::{
     journal::{Closed, Entry, Journal, JournalConfig},
     memory::MemoryStore,
     packed::Packed,
-    transfer::{TransferError, export, import},
+    transfer::{TransferError, export, import, import_as},
 };
 
 /// The commit contract. One writer owns it; readers go through [`Store::reader`].

@@ -1,6 +1,6 @@
 //! Export and import as JSON lines: a header, then facts, records and replies, then a count. For backups, and for
 //! moving to another machine or backend.
-//! Deliberately absent: blobs. They are plain files; copy their directory after the export.
+//! Deliberately absent: blobs, which are plain files ([`crate::backup`] has both).
 
 use std::io::{self, BufRead, Write};
 
@@ -90,6 +90,15 @@ impl Lines<'_> {
 
 /// Fills an empty store from an export, all or nothing.
 pub fn import(store: &mut dyn Store, input: &mut dyn BufRead) -> Result<(), TransferError> {
+    import_as(store, input, |meta| meta)
+}
+
+/// As [`import`], with what becomes of the exported store's standing in this one: a copy has a label of its own.
+pub fn import_as(
+    store: &mut dyn Store,
+    input: &mut dyn BufRead,
+    standing: impl FnOnce(Meta) -> Meta,
+) -> Result<(), TransferError> {
     let mut content = Commit::default();
     let mut meta = None;
     let mut ended = false;
@@ -131,7 +140,7 @@ pub fn import(store: &mut dyn Store, input: &mut dyn BufRead) -> Result<(), Tran
         number += 1;
     }
     match meta {
-        Some(meta) if ended => Ok(store.restore(&meta, &content)?),
+        Some(meta) if ended => Ok(store.restore(&standing(meta), &content)?),
         _ => Err(TransferError::BadLine { line: number + 1, why: "the export is cut short".into() }),
     }
 }

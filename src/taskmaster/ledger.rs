@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use crate::store::{Closed, Entry, Journal, Lookup, RequestKey, Seq, StoreError};
+use crate::store::{Closed, Entry, Journal, Lookup, RequestKey, Seq, Store, StoreError};
 
 /// A shared hold on a journal.
 #[derive(Clone)]
@@ -44,6 +44,11 @@ impl Ledger {
             return Ok(());
         }
         self.hold().as_ref().ok_or(Closed)?.barrier(then)
+    }
+
+    /// Shows the store as it is when everything submitted before is durable.
+    pub(super) fn look(&self, look: impl FnOnce(&dyn Store) + Send + 'static) -> Result<(), Closed> {
+        self.hold().as_ref().ok_or(Closed)?.look(look)
     }
 
     /// Forgets facts and replies before this one.

@@ -15,7 +15,7 @@ use devstack_dag::{
 use ractor::Message;
 use tokio::sync::oneshot;
 
-use crate::store::{FactsPage, RequestKey, StoreError};
+use crate::store::{FactsPage, RequestKey, Store, StoreError};
 
 /// Local only.
 pub enum TaskmasterMessage {
@@ -27,6 +27,8 @@ pub enum TaskmasterMessage {
     Look(Look),
     /// A page of facts, or a subscription to new ones.
     GetFacts(GetFacts),
+    /// Show the whole store as it stands; commits wait meanwhile.
+    LookAtStore(LookAtStore),
     /// A host reports its full state.
     HostReported(HostReport),
     /// A host on another machine says that it lives.
@@ -141,6 +143,9 @@ pub struct View<'a> {
     /// How long ago a host on another machine was heard; `None`: it was not since the start, or is of this process.
     pub heard: &'a dyn Fn(&HostName) -> Option<Duration>,
 }
+
+/// A look at the store between two commits, on the journal's thread. Not called when the journal is closed.
+pub struct LookAtStore(pub Box<dyn FnOnce(&dyn Store) + Send>);
 
 /// Facts after a number.
 pub struct GetFacts {

@@ -46,6 +46,9 @@ pub struct Config {
     pub feedback_bytes: usize,
     /// Attempt records kept for each task besides the running one and the one with the accepted commit.
     pub attempts_kept: usize,
+    /// Numbers of attempts begin behind this one, whatever a task had before. A Taskmaster that was restored from a backup
+    /// does not know which numbers were given since: behind them none is given twice.
+    pub attempts_behind: u32,
     /// Tasks in the engine: at about 600 bytes each, a million take 600 MB.
     pub tasks_max: usize,
     /// Estimated bytes of a task's description, so that its record stays within 16 KiB with feedback and a conflict.
@@ -76,6 +79,7 @@ impl Default for Config {
             feedback_kept: 5,
             feedback_bytes: 5 * 1024,
             attempts_kept: 20,
+            attempts_behind: 0,
             tasks_max: 1_000_000,
             task_bytes: 7 * 1024,
             project_bytes: 12 * 1024,

@@ -259,6 +259,11 @@ impl Engine {
         self.project_of(task).task_ref(&task.spec.id)
     }
 
+    /// The number of a task's next attempt: one that was never given, also not by a Taskmaster whose state was lost.
+    pub(crate) fn next_number(&self, task: &Task) -> u32 {
+        task.attempts.max(self.config.attempts_behind).saturating_add(1)
+    }
+
     /// The blocked task of a resolution task, if it blocks one.
     pub(crate) fn blocked_by(&self, resolution: &Task) -> Option<TaskIx> {
         self.project_of(resolution).by_id.get(resolution.kind.resolves()?).copied()

@@ -227,8 +227,9 @@ impl Engine {
         }
         self.refuse_merging(&name, task)?;
         self.refuse_open_dependencies(&name, task)?;
-        if number != task.attempts + 1 {
-            return Err(Rejection::AttemptMoved { task: name, given: number, next: task.attempts + 1 });
+        let next = self.next_number(task);
+        if number != next {
+            return Err(Rejection::AttemptMoved { task: name, given: number, next });
         }
         self.end_running(draft, task);
         let head = self.project_of(task).record.head.unwrap_or(commit);

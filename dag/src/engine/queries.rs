@@ -106,7 +106,7 @@ impl Engine {
     pub fn next_attempt(&self, task: &TaskRef) -> Option<AttemptId> {
         let task = self.at(self.ix(task)?);
         let task = task.resolution().map_or(task, |ix| self.at(ix));
-        Some(AttemptId { task: self.task_ref(task), number: task.attempts + 1 })
+        Some(AttemptId { task: self.task_ref(task), number: self.next_number(task) })
     }
 
     /// The merges of a project, oldest first; also intended and lost ones.

@@ -103,7 +103,7 @@ impl Engine {
         let class_state = &self.classes[class as usize];
         let role = &class_state.spec;
         let agent = self.free_agent(class);
-        let attempt = AttemptId { task: self.task_ref(task), number: task.attempts + 1 };
+        let attempt = AttemptId { task: self.task_ref(task), number: self.next_number(task) };
         let start = self.start_of(task, stage);
         let on = (stage, self.hosts.get(&host));
         let order = self.order(task, attempt.clone(), on, agent.clone(), class_state, start.clone());

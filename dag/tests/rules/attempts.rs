@@ -1,16 +1,16 @@
 //! Scheduling and what the end of an attempt means.
 
 use devstack_dag::{
-    Answer,
+    Answer, Config, Engine,
     attempt::Outcome,
-    command::Command,
+    command::{Command, HostReport},
     ids::Text,
     plan::{Priority, RetryFrom},
     record::Status,
 };
 
 use crate::{
-    common::{commit, plan, repo_plan, role, task, task_ref},
+    common::{attempt_id, commit, host_name, plan, repo_plan, role, task, task_ref},
     desk::Desk,
 };
 
@@ -158,4 +158,19 @@ fn history_is_bounded() {
     assert!(desk.task("a").feedback.len() <= 5);
     desk.backoff_over("a");
     assert_eq!(desk.start("a"), "1..7");
+}
+
+#[test]
+fn after_a_restore_no_number_is_given_that_may_have_been_given_before() {
+    let (mut desk, _) = Desk::new(plan(vec![task("a", &[]), task("b", &["a"])]), 1);
+    let config = Config { attempts_behind: 5000, ..Config::default() };
+    desk.engine = Engine::from_records(config, desk.engine.records()).unwrap();
+    // What ran goes on under its number; what it left behind in the lost time is nobody's.
+    let held = [1, 2].map(|number| attempt_id("a", number)).to_vec();
+    let report = HostReport { attempts: held, ..HostReport::new(host_name("h"), 1) };
+    let effects = desk.act(Command::ReportHost(report));
+    assert_eq!(effects, ["stop a/2", "forget a/2", "start a/1 dev1@h"]);
+    assert_eq!(desk.passes("a"), ["forget a/1", "start b/5001 dev1@h"]);
+    assert_eq!(desk.fails("b"), ["forget b/5001", "backoff b/5001 1000"]);
+    assert_eq!(desk.backoff_over("b"), ["start b/5002 dev1@h"]);
 }

@@ -13,6 +13,32 @@ pub(in crate::cli) enum ClusterCommand {
     Init(InitArgs),
     /// Show the cluster and its members
     Status,
+    /// Write everything of a Taskmaster that cannot be made again into one file, also while it works
+    Backup(BackupArgs),
+    /// Make a state directory from a backup; then start the node
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct BackupArgs {
+    /// The new file, or a directory for one named after the moment; `-`: stdout
+    #[arg(value_name = "FILE|DIR")]
+    pub(in crate::cli) to: PathBuf,
+    /// The state directory of a node that is stopped. Default: ask the one that runs
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["address", "context"])]
+    pub(in crate::cli) state_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct RestoreArgs {
+    /// The backup; `-`: stdin
+    pub(in crate::cli) file: PathBuf,
+    /// The state directory: a new or an empty one
+    #[arg(long, value_name = "DIR", required = true)]
+    pub(in crate::cli) state_dir: PathBuf,
+    /// To live beside the original: with an installation label of its own, without the cluster's keys
+    #[arg(long)]
+    pub(in crate::cli) copy: bool,
 }
 
 #[derive(Debug, ClapArgs)]

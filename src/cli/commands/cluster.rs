@@ -11,7 +11,7 @@ use std::{
 use devstack_cluster::{NodeName, files};
 use serde_json::json;
 
-use super::Context;
+use super::{Context, backup, restore};
 use crate::{
     cli::{
         CliError, Exit, address,
@@ -36,6 +36,8 @@ pub(super) async fn run(context: &Context<'_>, command: ClusterCommand) -> Resul
     match command {
         ClusterCommand::Init(args) => init(context, &args),
         ClusterCommand::Status => status(context).await,
+        ClusterCommand::Backup(args) => backup::run(context, &args).await,
+        ClusterCommand::Restore(args) => restore::run(context, args).await,
     }
 }
 

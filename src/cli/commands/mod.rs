@@ -1,5 +1,6 @@
 //! One module per noun; each command asks the API and prints the answer.
 
+mod backup;
 mod cluster;
 mod config;
 mod dashboard;
@@ -13,6 +14,7 @@ mod lists;
 mod plan;
 mod quickstart;
 mod resolve;
+mod restore;
 mod run;
 mod source;
 mod task;
@@ -28,9 +30,10 @@ use super::{
     CliError, Exit, Seams, address,
     args::{Command, Format, Global},
     client::parse,
-    completions, doctor,
+    completions, doctor, man,
     output::Output,
     session::Session,
+    top,
 };
 
 /// What every command has.
@@ -61,6 +64,8 @@ pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, 
         Command::Image(command) => image::run(&context, command).await,
         Command::Doctor => doctor::run(context.output).await,
         Command::Completions { shell } => completions::print(shell, context.output),
+        Command::Man { dir } => man::run(dir.as_deref(), context.output),
+        Command::Top => top::run(&context).await,
         Command::Version => {
             let version = env!("CARGO_PKG_VERSION");
             context.output.data(&match context.output.format {
@@ -74,7 +79,7 @@ pub(super) async fn run(context: Context<'_>, command: Command) -> Result<Exit, 
 
 impl Context<'_> {
     /// A way to the node of the present directory.
-    async fn session(&self) -> Result<Session, CliError> {
+    pub(super) async fn session(&self) -> Result<Session, CliError> {
         self.session_from(&std::env::current_dir()?).await
     }
 

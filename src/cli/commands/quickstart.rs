@@ -146,7 +146,7 @@ async fn tell(context: &Context<'_>, client: &Client, dir: &Path) -> Result<axum
         output.note(&format!("{} slots on {}, sandbox: {sandbox}", host.slots, host.name));
     }
     let plan = plan_file::load(&dir.join("devstack.toml"))?;
-    let mut facts = facts(client, None).await?;
+    let mut facts = facts(client, "").await?;
     let answer: dto::PlanAnswer = parse(&plan::submit(client, &plan).await?)?;
     output.note(&format!("{}\n", plan::told(&answer)));
     let settled = wait::ask(client, plan.project.name.as_str(), None, false);

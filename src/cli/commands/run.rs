@@ -115,7 +115,7 @@ async fn drive(
     through_humans: bool,
 ) -> Result<Bytes, CliError> {
     // Opened before the plan is there, so that nothing of it is missed.
-    let mut facts = if context.output.notes() { Some(facts(client, None).await?) } else { None };
+    let mut facts = if context.output.notes() { Some(facts(client, "").await?) } else { None };
     let answer: dto::PlanAnswer = parse(&plan::submit(client, plan).await?)?;
     context.output.note(&plan::told(&answer));
     if context.output.live() {

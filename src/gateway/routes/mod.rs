@@ -3,6 +3,7 @@
 //! Deliberately absent: what handlers do.
 
 mod agent;
+mod backup;
 mod cluster;
 mod facts;
 mod hosts;
@@ -221,6 +222,9 @@ routes! {
         Viewer   post "/logout" => pages::log_out;
     }
     streaming in Streaming {
+        /// Back up this Taskmaster: a tar file, keys included.
+        /// It ends whole or breaks off: whoever reads it checks its end.
+        Admin    get  "/v1/backup" => backup::take;
         /// Wait until tasks are settled: done, or in need of a person.
         Viewer   get  "/v1/wait" => reads::wait, also [404];
         /// Facts: a stream of what happens, or a page of the history.

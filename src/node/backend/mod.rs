@@ -2,6 +2,7 @@
 //! Every answer waits until what it says is durable.
 //! Deliberately absent: judgement. What may be done the engine decides; how it is shown the gateway's DTOs say.
 
+mod backup;
 mod errors;
 mod images;
 mod logs;
@@ -17,6 +18,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+pub(super) use backup::Backups;
 use devstack_dag::{
     Answer, Engine, Watch,
     command::{Command, HostReport},
@@ -67,6 +69,7 @@ pub(super) struct Core {
     /// What people push, on its way in.
     pub(super) pushes: Uploads,
     pub(super) bundles: Bundles,
+    pub(super) backups: Backups,
     /// `None`: no other machine takes part.
     pub(super) remote: Option<RemoteSide>,
 }
@@ -240,6 +243,10 @@ impl Backend for Core {
         let (since, seq) = self.look(move |seen| of(seen)).await?;
         // A restarted Taskmaster, or process, knows other things of hosts under the same number.
         Ok(self.versions.hash_one((since, seq)))
+    }
+
+    async fn backup(&self) -> Result<ByteStream, ApiError> {
+        self.back_up().await
     }
 
     async fn ready(&self) -> Result<(), ApiError> {
