@@ -10,6 +10,7 @@ use axum::{
 use devstack_cluster::join_token::split_address;
 use http_body_util::{BodyExt, Limited};
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{setsockopt, sockopt};
 use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -18,6 +19,10 @@ use super::ApiError;
 
 /// The longest wait for a connection, and as long again for the handshake: a far machine that is busy.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A server that is gone without a word is noticed after this many seconds without traffic, and three probes five seconds
+/// apart: an answer may take minutes, of which nothing is seen.
+const KEEP_ALIVE: (u32, u32, u32) = (10, 5, 3);
 
 /// The longest answer that [`Https::answer`] reads, in bytes: certificates and pages of a cluster have a few thousand.
 const ANSWER_MAX: usize = 4 << 20;
@@ -124,6 +129,7 @@ impl Https {
         let stream = connecting.await.map_err(late)?.map_err(|error| unreachable(error.to_string()))?;
         // Small requests go out at once; if it cannot be set, they go out a little later.
         let _ = stream.set_nodelay(true);
+        keep_alive(&stream);
         let handshake = TlsConnector::from(self.config.clone()).connect(name, stream);
         tokio::time::timeout(CONNECT_TIMEOUT, handshake).await.map_err(late)?.map_err(|error| self.not_met(&error))
     }
@@ -145,6 +151,15 @@ impl fmt::Debug for Https {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Https").field(&self.address).finish()
     }
+}
+
+/// A connection on which that cannot be set ends with the caller's own limits.
+fn keep_alive(stream: &TcpStream) {
+    let (idle, interval, count) = KEEP_ALIVE;
+    let _ = setsockopt(stream, sockopt::TcpKeepIdle, &idle);
+    let _ = setsockopt(stream, sockopt::TcpKeepInterval, &interval);
+    let _ = setsockopt(stream, sockopt::TcpKeepCount, &count);
+    let _ = setsockopt(stream, sockopt::KeepAlive, &true);
 }
 
 /// What is wrong with a certificate, in the words of a person who has to mend it.

@@ -14,7 +14,7 @@ use crate::{
     downlink::{Downlink, Uploads},
     repository::policy,
     taskmaster::{Outbox, message::TaskmasterMessage},
-    uplink::{self, Bulk, Uplink, UplinkConfig},
+    uplink::{self, Bulk, BulkLimits, Uplink, UplinkConfig},
     wire::Welcome,
 };
 
@@ -64,11 +64,16 @@ impl End {
                 Self::Down(Downlink::new(taskmaster.clone(), outbox.clone(), welcome, Arc::new(uploads)))
             }
             Side::Joined(api) => {
-                let bulk = Bulk::new(api, identity.credentials.clone(), config.limits.repository_size);
+                let bulk_limits = BulkLimits {
+                    size: config.limits.repository_size,
+                    answer: Duration::from_millis(config.limits.answer),
+                };
+                let bulk = Bulk::new(api, identity.credentials.clone(), bulk_limits);
                 let uplink = Uplink::new(UplinkConfig {
                     agent_host: agent_host.clone(),
                     bulk: bulk.clone(),
                     on_disconnect: config.agent_host.on_disconnect,
+                    delivery: Duration::from_millis(config.limits.delivery),
                     limits: policy::Limits { bundle_bytes: config.limits.bundle_size, ..policy::Limits::default() },
                 });
                 Self::Up(uplink, uplink::Remote::new(bulk, dir.join("fetched")).map_err(failed)?)

@@ -85,13 +85,22 @@ impl From<ApiError> for BulkError {
 pub struct Bulk {
     address: Arc<str>,
     credentials: Arc<Credentials>,
-    max: u64,
+    limits: BulkLimits,
+}
+
+/// What is borne of the other end.
+#[derive(Debug, Clone, Copy)]
+pub struct BulkLimits {
+    /// The largest download, in bytes.
+    pub size: u64,
+    /// The longest wait for an answer to begin, once all of the request was sent: the Taskmaster may be packing.
+    pub answer: Duration,
 }
 
 impl Bulk {
-    /// To the API at `HOST:PORT`; `max` bytes for a download.
-    pub fn new(address: &str, credentials: Arc<Credentials>, max: u64) -> Self {
-        Self { address: address.into(), credentials, max }
+    /// To the API at `HOST:PORT`.
+    pub fn new(address: &str, credentials: Arc<Credentials>, limits: BulkLimits) -> Self {
+        Self { address: address.into(), credentials, limits }
     }
 
     /// A small answer, read. Tried again while nobody answers.
@@ -104,7 +113,7 @@ impl Bulk {
     /// The bytes of an answer, at most `ANSWER_MAX` or what a text may have.
     pub(super) async fn text(&self, path: &str, max: u64) -> Result<Vec<u8>, BulkError> {
         self.patiently(|| async {
-            let response = self.send(Method::GET, path, Body::empty()).await?;
+            let response = self.ask(path).await?;
             collect(response, usize::try_from(max).unwrap_or(usize::MAX)).await.map(Vec::from)
         })
         .await
@@ -138,14 +147,15 @@ impl Bulk {
     async fn part(&self, path: &str, to: &Path, state: &mut Download) -> Result<(), BulkError> {
         let from = state.bytes;
         let joint = if path.contains('?') { '&' } else { '?' };
-        let response = self.send(Method::GET, &format!("{path}{joint}from={from}"), Body::empty()).await?;
+        let response = self.ask(&format!("{path}{joint}from={from}")).await?;
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (Some(digest), Some(size)) = (header(DIGEST), header(SIZE).and_then(|size| size.parse::<u64>().ok()))
         else {
             return Err(BulkError::Refused("its answer does not say what it holds".into()));
         };
-        if size > self.max {
-            return Err(BulkError::TooLarge(format!("{size} bytes are more than the {} that are allowed", self.max)));
+        let max = self.limits.size;
+        if size > max {
+            return Err(BulkError::TooLarge(format!("{size} bytes are more than the {max} that are allowed")));
         }
         if state.digest.as_ref().is_some_and(|known| *known != digest) {
             // It was made anew meanwhile: begin again.
@@ -210,25 +220,8 @@ impl Bulk {
     async fn send_part(&self, path: &str, file: &mut File, offset: u64, end: u64) -> Result<dto::Received, BulkError> {
         let mut file = file.try_clone().await?;
         file.seek(io::SeekFrom::Start(offset)).await?;
-        // With the last chunk goes the sender: what follows is the answer, which may take as long as it takes.
-        let (moved, mut moves) = watch::channel(());
-        let body = chunks(file.take(end.saturating_sub(offset))).inspect(move |_| {
-            moved.send_replace(());
-        });
-        let stalled = async {
-            loop {
-                match in_time(moves.changed()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => std::future::pending().await,
-                    Err(stalled) => return stalled,
-                }
-            }
-        };
-        let path = format!("{path}&offset={offset}");
-        let response = tokio::select! {
-            response = self.send(Method::POST, &path, Body::from_stream(body)) => response?,
-            stalled = stalled => return Err(stalled),
-        };
+        let body = chunks(file.take(end.saturating_sub(offset))).boxed();
+        let response = self.post(&format!("{path}&offset={offset}"), body, Stalling::GivenUp).await?;
         let bytes = collect(response, ANSWER_MAX).await?;
         serde_json::from_slice(&bytes)
             .map_err(|error| BulkError::Refused(format!("its answer is not understood: {error}")))
@@ -243,17 +236,58 @@ impl Bulk {
         };
         let size = file.metadata().await?.len();
         file.seek(io::SeekFrom::Start(size.saturating_sub(max))).await?;
-        self.stream(&format!("{}/log", of_attempt(attempt)), chunks(file.take(max)).boxed()).await
+        let path = format!("{}/log", of_attempt(attempt));
+        let response = self.post(&path, chunks(file.take(max)).boxed(), Stalling::GivenUp).await?;
+        collect(response, ANSWER_MAX).await.map(drop)
     }
 
-    /// Sends a stream to its end.
+    /// Sends a stream to its end, however long nothing comes of it.
     pub(super) async fn stream(&self, path: &str, body: ByteStream) -> Result<(), BulkError> {
-        let response = self.send(Method::POST, path, Body::from_stream(body)).await?;
+        let response = self.post(path, body, Stalling::Waited).await?;
         collect(response, ANSWER_MAX).await.map(drop)
     }
 
     async fn bytes(&self, path: &str) -> Result<Bytes, BulkError> {
-        collect(self.send(Method::GET, path, Body::empty()).await?, ANSWER_MAX).await
+        collect(self.ask(path).await?, ANSWER_MAX).await
+    }
+
+    async fn ask(&self, path: &str) -> Result<Response<Body>, BulkError> {
+        tokio::select! {
+            response = self.send(Method::GET, path, Body::empty()) => response,
+            silent = self.silence() => Err(silent),
+        }
+    }
+
+    /// Sends this body; the time for an answer begins with the end of it.
+    async fn post(&self, path: &str, body: ByteStream, stalling: Stalling) -> Result<Response<Body>, BulkError> {
+        // With the last part goes the sender.
+        let (moved, mut moves) = watch::channel(());
+        let body = body.inspect(move |_| {
+            moved.send_replace(());
+        });
+        let given_up = async {
+            loop {
+                let next = match stalling {
+                    Stalling::GivenUp => in_time(moves.changed()).await,
+                    Stalling::Waited => Ok(moves.changed().await),
+                };
+                match next {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return self.silence().await,
+                    Err(stalled) => return stalled,
+                }
+            }
+        };
+        tokio::select! {
+            response = self.send(Method::POST, path, Body::from_stream(body)) => response,
+            given_up = given_up => Err(given_up),
+        }
+    }
+
+    /// Nothing comes back. A machine that is gone is noticed sooner, by the connection.
+    async fn silence(&self) -> BulkError {
+        tokio::time::sleep(self.limits.answer).await;
+        BulkError::Unreachable(format!("no answer began within {} s", self.limits.answer.as_secs()))
     }
 
     async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response<Body>, BulkError> {
@@ -279,6 +313,15 @@ impl Bulk {
             }
         }
     }
+}
+
+/// What it means that no more of a body goes out.
+#[derive(Debug, Clone, Copy)]
+enum Stalling {
+    /// The other end takes nothing: the connection is given up.
+    GivenUp,
+    /// There is no more yet: what is said live.
+    Waited,
 }
 
 /// How far a download is.
@@ -336,4 +379,109 @@ async fn collect(response: Response<Body>, max: usize) -> Result<Bytes, BulkErro
 async fn in_time<T>(next: impl Future<Output = T>) -> Result<T, BulkError> {
     let stalled = |_| BulkError::Unreachable(format!("nothing moved for {} s", STALL.as_secs()));
     tokio::time::timeout(STALL, next).await.map_err(stalled)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use axum::{Router, routing::any};
+    use devstack_cluster::{ClusterCa, NodeKey, NodeName, SigningRequest, tls};
+    use devstack_dag::ids::{ProjectName, TaskId, TaskRef};
+
+    use super::*;
+    use crate::{gateway::server::TlsServer, node::unix_seconds};
+
+    /// Of a test that must see the limit reached, and of one that must not.
+    const SHORT: Duration = Duration::from_millis(300);
+    const LONG: Duration = Duration::from_secs(120);
+
+    struct Server {
+        bulk: Bulk,
+        dir: tempfile::TempDir,
+        _stop: watch::Sender<bool>,
+    }
+
+    /// A Taskmaster that has this to say.
+    async fn server(router: Router, answer: Duration) -> Server {
+        tls::install_provider();
+        let (dir, now) = (tempfile::tempdir().unwrap(), unix_seconds());
+        let ca = ClusterCa::create("test", now).unwrap();
+        let node = |name: &str| {
+            let key = NodeKey::generate().unwrap();
+            let request = SigningRequest::parse(&key.request().unwrap()).unwrap();
+            let (name, names) = (NodeName::new(name).unwrap(), ["127.0.0.1".to_owned()]);
+            let issued = ca.issue(&request, &name, &names, LONG, now).unwrap();
+            let place = dir.path().join(name.as_str());
+            Arc::new(Credentials::create(&place, &key, &issued.certificate_pem, ca.certificate_pem(), now).unwrap())
+        };
+        let (boss, host) = (node("boss"), node("host"));
+        let listening = TlsServer::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listening.address().to_string();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(listening.serve(router, boss, 8, stopped));
+        Server { bulk: Bulk::new(&address, host, BulkLimits { size: 1 << 20, answer }), dir, _stop: stop }
+    }
+
+    fn silent() -> Router {
+        Router::new().fallback(any(|body: Body| async move {
+            // Everything is taken, and nothing said.
+            let _ = body.collect().await;
+            std::future::pending::<()>().await;
+        }))
+    }
+
+    fn attempt() -> AttemptId {
+        let task = TaskRef { project: ProjectName::new("shop").unwrap(), id: TaskId::new("a").unwrap() };
+        AttemptId { task, number: 1 }
+    }
+
+    #[track_caller]
+    fn is_silence<T>(answer: Result<T, BulkError>) {
+        let Err(BulkError::Unreachable(why)) = answer else { panic!("it is not given up as one that is not there") };
+        assert!(why.starts_with("no answer began"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_given_up() {
+        let server = server(silent(), SHORT).await;
+        is_silence(server.bulk.bytes("/v1/x").await);
+        let to = server.dir.path().join("download");
+        let mut state = Download { digest: None, hasher: blake3::Hasher::new(), bytes: 0 };
+        is_silence(server.bulk.part("/v1/x", &to, &mut state).await);
+        std::fs::write(&to, "result").unwrap();
+        let mut file = File::open(&to).await.unwrap();
+        is_silence(server.bulk.send_part("/v1/x?size=6", &mut file, 0, 6).await);
+        is_silence(server.bulk.ship_log(&attempt(), &to, 6).await);
+        is_silence(server.bulk.stream("/v1/x", futures::stream::empty().boxed()).await);
+    }
+
+    /// What an agent says live may pause for longer than an answer may take: that counts from the end.
+    #[tokio::test]
+    async fn an_answer_is_awaited_from_the_end_of_the_request() {
+        let took = Arc::new(AtomicU32::new(0));
+        let (taken, heard) = (took.clone(), took.clone());
+        let router = Router::new().fallback(any(move |body: Body| async move {
+            let bytes = body.collect().await.unwrap().to_bytes();
+            taken.store(u32::try_from(bytes.len()).unwrap(), Ordering::SeqCst);
+        }));
+        let server = server(router, SHORT).await;
+        let slow = futures::stream::iter(0..3).then(|_| async {
+            tokio::time::sleep(SHORT).await;
+            Ok(Bytes::from_static(b"line\n"))
+        });
+        server.bulk.stream("/v1/x", slow.boxed()).await.unwrap();
+        assert_eq!(heard.load(Ordering::SeqCst), 15);
+    }
+
+    /// Longer than connections may be silent in the middle of something: the Taskmaster packs.
+    #[tokio::test]
+    async fn an_answer_may_take_its_time() {
+        let router = Router::new().fallback(any(|| async {
+            tokio::time::sleep(STALL + SHORT).await;
+            "packed"
+        }));
+        let server = server(router, LONG).await;
+        assert_eq!(server.bulk.bytes("/v1/x").await.unwrap(), "packed");
+    }
 }

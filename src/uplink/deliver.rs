@@ -1,11 +1,11 @@
 //! Results on their way: looked at for secrets whose values never leave this host, uploaded, and then reported. One that
-//! has no commits is only reported.
+//! has no commits is only reported. One that does not get there within a limit is given up, so that nobody waits for ever.
 //! Deliberately absent: keeping anything over a lost connection; the AgentHost reports again on the next one.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use devstack_dag::{
@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use super::{Uplink, bulk::BulkError};
 use crate::{
     agent_host::Host,
-    config::secrets::Secret,
+    config::{secrets::Secret, units},
     repository::quarantine::{Expectation, Refusal},
     taskmaster::message::Exit,
     wire::ToTaskmaster,
@@ -28,13 +28,20 @@ const AT_ONCE: usize = 4;
 
 /// What is under way.
 pub(super) struct Deliveries {
-    under_way: Arc<Mutex<HashSet<AttemptId>>>,
+    known: Arc<Mutex<Known>>,
     room: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Known {
+    under_way: HashSet<AttemptId>,
+    /// For how long those that were not handed over were tried.
+    tried: HashMap<AttemptId, Duration>,
 }
 
 impl Default for Deliveries {
     fn default() -> Self {
-        Self { under_way: Arc::default(), room: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { known: Arc::default(), room: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
@@ -44,32 +51,84 @@ impl Deliveries {
         if exit.bundle.is_none() {
             return uplink.send(&ToTaskmaster::Exited { report: exit.report, result: None });
         }
-        let attempt = exit.attempt().clone();
-        if !lock(&self.under_way).insert(attempt.clone()) {
+        if !lock(&self.known).under_way.insert(exit.attempt().clone()) {
             return;
         }
-        let (uplink, room, under_way) = (uplink.clone(), self.room.clone(), self.under_way.clone());
+        let (uplink, room, known) = (uplink.clone(), self.room.clone(), self.known.clone());
         uplink.tokio().clone().spawn(async move {
             // Closed never.
             let _room = room.acquire().await;
             let exit = screened(&uplink, exit).await;
-            loop {
-                let sent = upload(&uplink, &exit).await;
-                // From here on, being asked again has it delivered again: what is sent on a session that ends is lost.
-                lock(&under_way).remove(&attempt);
-                match sent {
-                    Ok(message) => return uplink.send(&message),
-                    Err(error) => {
-                        tracing::warn!(%attempt, %error, "its result could not be delivered; it is kept, and tried again");
-                        // Without a session the next one asks; with one nobody does.
-                        let again = matches!(error, BulkError::Unreachable(_)) && uplink.is_connected();
-                        if !again || !lock(&under_way).insert(attempt.clone()) {
-                            return;
-                        }
-                    }
-                }
+            let message = hand_over(&uplink, &exit, &known).await;
+            // From here on, being asked again has it delivered again: what is sent on a session that ends is lost.
+            lock(&known).under_way.remove(exit.attempt());
+            if let Some(message) = message {
+                lock(&known).tried.remove(exit.attempt());
+                uplink.send(&message);
             }
         });
+    }
+
+    /// Nobody wants anything of this attempt any more.
+    pub(super) fn forget(&self, attempt: &AttemptId) {
+        lock(&self.known).tried.remove(attempt);
+    }
+}
+
+/// Tries until the Taskmaster has the result, or nobody needs to wait for it any more; what is to be said then. `None`: there
+/// is no session, and the next one asks.
+async fn hand_over(uplink: &Uplink, exit: &Exit, known: &Mutex<Known>) -> Option<ToTaskmaster> {
+    let (attempt, limit) = (exit.attempt(), uplink.0.delivery);
+    loop {
+        let before = lock(known).tried.get(attempt).copied().unwrap_or_default();
+        let started = Instant::now();
+        let sent = tokio::time::timeout(limit.saturating_sub(before), upload(uplink, exit)).await;
+        let tried = before + started.elapsed();
+        lock(known).tried.insert(attempt.clone(), tried);
+        let why = match sent {
+            Ok(Ok(message)) => return Some(message),
+            Ok(Err(error)) => error,
+            Err(_) => BulkError::Unreachable("it does not get there".into()),
+        };
+        match after(&why, tried, limit, uplink.is_connected()) {
+            Next::Again => {}
+            Next::Later => {
+                tracing::warn!(%attempt, %why, "its result could not be delivered; it is kept for the next session");
+                return None;
+            }
+            Next::GiveUp(reason) => {
+                tracing::error!(%attempt, %why, "its result is given up");
+                let mut report = exit.report.clone();
+                (report.outcome, report.commit) = (Outcome::Infrastructure(reason), None);
+                return Some(ToTaskmaster::Exited { report, result: None });
+            }
+        }
+    }
+}
+
+/// What becomes of a result that was not handed over.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// With a session nobody asks for it: it is tried on.
+    Again,
+    /// Without a session the next one asks, and until then the lease bounds how long it is waited for.
+    Later,
+    /// The attempt ends without it, uncharged.
+    GiveUp(String),
+}
+
+fn after(error: &BulkError, tried: Duration, limit: Duration, is_connected: bool) -> Next {
+    match error {
+        BulkError::Unreachable(why) if tried >= limit => {
+            let limit = units::format_duration(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+            Next::GiveUp(format!(
+                "its result could not be handed over within {limit} ({why}); can its host reach the API?"
+            ))
+        }
+        BulkError::Unreachable(_) if is_connected => Next::Again,
+        BulkError::Unreachable(_) => Next::Later,
+        // Neither gets better by waiting.
+        other => Next::GiveUp(format!("its result could not be handed over: {other}")),
     }
 }
 
@@ -84,9 +143,11 @@ async fn upload(uplink: &Uplink, exit: &Exit) -> Result<ToTaskmaster, BulkError>
                 (report.outcome, report.commit) = (Outcome::Policy(why), None);
                 None
             }
-            // The Taskmaster takes nothing of this attempt: the report says how it went, and is answered with what to do.
+            // The Taskmaster takes nothing of this attempt: a report without commits is answered with what to do.
             Err(BulkError::Refused(why)) => {
                 tracing::warn!(attempt = %report.attempt, %why, "its result is not wanted");
+                let why = format!("its result was refused: {why}");
+                (report.outcome, report.commit) = (Outcome::Infrastructure(why), None);
                 None
             }
             Err(error) => return Err(error),
@@ -139,6 +200,30 @@ fn refusal(host: &Host, exit: &Exit, limits: crate::repository::policy::Limits) 
     host.seeds.screen(&attempt.task.project, bundle, &expected)
 }
 
-fn lock(under_way: &Mutex<HashSet<AttemptId>>) -> std::sync::MutexGuard<'_, HashSet<AttemptId>> {
-    under_way.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(7200);
+
+    #[test]
+    fn a_result_is_tried_on_while_it_may_get_there_and_no_longer() {
+        let gone = BulkError::Unreachable("nobody answers".into());
+        let early = LIMIT - Duration::from_millis(1);
+        assert_eq!(after(&gone, early, LIMIT, true), Next::Again);
+        assert_eq!(after(&gone, early, LIMIT, false), Next::Later);
+        for is_connected in [true, false] {
+            let Next::GiveUp(why) = after(&gone, LIMIT, LIMIT, is_connected) else { panic!("it waits for ever") };
+            assert!(why.contains("within 2h (nobody answers)"), "{why}");
+        }
+        let unreadable = BulkError::Io(std::io::Error::other("the disk is gone"));
+        let Next::GiveUp(why) = after(&unreadable, Duration::ZERO, LIMIT, true) else {
+            panic!("nobody would ask again")
+        };
+        assert!(why.contains("the disk is gone"), "{why}");
+    }
 }

@@ -11,6 +11,6 @@ mod logs;
 mod receiver;
 mod supply;
 
-pub use bulk::Bulk;
+pub use bulk::{Bulk, BulkLimits};
 pub use receiver::{Uplink, UplinkConfig};
 pub use supply::Remote;

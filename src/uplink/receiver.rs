@@ -29,6 +29,8 @@ pub struct UplinkConfig {
     pub bulk: Bulk,
     /// What happens to attempts while there is no session.
     pub on_disconnect: OnDisconnect,
+    /// How long a result is tried to be handed over while there is a session.
+    pub delivery: Duration,
     /// Limits on results.
     pub limits: policy::Limits,
 }
@@ -41,6 +43,7 @@ pub(super) struct Shared {
     agent_host: Address<AgentHostMessage>,
     pub(super) bulk: Bulk,
     on_disconnect: OnDisconnect,
+    pub(super) delivery: Duration,
     pub(super) limits: policy::Limits,
     tokio: tokio::runtime::Handle,
     /// Set once, right after the start.
@@ -78,6 +81,7 @@ impl Uplink {
             agent_host: config.agent_host,
             bulk: config.bulk,
             on_disconnect: config.on_disconnect,
+            delivery: config.delivery,
             limits: config.limits,
             tokio: tokio::runtime::Handle::current(),
             link: OnceLock::new(),
@@ -280,6 +284,7 @@ impl Superior for Uplink {
     }
 
     fn shelved(&self, attempt: &AttemptId) {
+        self.0.deliveries.forget(attempt);
         self.0.logs.ship(self, attempt.clone());
     }
 }

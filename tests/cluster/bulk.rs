@@ -1,5 +1,5 @@
 //! Much travels over a network that is slow and drops its connections: a repository to its host, a result back, a prompt,
-//! a log that somebody follows.
+//! a log that somebody follows. Or it does not travel at all, and nobody waits for it for ever.
 //! Deliberately absent: networks that are cut for long (`partitions`).
 
 use std::fs;
@@ -83,4 +83,30 @@ fn a_log_is_followed_live_to_its_end() {
     cluster.kill("h1");
     cluster.until_up("h1", false);
     assert!(cluster.says(&["task", "logs", "a"]).contains("work begins"));
+}
+
+/// Its link works, so that it is present and its lease holds; its results do not come through.
+#[test]
+fn a_result_that_does_not_come_through_is_given_up() {
+    let mut cluster = Cluster::new(2, 1, NEVER);
+    cluster.submit(&[("a", &[])]);
+    let blocked = cluster.begun("a", 1);
+    cluster.says(&["host", "drain", &blocked]);
+    cluster.kill(&blocked);
+    fs::write(cluster.path(&format!("{blocked}/cluster/api-address")), "127.0.0.1:9").unwrap();
+    let config = cluster.path(&format!("{blocked}/node.toml"));
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(config, text + "[limits]\ndelivery = \"2s\"\n").unwrap();
+    cluster.start(&blocked);
+    cluster.until_up(&blocked, true);
+    cluster.meeting.open("a.1");
+    cluster.ended("a", 1);
+    assert_ne!(cluster.begun("a", 2), blocked);
+    let first = cluster.ask(&["task", "show", "a"])["task"]["attempt_list"][0].clone();
+    assert_eq!((&first["outcome"], &first["charged"]), (&"infrastructure".into(), &false.into()), "{first}");
+    assert!(first["message"].as_str().unwrap().contains("could not be handed over within 2s"), "{first}");
+    cluster.meeting.open_all();
+    cluster.completed();
+    assert_eq!(cluster.attempts("a"), 2);
+    cluster.check();
 }

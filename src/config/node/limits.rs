@@ -81,6 +81,8 @@ settings! {
     "limits" suspect_after: Duration = 8_000, "a host that says nothing for this long is SUSPECT: four heartbeats";
     "limits" max_disconnect: Duration = 120_000, "attempts of a host that stays away this long are replaced: longer than a reboot's network, shorter than a coffee";
     "limits" repository_size: Size = 16 << 30, "largest history that an agent host fetches or a person uploads: a monorepo of a large company, packed";
+    "limits" answer: Duration = 900_000, "an agent host waits this long for an answer of its Taskmaster to begin: packing the largest history takes ten minutes";
+    "limits" delivery: Duration = 2 * 3_600_000, "a result that an agent host cannot hand over for this long, although its Taskmaster is there, is given up: time to mend a firewall or a full disk";
     "limits" log_size: Size = 64 << 20, "log of an attempt that is shipped from another host: its end, when it is longer";
     "limits" sessions: Count = 16, "browsers signed in with one token at once: those of a person; the one not used longest has to go";
     "limits" session_idle: Duration = 2 * 3_600_000, "a browser that asks for nothing this long is signed out: a long meeting";
