@@ -92,6 +92,9 @@ pub trait Backend: Send + Sync + 'static {
     /// What a person needs to do a blocked, a resolution or a human's task by hand.
     async fn conflict(&self, task: TaskRef) -> Result<dto::Conflict, ApiError>;
 
+    /// What both sides of a conflict changed since they parted, each at most `limit` bytes. 409: it has no two sides.
+    async fn sides(&self, task: TaskRef, limit: usize) -> Result<dto::Sides, ApiError>;
+
     /// A person's result as a bundle, through quarantine and into the hub.
     async fn resolve(
         &self,

@@ -175,6 +175,32 @@ fn wrong_query(said: &str) -> String {
     format!("the query cannot be understood: {said}")
 }
 
+#[derive(Deserialize)]
+struct TaskPath {
+    project: String,
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct ProjectPath {
+    project: String,
+}
+
+#[derive(Deserialize)]
+struct HostPath {
+    host: String,
+}
+
+#[derive(Deserialize)]
+struct ActionPath {
+    action: String,
+}
+
+/// The parameters of a path that something needs, by their names: there may be others.
+async fn named<T: DeserializeOwned + Send, S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<T, ApiError> {
+    Path::<T>::from_request_parts(parts, state).await.map(|Path(named)| named).map_err(bad_path)
+}
+
 /// `…/{project}/{id}`.
 pub(super) struct OfTask(pub(super) TaskRef);
 
@@ -182,7 +208,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OfTask {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path((project, id)) = Path::<(String, String)>::from_request_parts(parts, state).await.map_err(bad_path)?;
+        let TaskPath { project, id } = named(parts, state).await?;
         Ok(Self(TaskRef { project: name(ProjectName::new(&project))?, id: name(TaskId::new(&id))? }))
     }
 }
@@ -194,7 +220,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OfProject {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(project) = Path::<String>::from_request_parts(parts, state).await.map_err(bad_path)?;
+        let ProjectPath { project } = named(parts, state).await?;
         Ok(Self(name(ProjectName::new(&project))?))
     }
 }
@@ -206,7 +232,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OfHost {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path(host) = Path::<String>::from_request_parts(parts, state).await.map_err(bad_path)?;
+        let HostPath { host } = named(parts, state).await?;
         Ok(Self(name(HostName::new(&host))?))
     }
 }
@@ -247,6 +273,18 @@ impl Takes for OfHost {
     }
 }
 
+/// `…/{action}`, beside what it is done to.
+pub(super) struct OfAction(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for OfAction {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let ActionPath { action } = named(parts, state).await?;
+        Ok(Self(action))
+    }
+}
+
 /// `…/{project}/{id}/{number}`.
 pub(super) struct OfAttempt(pub(super) AttemptId);
 
@@ -268,4 +306,11 @@ fn bad_path(e: axum::extract::rejection::PathRejection) -> ApiError {
 /// A name, or the error object that says why it is none.
 pub(super) fn name<T>(parsed: Result<T, devstack_dag::ids::InvalidName>) -> Result<T, ApiError> {
     parsed.map_err(|e| ApiError::invalid(e.to_string()))
+}
+
+/// `project/id`.
+pub(super) fn task_ref(text: &str) -> Result<TaskRef, ApiError> {
+    let (project, id) =
+        text.split_once('/').ok_or_else(|| ApiError::invalid(format!("`{text}` is not `project/id`")))?;
+    Ok(TaskRef { project: name(ProjectName::new(project))?, id: name(TaskId::new(id))? })
 }

@@ -2,7 +2,7 @@
 //! Deliberately absent: anything that writes.
 
 use devstack_dag::ids::CommitId;
-use git2::{DiffFormat, ObjectType, Sort};
+use git2::{DiffFormat, DiffOptions, ObjectType, Sort};
 
 use super::{Error, hub::Hub, id, oid};
 
@@ -48,9 +48,20 @@ impl Hub {
 
     /// The change from one commit's tree to another's, as a patch of at most `limit` bytes.
     pub fn diff(&self, from: CommitId, to: CommitId, limit: usize) -> Result<Bounded, Error> {
+        self.diff_of(from, to, &[], limit)
+    }
+
+    /// The same, of these paths only; none: of all.
+    pub fn diff_of(&self, from: CommitId, to: CommitId, paths: &[String], limit: usize) -> Result<Bounded, Error> {
+        let mut options = DiffOptions::new();
+        // Names, whatever characters they have, and no patterns.
+        options.disable_pathspec_match(true);
+        for path in paths {
+            options.pathspec(path);
+        }
         self.with(|repo| {
             let tree = |c: CommitId| repo.find_commit(oid(c)).and_then(|c| c.tree()).map_err(|_| Error::Unknown(c));
-            let mut diff = repo.diff_tree_to_tree(Some(&tree(from)?), Some(&tree(to)?), None)?;
+            let mut diff = repo.diff_tree_to_tree(Some(&tree(from)?), Some(&tree(to)?), Some(&mut options))?;
             diff.find_similar(None)?;
             let (mut bytes, mut truncated) = (Vec::new(), false);
             let printed = diff.print(DiffFormat::Patch, |_, _, line| {

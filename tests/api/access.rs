@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub fn path(route: &Route) -> String {
-    route.path.replace("{project}", "shop").replace("{id}", "a").replace("{host}", "node-9")
+    route.path.replace("{project}", "shop").replace("{id}", "a").replace("{host}", "node-9").replace("{action}", "stop")
 }
 
 #[tokio::test]

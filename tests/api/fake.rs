@@ -227,6 +227,13 @@ impl Backend for Fake {
         self.task(task.clone()).await?;
         Err(ApiError::state("DS0217", format!("`{task}` takes no result of a person")).hint("look at it"))
     }
+    async fn sides(&self, _: TaskRef, _: usize) -> Result<dto::Sides, ApiError> {
+        let side = |text: &str| dto::Side { patch: text.to_owned(), cut: false };
+        Ok(dto::Sides {
+            ours: side("diff --git a/<i>x b/<i>x\n@@ -1 +1 @@\n-a\n+ours\n"),
+            theirs: side("diff --git a/<i>x b/<i>x\n@@ -1 +1 @@\n-a\n+theirs\n"),
+        })
+    }
     async fn resolve(
         &self,
         task: TaskRef,

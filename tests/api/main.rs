@@ -5,6 +5,8 @@
 mod access;
 mod browser;
 mod client;
+mod dashboard;
+mod dashboard_scale;
 mod fake;
 mod hosts;
 mod joining;

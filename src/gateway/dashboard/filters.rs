@@ -29,3 +29,15 @@ pub(super) fn commit(commit: &str, _: &dyn Values) -> Result<String> {
 pub(super) fn used(host: &dto::Host, _: &dyn Values) -> Result<u64> {
     Ok((u64::from(host.used) * 1000).checked_div(u64::from(host.slots)).unwrap_or_default().min(1000))
 }
+
+/// The first few of a list.
+#[filter_fn]
+pub(super) fn few(list: &[String], _: &dyn Values) -> Result<Vec<String>> {
+    Ok(list.iter().take(5).cloned().collect())
+}
+
+/// What an agent printed, without what a terminal would obey.
+#[filter_fn]
+pub(super) fn plain(text: &str, _: &dyn Values) -> Result<String> {
+    Ok(super::output::plain(text))
+}

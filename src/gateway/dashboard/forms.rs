@@ -15,6 +15,9 @@ pub(super) struct Forms {
 }
 
 impl Forms {
+    /// Of a key, in characters.
+    pub(super) const KEY_LENGTH: usize = 32;
+
     pub(super) fn new() -> Self {
         let mut secret = [0; 32];
         // Without randomness a node cannot start at all: its identity and its tokens need it.

@@ -3,8 +3,12 @@
 //! Deliberately absent: a build step, another host, inline scripts and styles other than the one hashed sheet, and
 //! state of its own: what is shown is what the engine says.
 
+mod actions;
 mod assets;
+mod board;
 mod cache;
+#[cfg(test)]
+mod contrast;
 #[allow(unreachable_pub, reason = "made by the macro")]
 mod filters;
 mod format;
@@ -12,9 +16,12 @@ mod forms;
 mod frame;
 mod live;
 mod login;
+mod output;
 mod overview;
 mod page;
+mod patch;
 mod shell;
+mod task;
 
 use std::{
     sync::Arc,
@@ -28,10 +35,14 @@ use page::{Asked, View};
 /// The handlers of the dashboard's routes, for the table of routes.
 pub(super) mod pages {
     pub(in crate::gateway) use super::{
+        actions::{act_host, act_project, act_task, ask_host, ask_project, ask_task},
         assets::asset,
+        board::{board, tasks},
         live::follow,
         login::{log_in, log_out, login},
+        output::log,
         overview::overview,
+        task::{changes, conflict, task},
     };
 }
 

@@ -42,6 +42,21 @@ impl Page<'_> {
         When { at: *at, now: self.glance.now }
     }
 
+    /// The question whose answer moves it, and its name.
+    fn next(&self, waiting: &dto::Waiting) -> Option<(String, &'static str)> {
+        if !self.may_act {
+            return None;
+        }
+        let Some(task) = &waiting.task else {
+            let resumes = waiting.command.starts_with("devstack project resume");
+            return resumes.then(|| (format!("/projects/{}/act/resume", waiting.project), "Resume"));
+        };
+        // What the engine says to type is what there is to do.
+        let word = waiting.command.strip_prefix("devstack task ")?.split(' ').next()?;
+        let action = super::actions::of_task(word)?;
+        Some((format!("/tasks/{task}/act/{}", action.word), action.verb))
+    }
+
     fn took(&self, work: &dto::Work) -> Took {
         Took { from: work.started_at, until: work.ended_at, now: self.glance.now }
     }

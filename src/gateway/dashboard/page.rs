@@ -1,7 +1,7 @@
 //! How a page is answered: drawn by a handler, put into the shell, or given alone to a browser that has the shell.
 //! Deliberately absent: what is on it.
 
-use std::{convert::Infallible, sync::Arc};
+use std::convert::Infallible;
 
 use askama::Template;
 use axum::{
@@ -47,6 +47,11 @@ impl Asked {
     /// May this visitor do what only admins do?
     pub(super) fn may_admin(&self) -> bool {
         self.visitor.role >= Role::Admin
+    }
+
+    /// Is only the `<main>` wanted, by a browser that has the page?
+    pub(super) fn is_fragment(&self) -> bool {
+        self.fragment
     }
 
     fn key(&self) -> Key {
@@ -131,20 +136,33 @@ impl Dashboard {
         make: impl Future<Output = Result<View, ApiError>>,
     ) -> Result<Response, ApiError> {
         let make = async { make.await.map(Drawn::from) };
-        if !asked.fragment {
-            let html = shell::whole(asked, &make.await?)?;
-            return Ok((headers(None), Html(html)).into_response());
+        match self.live.tick().filter(|_| asked.fragment) {
+            Some(tick) => answer(asked, &*self.cache.drawn(asked.key(), tick, make).await?),
+            None => answer(asked, &make.await?),
         }
-        let drawn = match self.live.tick() {
-            Some(tick) => self.cache.drawn(asked.key(), tick, make).await?,
-            None => Arc::new(make.await?),
-        };
-        if asked.known.as_deref() == Some(&drawn.tag) {
-            return Ok((StatusCode::NOT_MODIFIED, headers(Some(&drawn.tag))).into_response());
-        }
-        let main = shell::main(&drawn)?;
-        Ok((headers(Some(&drawn.tag)), Html(main)).into_response())
     }
+
+    /// The same for a view that is of this visitor and this moment alone.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub(in crate::gateway) async fn page_for_one(
+        &self,
+        asked: &Asked,
+        make: impl Future<Output = Result<View, ApiError>>,
+    ) -> Result<Response, ApiError> {
+        answer(asked, &Drawn::from(make.await?))
+    }
+}
+
+fn answer(asked: &Asked, drawn: &Drawn) -> Result<Response, ApiError> {
+    if !asked.fragment {
+        return Ok((headers(None), Html(shell::whole(asked, drawn)?)).into_response());
+    }
+    if asked.known.as_deref() == Some(&drawn.tag) {
+        return Ok((StatusCode::NOT_MODIFIED, headers(Some(&drawn.tag))).into_response());
+    }
+    Ok((headers(Some(&drawn.tag)), Html(shell::main(drawn)?)).into_response())
 }
 
 /// Pages are for whoever asked, and never shown again without asking.

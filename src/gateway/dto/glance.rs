@@ -101,3 +101,21 @@ pub struct Column {
     /// Those that changed last, the newest first.
     pub tasks: Vec<Task>,
 }
+
+/// What both sides of a conflict changed in the paths that they share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sides {
+    /// The integration branch.
+    pub ours: Side,
+    /// The blocked commit, or the source's.
+    pub theirs: Side,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// As git writes it.
+    pub patch: String,
+    /// Was it longer?
+    pub cut: bool,
+}

@@ -28,6 +28,7 @@ use axum::{
 
 pub use agent::agent_router;
 use serde_json::json;
+pub(super) use tasks::REASON_MAX;
 
 use super::{
     ApiError, Backend,
@@ -214,6 +215,17 @@ routes! {
         Viewer   get  "/metrics" => metrics;
         // The dashboard.
         Viewer   get  "/" => pages::overview;
+        Viewer   get  "/board" => pages::board;
+        Viewer   get  "/tasks" => pages::tasks;
+        Viewer   get  "/tasks/{project}/{id}" => pages::task;
+        Viewer   get  "/tasks/{project}/{id}/diff" => pages::changes;
+        Viewer   get  "/tasks/{project}/{id}/conflict" => pages::conflict;
+        Operator get  "/tasks/{project}/{id}/act/{action}" => pages::ask_task;
+        Operator post "/tasks/{project}/{id}/act/{action}" => pages::act_task;
+        Operator get  "/projects/{project}/act/{action}" => pages::ask_project;
+        Operator post "/projects/{project}/act/{action}" => pages::act_project;
+        Operator get  "/hosts/{host}/act/{action}" => pages::ask_host;
+        Operator post "/hosts/{host}/act/{action}" => pages::act_host;
         // A login page needs it before anybody is known, and it tells nothing.
         Anyone   get  "/assets/{file}" => pages::asset;
         // The token in the form is the proof.
@@ -231,6 +243,7 @@ routes! {
         /// Who accepts `application/json` and no `text/event-stream` gets a page, everybody else the stream.
         Viewer   get  "/v1/facts" => facts::follow;
         Viewer   get  "/live" => pages::follow;
+        Viewer   get  "/tasks/{project}/{id}/log" => pages::log;
         /// The output of an attempt.
         Viewer   get  "/v1/tasks/{project}/{id}/logs" => tasks::logs;
         /// What the newest commit changes.

@@ -9,7 +9,7 @@ use axum::{
 };
 use devstack_dag::{
     command::Command,
-    ids::{ProjectName, TaskId, TaskRef, Text},
+    ids::{ProjectName, Text},
 };
 use futures::StreamExt;
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use super::{Api, paging};
 use crate::gateway::{
     ApiError, ByteStream, TaskFilter, TaskQuery, dto,
-    extract::{Bundle, Change, Key, OfTask, Params, name},
+    extract::{Bundle, Change, Key, OfTask, Params, name, task_ref},
     openapi::{Draft, Gives},
 };
 
@@ -93,13 +93,6 @@ fn one_of(field: &str, word: Option<&str>, known: &[&str]) -> Result<(), ApiErro
             Err(ApiError::invalid(format!("`{field}` is `{word}`, which no task is")).hint(hint))
         }
     }
-}
-
-/// `project/id`.
-fn task_ref(text: &str) -> Result<TaskRef, ApiError> {
-    let (project, id) =
-        text.split_once('/').ok_or_else(|| ApiError::invalid(format!("`{text}` is not `project/id`")))?;
-    Ok(TaskRef { project: name(ProjectName::new(project))?, id: name(TaskId::new(id))? })
 }
 
 pub(super) async fn list(
@@ -241,7 +234,7 @@ pub(super) struct Reject {
 }
 
 /// The longest reason, in bytes: it stays in the task's record, which is at most 16 KiB.
-const REASON_MAX: usize = 1 << 10;
+pub(in crate::gateway) const REASON_MAX: usize = 1 << 10;
 
 pub(super) async fn reject(
     State(api): State<Api>,

@@ -158,6 +158,10 @@ impl Backend for Core {
         self.conflict_of(task).await
     }
 
+    async fn sides(&self, task: TaskRef, limit: usize) -> Result<dto::Sides, ApiError> {
+        self.sides_of(task, limit).await
+    }
+
     async fn resolve(
         &self,
         task: TaskRef,

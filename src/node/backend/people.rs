@@ -87,6 +87,22 @@ impl Core {
         })
     }
 
+    pub(super) async fn sides_of(&self, task: TaskRef, limit: usize) -> Result<dto::Sides, ApiError> {
+        let name = task.to_string();
+        let by_hand = self.by_hand(task).await?;
+        let hub = self.hub(&by_hand.record.project).await?;
+        let theirs = by_hand.theirs.ok_or_else(|| ApiError::state("DS0310", format!("{name} has no two sides")))?;
+        let read = move || {
+            let base = by_hand.base(&hub)?;
+            let side = |tip| {
+                let patch = hub.diff_of(base, tip, &by_hand.paths, limit)?;
+                Ok::<_, crate::repository::Error>(dto::Side { patch: patch.text, cut: patch.truncated })
+            };
+            Ok(dto::Sides { ours: side(by_hand.ours)?, theirs: side(theirs)? })
+        };
+        errors::blocking(read).await?.map_err(errors::git)
+    }
+
     /// The bundle is spooled, quarantined, pinned as the next attempt, and then the engine is told.
     pub(super) async fn take_resolution(
         &self,

@@ -77,10 +77,12 @@ function update(html) {
 // Makes `now` like `next` with the fewest changes, so that focus, selection, scroll and open details stay.
 // What has `data-keep` belongs to this module and is left alone.
 function morph(now, next) {
-  for (const { name, value } of next.attributes) if (now.getAttribute(name) !== value) now.setAttribute(name, value);
-  for (const { name } of [...now.attributes]) {
-    if (!next.hasAttribute(name) && !(name === "open" && now.tagName === "DETAILS")) now.removeAttribute(name);
+  // What is open and what is closed is the reader's.
+  const theirs = (name) => name === "open" && now.nodeName === "DETAILS";
+  for (const { name, value } of next.attributes) {
+    if (now.getAttribute(name) !== value && !theirs(name)) now.setAttribute(name, value);
   }
+  for (const { name } of [...now.attributes]) if (!next.hasAttribute(name) && !theirs(name)) now.removeAttribute(name);
   const keyed = new Map([...now.children].filter((child) => child.id).map((child) => [child.id, child]));
   let at = now.firstChild;
   for (const wanted of [...next.childNodes]) {
@@ -191,10 +193,95 @@ const keys = document.getElementById("keys");
 keys.hidden = false;
 keys.addEventListener("click", () => help.showModal());
 
+// ---- A log that runs: what comes is appended as text, the newest lines are kept, and nothing of it is obeyed.
+
+const LINES = 5000;
+let following = true, logging;
+
+function plain(text) {
+  return text
+    .replace(/\x1b\[[^@-~]*[@-~]?|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b./g, "")
+    .replace(/[^\n]*\r(?!\n)/g, "")
+    .replace(/[^\P{Cc}\n\t]/gu, "");
+}
+
+function follow() {
+  const log = document.querySelector("pre[data-log]");
+  const toggle = document.querySelector("[data-follow]");
+  if (logging && !logging.log.isConnected) { logging.stop.abort(); logging = undefined; }
+  if (!log || logging) return;
+  logging = { log, stop: new AbortController() };
+  toggle.hidden = false;
+  toggle.onclick = () => hold(!following);
+  log.addEventListener("scroll", () => {
+    const end = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
+    if (end !== following) hold(end);
+  });
+  hold(true);
+  read(log, logging.stop.signal, toggle);
+}
+
+function hold(value) {
+  following = value;
+  const toggle = document.querySelector("[data-follow]");
+  toggle.setAttribute("aria-pressed", String(following));
+  toggle.textContent = following ? "Following" : "Paused: follow";
+  if (following && logging) logging.log.scrollTop = logging.log.scrollHeight;
+}
+
+async function read(log, signal, toggle) {
+  let from = Number(log.dataset.from), pause = 1000;
+  for (;;) {
+    try {
+      const answer = await fetch(`${log.dataset.log}&from=${from}`, { signal, cache: "no-store" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const reader = answer.body.getReader();
+      const text = new TextDecoder();
+      let open = "";
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) break;
+        from += value.length;
+        pause = 1000;
+        // Up to a whole line: an escape sequence or a line written over may be in two parts.
+        open += text.decode(value, { stream: true });
+        const end = open.lastIndexOf("\n") + 1;
+        append(log, plain(open.slice(0, end)));
+        open = open.length - end > 65536 ? (append(log, plain(open.slice(end))), "") : open.slice(end);
+      }
+      append(log, plain(open));
+      toggle.hidden = true;
+      return;
+    } catch {
+      if (signal.aborted) return;
+      await new Promise((go) => setTimeout(go, pause * (0.5 + Math.random())));
+      pause = Math.min(pause * 2, 30000);
+    }
+  }
+}
+
+function append(log, text) {
+  if (!text) return;
+  log.append(text);
+  log.lines = (log.lines ?? 0) + text.split("\n").length - 1;
+  while (log.lines > LINES && log.childNodes.length > 1) {
+    log.lines -= log.firstChild.data.split("\n").length - 1;
+    log.firstChild.remove();
+  }
+  if (following) log.scrollTop = log.scrollHeight;
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
+});
+
 // ---- Start.
 
 function arrive() {
   tell();
+  const log = document.querySelector("pre.log:not([data-log])");
+  if (log && !log.seen) { log.seen = true; log.scrollTop = log.scrollHeight; }
+  follow();
 }
 
 if (location.search.includes("said=")) {
