@@ -41,6 +41,53 @@ pub struct RequestId {
     pub body_hash: [u8; 32],
 }
 
+/// Which tasks of a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphQuery {
+    /// Of this project; `None`: of the first.
+    pub project: Option<ProjectName>,
+    /// Only this task, with those before and behind it.
+    pub way_of: Option<TaskId>,
+    /// At most so many.
+    pub most: usize,
+}
+
+/// Which facts, going back from the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactSearch {
+    /// Only with lower numbers.
+    pub before: Option<u64>,
+    /// Only of this project.
+    pub project: Option<ProjectName>,
+    /// Only of tasks of this id.
+    pub task: Option<TaskId>,
+    /// Only of kinds that contain this.
+    pub kind: Option<String>,
+    /// Only with this in their sentence or a name, in any case.
+    pub text: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    /// Look at no more than so many.
+    pub depth: u64,
+}
+
+impl FactSearch {
+    /// The newest of all.
+    pub fn all(limit: usize, depth: u64) -> Self {
+        Self { before: None, project: None, task: None, kind: None, text: None, limit, depth }
+    }
+
+    /// Is this one looked for?
+    pub fn wants(&self, fact: &dto::Fact) -> bool {
+        let holds = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
+        let named = || [&fact.project, &fact.task].into_iter().flatten();
+        self.project.as_ref().is_none_or(|project| fact.project.as_deref() == Some(project.as_str()))
+            && self.task.as_ref().is_none_or(|task| fact.task.as_deref() == Some(task.as_str()))
+            && self.kind.as_ref().is_none_or(|kind| holds(&fact.kind, kind))
+            && self.text.as_ref().is_none_or(|text| holds(&fact.message, text) || named().any(|name| holds(name, text)))
+    }
+}
+
 /// What to wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitQuery {
@@ -112,6 +159,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Everything about one host.
     async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError>;
 
+    /// Every host with everything about it.
+    async fn host_details(&self) -> Result<Vec<dto::HostDetail>, ApiError>;
+
     /// A page of landed merges, oldest first.
     async fn merges(&self, query: NumberedQuery) -> Result<dto::MergeList, ApiError>;
 
@@ -126,6 +176,24 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The same in numbers, for a scrape: cheap, however much there is.
     async fn standing(&self) -> Result<Standing, ApiError>;
+
+    /// Tasks for a graph.
+    async fn graph(&self, query: GraphQuery) -> Result<dto::Graph, ApiError>;
+
+    /// Attempts that run or ended within so many milliseconds, of one project or all; at most so many.
+    async fn timeline(&self, project: Option<ProjectName>, window: u64, most: usize)
+    -> Result<dto::Timeline, ApiError>;
+
+    /// The merge queues; of each at most so many entries and landed merges.
+    async fn merge_queues(
+        &self,
+        project: Option<ProjectName>,
+        entries: usize,
+        landed: usize,
+    ) -> Result<Vec<dto::MergeQueue>, ApiError>;
+
+    /// Facts, the newest first.
+    async fn history(&self, search: FactSearch) -> Result<dto::History, ApiError>;
 
     /// Returns when everything asked about is settled.
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError>;

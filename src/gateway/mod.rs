@@ -21,7 +21,10 @@ pub mod server;
 pub mod view;
 
 pub use access::{Access, Caller, Peer};
-pub use backend::{Backend, ByteStream, Download, FactPage, FactStream, Nodes, Repos, RequestId, WaitQuery, Wanted};
+pub use backend::{
+    Backend, ByteStream, Download, FactPage, FactSearch, FactStream, GraphQuery, Nodes, Repos, RequestId, WaitQuery,
+    Wanted,
+};
 pub use cluster::Cluster;
 pub use error::ApiError;
 pub use metrics::Standing;

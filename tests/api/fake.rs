@@ -10,8 +10,8 @@ use std::{
 use async_trait::async_trait;
 use axum::body::Bytes;
 use devstack::gateway::{
-    ApiError, Backend, ByteStream, Download, FactPage, FactStream, NumberedQuery, Repos, RequestId, Standing,
-    TaskQuery, WaitQuery, dto, view,
+    ApiError, Backend, ByteStream, Download, FactPage, FactSearch, FactStream, GraphQuery, NumberedQuery, Repos,
+    RequestId, Standing, TaskQuery, WaitQuery, dto, view,
 };
 use devstack_dag::{
     Answer, Config, Engine,
@@ -257,6 +257,9 @@ impl Backend for Fake {
     async fn host(&self, host: HostName) -> Result<dto::HostDetail, ApiError> {
         self.look(|engine| view::host(engine, &host, &setup))
     }
+    async fn host_details(&self) -> Result<Vec<dto::HostDetail>, ApiError> {
+        Ok(self.look(|engine| view::details(engine, &setup)))
+    }
     async fn merges(&self, query: NumberedQuery) -> Result<dto::MergeList, ApiError> {
         self.look(|engine| view::merges(engine, &query))
     }
@@ -278,6 +281,36 @@ impl Backend for Fake {
         Ok(self.look(|engine| {
             Standing::of(engine, hosts, &|host| (host.as_str() == "two").then_some(Duration::from_millis(1500)))
         }))
+    }
+    async fn graph(&self, query: GraphQuery) -> Result<dto::Graph, ApiError> {
+        self.look(|engine| view::graph(engine, &query))
+    }
+    async fn timeline(
+        &self,
+        project: Option<ProjectName>,
+        window: u64,
+        most: usize,
+    ) -> Result<dto::Timeline, ApiError> {
+        let now = Timestamp(self.inner.lock().unwrap().now);
+        self.look(|engine| view::timeline(engine, now, project.as_ref(), window, most))
+    }
+    async fn merge_queues(
+        &self,
+        project: Option<ProjectName>,
+        entries: usize,
+        landed: usize,
+    ) -> Result<Vec<dto::MergeQueue>, ApiError> {
+        self.look(|engine| view::merge_queues(engine, project.as_ref(), entries, landed))
+    }
+    async fn history(&self, search: FactSearch) -> Result<dto::History, ApiError> {
+        let inner = self.inner.lock().unwrap();
+        let last = inner.facts.len() as u64;
+        let before = search.before.unwrap_or(last + 1).min(last + 1);
+        let numbers = (inner.horizon + 1..before).rev();
+        let shown = numbers.map(|seq| view::fact(seq, &inner.facts[seq as usize - 1]));
+        let facts: Vec<_> = shown.filter(|fact| search.wants(fact)).take(search.limit).collect();
+        let older = facts.last().map(|fact| fact.seq).filter(|seq| *seq > inner.horizon + 1);
+        Ok(dto::History { facts, older, searched: last - inner.horizon })
     }
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
         let mut news = self.news.subscribe();

@@ -12,6 +12,7 @@ mod hosts;
 mod joining;
 mod lists;
 mod openapi;
+mod pictures;
 mod remote;
 mod routes;
 mod socket;

@@ -9,19 +9,24 @@ mod board;
 mod cache;
 #[cfg(test)]
 mod contrast;
+mod facts;
 #[allow(unreachable_pub, reason = "made by the macro")]
 mod filters;
 mod format;
 mod forms;
 mod frame;
+mod graph;
+mod hosts;
 mod live;
 mod login;
+mod merges;
 mod output;
 mod overview;
 mod page;
 mod patch;
 mod shell;
 mod task;
+mod timeline;
 
 use std::{
     sync::Arc,
@@ -38,11 +43,16 @@ pub(super) mod pages {
         actions::{act_host, act_project, act_task, ask_host, ask_project, ask_task},
         assets::asset,
         board::{board, tasks},
+        facts::facts,
+        graph::graph,
+        hosts::hosts,
         live::follow,
         login::{log_in, log_out, login},
+        merges::merges,
         output::log,
         overview::overview,
         task::{changes, conflict, task},
+        timeline::timeline,
     };
 }
 

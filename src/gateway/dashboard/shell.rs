@@ -25,6 +25,11 @@ pub(super) const PLACES: &[Place] = &[
     Place { path: "/", name: "Overview", key: "o" },
     Place { path: "/board", name: "Board", key: "b" },
     Place { path: "/tasks", name: "Tasks", key: "t" },
+    Place { path: "/dag", name: "Graph", key: "d" },
+    Place { path: "/gantt", name: "Timeline", key: "a" },
+    Place { path: "/hosts", name: "Hosts", key: "h" },
+    Place { path: "/merges", name: "Merges", key: "m" },
+    Place { path: "/facts", name: "Facts", key: "f" },
 ];
 
 #[derive(Template)]

@@ -149,7 +149,7 @@ fn a_focus_marks_the_way() {
     ];
     let focused = Options { focus: Some("T-001"), ..Options::default() };
     let svg = dag::draw(&tasks, &focused).unwrap().svg;
-    for class in ["n-completed lit\"", "n-wip focus\"", "n-todo lit\"", "n-todo dim\""] {
+    for class in ["n-completed lit\"", "n-wip focus\" id=\"focus\"", "n-todo lit\"", "n-todo dim\""] {
         assert_eq!(svg.matches(class).count(), 1, "{class}: {svg}");
     }
     let only = dag::draw(&tasks, &Options { only: true, ..focused }).unwrap();

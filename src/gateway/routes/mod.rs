@@ -226,6 +226,11 @@ routes! {
         Operator post "/projects/{project}/act/{action}" => pages::act_project;
         Operator get  "/hosts/{host}/act/{action}" => pages::ask_host;
         Operator post "/hosts/{host}/act/{action}" => pages::act_host;
+        Viewer   get  "/dag" => pages::graph;
+        Viewer   get  "/gantt" => pages::timeline;
+        Viewer   get  "/hosts" => pages::hosts;
+        Viewer   get  "/merges" => pages::merges;
+        Viewer   get  "/facts" => pages::facts;
         // A login page needs it before anybody is known, and it tells nothing.
         Anyone   get  "/assets/{file}" => pages::asset;
         // The token in the form is the proof.

@@ -175,7 +175,11 @@ mod tests {
         for at in [5, 1, 9, 7, 2, 8] {
             let (title, status) = ("", devstack_dag::record::Status::Todo);
             let updated_at = Timestamp(at);
-            newest.offer(updated_at, Spot { project: &project, id: &id, title, status, updated_at, newest: None });
+            let (dependencies, resolves) = (&[][..], None);
+            newest.offer(
+                updated_at,
+                Spot { project: &project, id: &id, title, status, dependencies, resolves, updated_at, newest: None },
+            );
         }
         assert_eq!(newest.into_iter().map(|spot| spot.updated_at.0).collect::<Vec<_>>(), [9, 8, 7]);
     }

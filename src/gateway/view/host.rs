@@ -12,6 +12,11 @@ pub fn hosts(engine: &Engine, setup: GetSetup<'_>) -> Vec<dto::Host> {
     engine.hosts().map(|record| shown(engine, record, setup)).collect()
 }
 
+/// Everything about every host, by name.
+pub fn details(engine: &Engine, setup: GetSetup<'_>) -> Vec<dto::HostDetail> {
+    engine.hosts().map(|record| detailed(engine, record, setup)).collect()
+}
+
 /// Everything about one host.
 ///
 /// # Errors
@@ -19,8 +24,12 @@ pub fn hosts(engine: &Engine, setup: GetSetup<'_>) -> Vec<dto::Host> {
 pub fn host(engine: &Engine, name: &HostName, setup: GetSetup<'_>) -> Result<dto::HostDetail, ApiError> {
     let record = engine.hosts().find(|record| record.host == *name);
     let record = record.ok_or_else(|| Rejection::UnknownHost(name.clone()))?;
-    let attempts = engine.on_host(name).map(|one| dto::HostAttempt::from_record(one, engine.is_unknown(one)));
-    Ok(dto::HostDetail { attempt_list: attempts.collect(), host: shown(engine, record, setup) })
+    Ok(detailed(engine, record, setup))
+}
+
+fn detailed(engine: &Engine, record: HostRecord, setup: GetSetup<'_>) -> dto::HostDetail {
+    let attempts = engine.on_host(&record.host).map(|one| dto::HostAttempt::from_record(one, engine.is_unknown(one)));
+    dto::HostDetail { attempt_list: attempts.collect(), host: shown(engine, record, setup) }
 }
 
 fn shown(engine: &Engine, record: HostRecord, setup: GetSetup<'_>) -> dto::Host {

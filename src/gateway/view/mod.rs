@@ -7,6 +7,8 @@ mod fact;
 mod glance;
 mod host;
 mod page;
+mod picture;
+mod queue;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +23,10 @@ use super::{ApiError, WaitQuery, dto};
 pub use answer::{answer, plan_answer};
 pub use fact::fact;
 pub use glance::{board, glance};
-pub use host::{host, hosts};
+pub use host::{details, host, hosts};
 pub use page::{merges, plans, tasks};
+pub use picture::{graph, timeline};
+pub use queue::merge_queues;
 
 /// Reads a text, wherever it is.
 pub type ReadText<'a> = &'a dyn Fn(&Text) -> Result<String, ApiError>;

@@ -4,6 +4,7 @@
 
 mod backup;
 mod errors;
+mod history;
 mod images;
 mod logs;
 mod nodes;
@@ -34,12 +35,12 @@ use crate::{
     agent_host::{Host, Shelf},
     downlink::{Downlink, Uploads},
     gateway::{
-        ApiError, Backend, ByteStream, FactPage, FactStream, Nodes, NumberedQuery, Repos, RequestId, Standing,
-        TaskQuery, WaitQuery, dto, view,
+        ApiError, Backend, ByteStream, FactPage, FactSearch, FactStream, GraphQuery, Nodes, NumberedQuery, Repos,
+        RequestId, Standing, TaskQuery, WaitQuery, dto, view,
     },
     repository::{Hubs, source::Source},
-    store::{Blobs, RequestKey, StoreError},
-    taskmaster::message::{Ask, AskError, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View},
+    store::{Blobs, RequestKey},
+    taskmaster::message::{Ask, AskError, Look, Request, SubmitPlan, TaskmasterMessage, View},
 };
 
 /// The longest wait for an actor. Cloning a large source into its hub takes minutes.
@@ -47,9 +48,6 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How often a request is made before it is given up: one that makes the Taskmaster fail must not use up its restarts.
 const TRIES: u32 = 3;
-
-/// Facts read at once for a stream.
-const FACTS_PAGE: usize = 256;
 
 /// The longest prompt or message, in bytes.
 const TEXT_MAX: u64 = 16 << 20;
@@ -185,6 +183,11 @@ impl Backend for Core {
         self.look(move |seen| view::host(seen.engine, &host, &setup)).await?
     }
 
+    async fn host_details(&self) -> Result<Vec<dto::HostDetail>, ApiError> {
+        let setup = self.setups();
+        self.look(move |seen| view::details(seen.engine, &setup)).await
+    }
+
     async fn merges(&self, query: NumberedQuery) -> Result<dto::MergeList, ApiError> {
         self.look(move |seen| view::merges(seen.engine, &query)).await?
     }
@@ -220,6 +223,32 @@ impl Backend for Core {
         self.look(move |seen| view::board(seen.engine, seen.now, project.as_ref(), shown)).await?
     }
 
+    async fn graph(&self, query: GraphQuery) -> Result<dto::Graph, ApiError> {
+        self.look(move |seen| view::graph(seen.engine, &query)).await?
+    }
+
+    async fn timeline(
+        &self,
+        project: Option<ProjectName>,
+        window: u64,
+        most: usize,
+    ) -> Result<dto::Timeline, ApiError> {
+        self.look(move |seen| view::timeline(seen.engine, seen.now, project.as_ref(), window, most)).await?
+    }
+
+    async fn merge_queues(
+        &self,
+        project: Option<ProjectName>,
+        entries: usize,
+        landed: usize,
+    ) -> Result<Vec<dto::MergeQueue>, ApiError> {
+        self.look(move |seen| view::merge_queues(seen.engine, project.as_ref(), entries, landed)).await?
+    }
+
+    async fn history(&self, search: FactSearch) -> Result<dto::History, ApiError> {
+        self.search_facts(search).await
+    }
+
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
         self.wait_until_settled(query).await
     }
@@ -229,17 +258,7 @@ impl Backend for Core {
     }
 
     async fn fact_page(&self, after: Option<u64>, limit: usize) -> Result<FactPage, ApiError> {
-        let read = async |after| ask_facts(&self.taskmaster, after, limit).await;
-        let mut from = after.unwrap_or(0);
-        let mut answer = read(from).await?;
-        // The oldest kept moves on while it is asked for.
-        while let (None, Err(StoreError::OutOfRange { first, .. })) = (after, &answer.page) {
-            from = first.0.saturating_sub(1);
-            answer = read(from).await?;
-        }
-        let page = answer.page.map_err(|_| ApiError::behind_horizon(from))?;
-        let facts: Vec<dto::Fact> = page.facts.iter().map(|(seq, fact)| view::fact(seq.0, fact)).collect();
-        Ok(FactPage { through: facts.last().map_or(from, |fact| fact.seq), last: page.last.0, facts })
+        self.page_of_facts(after, limit).await
     }
 
     async fn version(&self) -> Result<u64, ApiError> {
@@ -393,55 +412,6 @@ impl Core {
         warned.map(warning).collect()
     }
 
-    async fn fact_stream(&self, after: Option<u64>) -> Result<FactStream, ApiError> {
-        let after = match after {
-            Some(after) => after,
-            None => self.look(|seen| seen.seq).await?,
-        };
-        let first = self.facts_after(after).await?;
-        let taskmaster = self.taskmaster.clone();
-        let (send, receive) = tokio::sync::mpsc::channel(FACTS_PAGE);
-        tokio::spawn(async move {
-            let mut answer = first;
-            let mut last = after;
-            loop {
-                let page = match answer.page {
-                    Ok(page) => page,
-                    Err(_) => return drop(send.send(Err(ApiError::behind_horizon(last))).await),
-                };
-                for (seq, fact) in &page.facts {
-                    last = seq.0;
-                    if send.send(Ok(view::fact(seq.0, fact))).await.is_err() {
-                        return;
-                    }
-                }
-                if last >= page.last.0 {
-                    let more = answer.news.wait_for(|durable| *durable > last);
-                    tokio::select! {
-                        more = more => if more.is_err() { return },
-                        () = send.closed() => return,
-                    }
-                }
-                answer = match ask_facts(&taskmaster, last, FACTS_PAGE).await {
-                    Ok(answer) => answer,
-                    Err(error) => return drop(send.send(Err(error)).await),
-                };
-            }
-        });
-        Ok(Box::pin(futures::stream::unfold(receive, |mut receive| async move {
-            let next = receive.recv().await?;
-            Some((next, receive))
-        })))
-    }
-
-    async fn facts_after(&self, after: u64) -> Result<FactsAnswer, ApiError> {
-        let answer = ask_facts(&self.taskmaster, after, FACTS_PAGE).await?;
-        if answer.page.is_err() {
-            return Err(ApiError::behind_horizon(after));
-        }
-        Ok(answer)
-    }
-
     async fn wait_until_settled(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
         let mut news = self.facts_after(self.look(|seen| seen.seq).await?).await?.news;
         let (query, kept) = (Arc::new(query), Arc::new(Mutex::new(None)));
@@ -480,11 +450,6 @@ fn settled(engine: &Engine, query: &WaitQuery, watch: &mut Watch) -> Result<Opti
         return Ok(None);
     }
     Ok(Some(view::settled(engine, query, &tasks)))
-}
-
-async fn ask_facts(taskmaster: &Address<TaskmasterMessage>, after: u64, limit: usize) -> Result<FactsAnswer, ApiError> {
-    let get = |reply| TaskmasterMessage::GetFacts(GetFacts { after, limit, reply });
-    Ok(ask_again(taskmaster, get).await?)
 }
 
 /// For what may be asked twice: a Taskmaster that failed with the request in its hands has a successor.

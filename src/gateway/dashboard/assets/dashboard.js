@@ -275,9 +275,74 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("select[data-submit]")) event.target.form.requestSubmit();
 });
 
+// ---- The graph: dragged, and zoomed around the pointer. Links do the same without this module.
+
+let scale;
+
+const picture = () => document.querySelector(".canvas .dag");
+
+function resize(svg) {
+  if (scale === undefined) return;
+  svg.parentElement.classList.remove("fit");
+  const [, , width, height] = svg.getAttribute("viewBox").split(" ").map(Number);
+  svg.setAttribute("width", width * scale);
+  svg.setAttribute("height", height * scale);
+}
+
+function zoom(svg, factor, x, y) {
+  const canvas = svg.closest(".canvas");
+  const before = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+  scale = Math.min(4, Math.max(0.1, before * factor));
+  resize(svg);
+  canvas.scrollLeft = (canvas.scrollLeft + x) * scale / before - x;
+  canvas.scrollTop = (canvas.scrollTop + y) * scale / before - y;
+}
+
+document.addEventListener("wheel", (event) => {
+  const canvas = event.target.closest?.(".canvas");
+  if (!(event.ctrlKey || event.metaKey) || !canvas || canvas !== picture()?.parentElement) return;
+  event.preventDefault();
+  const at = canvas.getBoundingClientRect();
+  zoom(picture(), Math.exp(-event.deltaY / 300), event.clientX - at.left, event.clientY - at.top);
+}, { passive: false });
+
+document.addEventListener("click", (event) => {
+  const by = { in: 1.25, out: 0.8 }[event.target.closest("a[data-zoom]")?.dataset.zoom];
+  const svg = picture();
+  if (!by || !svg || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  zoom(svg, by, svg.parentElement.clientWidth / 2, svg.parentElement.clientHeight / 2);
+});
+
+document.addEventListener("pointerdown", (event) => {
+  const canvas = event.target.closest(".canvas");
+  // Fingers scroll by themselves.
+  if (!canvas || event.pointerType !== "mouse" || event.button || event.target.closest("a")) return;
+  const from = { x: event.clientX + canvas.scrollLeft, y: event.clientY + canvas.scrollTop };
+  const drag = (move) => {
+    canvas.scrollLeft = from.x - move.clientX;
+    canvas.scrollTop = from.y - move.clientY;
+  };
+  canvas.setPointerCapture(event.pointerId);
+  canvas.addEventListener("pointermove", drag);
+  canvas.addEventListener("lostpointercapture", () => canvas.removeEventListener("pointermove", drag), { once: true });
+});
+
+// What is worth seeing first: the task in focus, else what runs.
+function show() {
+  const canvas = picture()?.parentElement;
+  const first = canvas?.querySelector(".node.focus") ?? canvas?.querySelector(".n-wip, .n-testing");
+  if (!first || location.hash) return;
+  const [at, box] = [first.getBoundingClientRect(), canvas.getBoundingClientRect()];
+  canvas.scrollLeft += at.left - box.left - (box.width - at.width) / 2;
+  canvas.scrollTop += at.top - box.top - (box.height - at.height) / 2;
+}
+
 // ---- Start.
 
 function arrive() {
+  const svg = picture();
+  if (svg) resize(svg);
   tell();
   const log = document.querySelector("pre.log:not([data-log])");
   if (log && !log.seen) { log.seen = true; log.scrollTop = log.scrollHeight; }
@@ -290,6 +355,7 @@ if (location.search.includes("said=")) {
   history.replaceState(null, "", location.pathname + (rest.size ? `?${rest}` : "") + location.hash);
 }
 arrive();
+show();
 setInterval(() => { if (!document.hidden) tell(); }, 1000);
 if (document.body.dataset.live) {
   document.addEventListener("visibilitychange", look);

@@ -11,7 +11,10 @@ use devstack_dag::record::Status;
 
 pub use fold::Fold;
 
-use super::layers::{self, Digraph, Limits, Measures, TooLarge};
+use crate::gateway::{
+    draw::layers::{self, Digraph, Limits, Measures, TooLarge},
+    dto,
+};
 
 /// A task to be drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,18 @@ pub struct Task {
     pub status: Status,
     /// Ids of tasks that must be done first; those that are not drawn are passed over.
     pub dependencies: Vec<String>,
+}
+
+impl From<&dto::Task> for Task {
+    fn from(task: &dto::Task) -> Self {
+        Self {
+            id: task.id.clone(),
+            title: task.title.clone(),
+            // Answers have no other words.
+            status: dto::parse_status(&task.status).unwrap_or(Status::Todo),
+            dependencies: task.dependencies.iter().chain(&task.resolves).cloned().collect(),
+        }
+    }
 }
 
 /// Makes the address of a page about a task.

@@ -108,6 +108,9 @@ impl Drawing<'_> {
                 " dim"
             });
         }
+        if self.focus.is_some_and(|(focus, _)| focus == members[0]) {
+            out.push_str(r#"" id="focus"#);
+        }
         if let Some(links) = &options.links {
             let to = if is_stack { (links.open)(&task.id) } else { (links.task)(&task.id) };
             out.push_str(r#"" href=""#);
