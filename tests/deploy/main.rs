@@ -1,10 +1,11 @@
 //! What is shipped to run a node for good: units, users, example configurations, and what the daemon tells its manager.
-//! Deliberately absent: a running systemd; its own checks of a unit are asked where it is installed.
+//! Deliberately absent: a systemd of this machine; the one that runs is in a container.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod examples;
 mod manager;
+mod package;
 #[path = "../harness/node.rs"]
 mod site;
 mod units;

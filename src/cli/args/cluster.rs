@@ -61,6 +61,9 @@ pub(in crate::cli) struct InitArgs {
     /// Where agent hosts dial, in a configuration that is written
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:7420")]
     pub(in crate::cli) link_listen: SocketAddr,
+    /// This machine runs no attempts: it holds plans, store and hubs alone
+    #[arg(long)]
+    pub(in crate::cli) no_agents: bool,
     /// How long certificates are valid; they are renewed at two thirds of it
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30d")]
     pub(in crate::cli) certificate_life: Duration,

@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    net::{Ipv6Addr, SocketAddr},
+    net::Ipv6Addr,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -148,6 +148,9 @@ fn configuration(args: &InitArgs) -> Result<(NodeConfig, Option<String>), CliErr
         if args.advertise.as_ref().is_some_and(|host| Some(host) != config.link.advertise.as_ref()) {
             return Err(differs("`advertise`"));
         }
+        if args.no_agents && config.roles.agent_host {
+            return Err(differs("whether it runs attempts (`roles`)"));
+        }
         if !config.roles.taskmaster {
             let problem = Problem::new(code::USAGE, format!("{} is of no Taskmaster", args.config.display()));
             return Err(CliError::new(Exit::Refused, problem.hint("a cluster is founded on its Taskmaster's machine")));
@@ -160,9 +163,15 @@ fn configuration(args: &InitArgs) -> Result<(NodeConfig, Option<String>), CliErr
             .hint("write it without a port; --api-listen and --link-listen have theirs"));
     }
     let state_dir = std::path::absolute(args.state_dir.as_deref().unwrap_or(Path::new(node::STATE_DIR)))?;
-    let (api, link): (SocketAddr, SocketAddr) = (args.api_listen, args.link_listen);
-    let name = NodeConfig::embedded(&state_dir).name;
-    let text = node::founder(&name, &state_dir, args.advertise.as_deref(), api, link);
+    let founder = node::Founder {
+        name: &NodeConfig::embedded(&state_dir).name,
+        state_dir: &state_dir,
+        advertise: args.advertise.as_deref(),
+        api: args.api_listen,
+        link: args.link_listen,
+        agents: !args.no_agents,
+    };
+    let text = founder.config();
     Ok((NodeConfig::parse(&args.config.display().to_string(), &text)?, Some(text)))
 }
 

@@ -20,7 +20,7 @@ pub use agent_host::{
 use devstack_dag::ids::HostName;
 pub use limits::{Limits, SETTINGS, Setting, Unit};
 pub use link::LinkConfig;
-pub use reach::{STATE_DIR, founder, joiner};
+pub use reach::{Founder, STATE_DIR, joiner};
 pub use show::{Shown, show};
 
 use super::{

@@ -53,24 +53,40 @@ fn address(host: &str, listen: SocketAddr) -> String {
     }
 }
 
-/// The `node.toml` of a machine that founds a cluster: Taskmaster and agent host. Its name stands there, since its
-/// certificate has it, whatever the machine is called later.
-pub fn founder(
-    name: &HostName,
-    state_dir: &Path,
-    advertise: Option<&str>,
-    api: SocketAddr,
-    link: SocketAddr,
-) -> String {
-    let advertise = advertise.map(|host| format!("advertise = {}\n", quoted(host))).unwrap_or_default();
-    format!(
-        "# Written by `devstack cluster init`; `devstack-node check` looks over a change.\n\
-         [node]\nname = {}\nroles = [\"taskmaster\", \"agent-host\"]\nstate_dir = {}\n\n\
-         [api]\nlisten = \"{api}\"\n{}\n[link]\nlisten = \"{link}\"\n{advertise}",
-        quoted(name.as_str()),
-        path(state_dir),
-        socket(state_dir),
-    )
+/// A machine that founds a cluster. Its name stands in its configuration, since its certificate has it, whatever the
+/// machine is called later.
+#[derive(Debug)]
+pub struct Founder<'a> {
+    /// The node's name.
+    pub name: &'a HostName,
+    /// Everything durable.
+    pub state_dir: &'a Path,
+    /// By what name or address others reach it.
+    pub advertise: Option<&'a str>,
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// Where agent hosts dial.
+    pub link: SocketAddr,
+    /// Does it run attempts, too?
+    pub agents: bool,
+}
+
+impl Founder<'_> {
+    /// Its `node.toml`.
+    pub fn config(&self) -> String {
+        let advertise = self.advertise.map(|host| format!("advertise = {}\n", quoted(host))).unwrap_or_default();
+        let roles = if self.agents { r#"["taskmaster", "agent-host"]"# } else { r#"["taskmaster"]"# };
+        format!(
+            "# Written by `devstack cluster init`; `devstack-node check` looks over a change.\n\
+             [node]\nname = {}\nroles = {roles}\nstate_dir = {}\n\n\
+             [api]\nlisten = \"{}\"\n{}\n[link]\nlisten = \"{}\"\n{advertise}",
+            quoted(self.name.as_str()),
+            path(self.state_dir),
+            self.api,
+            socket(self.state_dir),
+            self.link,
+        )
+    }
 }
 
 /// The `node.toml` of a machine that joins a cluster as an agent host.
@@ -112,15 +128,19 @@ mod tests {
     fn what_is_written_is_read() {
         let name = HostName::new("master").unwrap();
         let (api, link) = ("0.0.0.0:7421".parse().unwrap(), "10.0.0.1:7420".parse().unwrap());
-        let text = founder(&name, Path::new("/srv/dev \"stack\""), Some("fd00::1"), api, link);
-        let config = NodeConfig::parse("node.toml", &text).unwrap();
+        let state_dir = Path::new("/srv/dev \"stack\"");
+        let founder = Founder { name: &name, state_dir, advertise: Some("fd00::1"), api, link, agents: true };
+        let config = NodeConfig::parse("node.toml", &founder.config()).unwrap();
+        assert!(config.roles.taskmaster && config.roles.agent_host);
         assert_eq!(config.name, name);
         assert_eq!(config.state_dir, Path::new("/srv/dev \"stack\""));
         assert_eq!(config.socket, Path::new("/srv/dev \"stack\"/api.sock"));
         assert_eq!(config.api_address().as_deref(), Some("[fd00::1]:7421"));
         assert_eq!(config.link_address().as_deref(), Some("[fd00::1]:7420"));
         assert_eq!(config.certificate_names(), ["10.0.0.1", "127.0.0.1", "::1", "fd00::1", "localhost"]);
-        let plain = NodeConfig::parse("node.toml", &founder(&name, Path::new(STATE_DIR), None, api, link)).unwrap();
+        let plain = Founder { state_dir: Path::new(STATE_DIR), advertise: None, agents: false, ..founder };
+        let plain = NodeConfig::parse("node.toml", &plain.config()).unwrap();
+        assert!(plain.roles.taskmaster && !plain.roles.agent_host);
         assert_eq!(plain.socket, Path::new("/run/devstack/api.sock"));
         let joined = joiner("node-1", Path::new("/srv/d"), "master:7420");
         let joined = NodeConfig::parse("node.toml", &joined).unwrap();
