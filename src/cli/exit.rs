@@ -33,8 +33,6 @@ pub(super) mod code {
     pub(crate) const PLACE_TAKEN: &str = "DS0421";
     /// A terminal is needed, or must not be there.
     pub(crate) const TERMINAL: &str = "DS0422";
-    /// A repository that cannot be used as it is; the Taskmaster's own code for the same.
-    pub(crate) const SOURCE: &str = "DS0250";
     /// A task list of another tool that cannot be taken.
     pub(crate) const TASK_LIST: &str = "DS0113";
     /// A file that would be written over.

@@ -38,6 +38,7 @@ macro_rules! codes {
 codes! {
     NO_PROJECT = "DS0201", 404, "no such project; the engine's own code for the same";
     NO_HOST = "DS0221", 404, "no such host; the engine's own code for the same";
+    SOURCE = "DS0250", 422, "a repository that cannot be used as it is";
     BAD_REQUEST = "DS0301", 400, "a request that cannot be read: its path, query, headers or body";
     NO_ROUTE = "DS0302", 404, "no such path";
     TOO_LARGE = "DS0303", 413, "a body over its limit";
@@ -47,6 +48,8 @@ codes! {
     UNAVAILABLE = "DS0307", 503, "the node starts, stops, or cannot write";
     INTERNAL = "DS0308", 500, "a defect or a failing disk";
     NOTHING_THERE = "DS0309", 404, "no such attempt, log, diff, conflict";
+    NOT_BY_HAND = "DS0310", 409, "a task that a person cannot do by hand as it stands";
+    RESULT_REFUSED = "DS0311", 409, "a person's result that quarantine or the state refuses";
     UNAUTHENTICATED = "DS0312", 401, "no token, or one that is not good";
     FORBIDDEN = "DS0313", 403, "a role or a certificate that is not enough";
     NO_CLUSTER = "DS0314", 409, "the node is the Taskmaster of no cluster, or of one that nobody can reach";

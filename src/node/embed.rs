@@ -19,9 +19,13 @@ use crate::{
 
 /// Codes of a node that does not start or ends; stable.
 mod code {
+    /// A node that cannot start.
     pub(super) const START: &str = "DS0501";
+    /// A node that ended by itself.
     pub(super) const FAILED: &str = "DS0502";
+    /// Secrets that cannot be read, or that others can.
     pub(super) const SECRETS: &str = "DS0503";
+    /// A result made by hand that git refuses.
     pub(super) const BY_HAND: &str = "DS0504";
 }
 

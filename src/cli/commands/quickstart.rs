@@ -45,6 +45,7 @@ const SLOTS: u32 = 2;
 /// The branch that the plan's work ends on.
 const INTEGRATION: &str = "dev";
 
+/// A directory for the example that has something else in it, or whose node runs.
 const BY_HAND: &str = "DS0410";
 
 pub(super) async fn run(context: &Context<'_>, dir: &Path, runtime: Runtime) -> Result<Exit, CliError> {

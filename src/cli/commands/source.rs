@@ -11,11 +11,10 @@ use crate::{
     cli::{
         CliError, Exit,
         client::{Client, escape},
-        exit::code,
         progress, transfer,
     },
     config::problem::Problem,
-    gateway::dto,
+    gateway::{dto, error::code},
     repository::{
         self,
         exchange::{Exchange, Returned},

@@ -5,7 +5,13 @@ use std::fmt::Display;
 
 use devstack_dag::{Rejection, ids::TaskRef};
 
-use crate::{actor::Gone, config::problem::Problem, gateway::ApiError, repository, taskmaster::message::AskError};
+use crate::{
+    actor::Gone,
+    config::problem::Problem,
+    gateway::{ApiError, error::code},
+    repository,
+    taskmaster::message::AskError,
+};
 
 impl From<Gone> for ApiError {
     fn from(gone: Gone) -> Self {
@@ -19,7 +25,7 @@ impl From<AskError> for ApiError {
             AskError::Rejected(rejection) => rejection.into(),
             AskError::KeyReused => Self::key_reused(),
             AskError::Source(refused) => {
-                let problem = Problem::new("DS0250", refused.message).hint(refused.hint);
+                let problem = Problem::new(code::SOURCE, refused.message).hint(refused.hint);
                 Self::new(if refused.invalid { 422 } else { 409 }, problem)
             }
         }

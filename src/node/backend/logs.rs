@@ -12,7 +12,7 @@ use futures::Stream;
 
 use super::{Core, errors};
 use crate::{
-    gateway::{ApiError, ByteStream, view},
+    gateway::{ApiError, ByteStream, error::code, view},
     repository::history::Bounded,
     runtime::RuntimeError,
 };
@@ -28,7 +28,7 @@ impl Core {
     pub(super) async fn diff_of(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
         let known = task.clone();
         let view::Seen { record, attempts, .. } = self.look(move |seen| view::task(seen.engine, &known)).await??;
-        let nothing = || ApiError::not_found("DS0309", format!("{task} has no commit yet"));
+        let nothing = || ApiError::not_found(code::NOTHING_THERE, format!("{task} has no commit yet"));
         let (number, commit) = record.harvested.ok_or_else(nothing)?;
         let attempt = attempts.iter().find(|attempt| attempt.attempt.number == number).ok_or_else(nothing)?;
         let base = match attempt.start {
@@ -52,7 +52,7 @@ impl Core {
         let number = number.unwrap_or(record.attempts);
         if number == 0 || number > record.attempts {
             let hint = if record.attempts == 0 { "it has not started yet" } else { "see `devstack task show`" };
-            return Err(ApiError::not_found("DS0309", format!("{task} has no attempt {number}")).hint(hint));
+            return Err(ApiError::not_found(code::NOTHING_THERE, format!("{task} has no attempt {number}")).hint(hint));
         }
         let host = attempts.iter().find(|attempt| attempt.attempt.number == number).map(|attempt| attempt.host.clone());
         let attempt = AttemptId { task, number };

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{Core, errors, stored_request};
 use crate::{
-    gateway::{ApiError, ByteStream, RequestId, dto, view},
+    gateway::{ApiError, ByteStream, RequestId, dto, error::code, view},
     repository::{
         Hub, Hubs, policy,
         quarantine::{Expectation, Imported, Refusal},
@@ -53,7 +53,8 @@ impl Core {
             let project = engine.project(&target.project);
             let head = project.and_then(|project| project.head);
             let refuse = |why: &str| {
-                ApiError::state("DS0310", format!("{task} {why}")).hint(format!("see `devstack task explain {task}`"))
+                ApiError::state(code::NOT_BY_HAND, format!("{task} {why}"))
+                    .hint(format!("see `devstack task explain {task}`"))
             };
             let ours = head.ok_or_else(|| refuse("has no repository: there is nothing to check out"))?;
             let attempt = engine.next_attempt(&target).ok_or_else(|| errors::no_task(&target))?;
@@ -131,7 +132,7 @@ impl Core {
         let commit = match imported.await?.map_err(errors::git)? {
             Imported::Accepted(commit) => commit,
             Imported::Refused(Refusal::Policy(why) | Refusal::Damaged(why)) => {
-                let refused = ApiError::state("DS0311", format!("the result is refused: {why}"));
+                let refused = ApiError::state(code::RESULT_REFUSED, format!("the result is refused: {why}"));
                 return Err(refused.hint("mend it in the directory, commit, and hand it in again"));
             }
         };
