@@ -1,5 +1,6 @@
 //! The one line that lets a machine join: where to ask, which CA must answer, and a secret that is used once.
-//! Deliberately absent: what the token allows and until when; the registry of the Taskmaster knows.
+//! Deliberately absent: what the token allows and until when (the registry of the Taskmaster knows), and what is kept of
+//! its secret (`token_hash`).
 
 use std::{fmt, str::FromStr};
 
@@ -71,19 +72,6 @@ impl TokenSecret {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
         Ok(Self(bytes))
-    }
-
-    /// What is kept of it: SHA-256. A secret of 128 random bits needs no salt and no slow hash.
-    pub fn hash(&self) -> [u8; 32] {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.0);
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest.as_ref());
-        bytes
-    }
-
-    /// Is this the secret with that hash? Takes the same time whatever the answer.
-    pub fn has_hash(&self, hash: &[u8; 32]) -> bool {
-        aws_lc_rs::constant_time::verify_slices_are_equal(&self.hash(), hash).is_ok()
     }
 
     /// The secret itself, to be given away.

@@ -20,7 +20,7 @@
 //! |---|---|
 //! | `frame`, `hello`, `credit`, `redial`, `membership` | pure: bytes and decisions |
 //! | `ractor_wire`, `gate` | pure: which of a peer's messages ractor may see at all |
-//! | `ca`, `credentials`, `tls`, `join_token` | the cluster's CA, a node's certificate, and the line that lets a node join |
+//! | `ca`, `credentials`, `tls`, `join_token`, `token_hash` | the cluster's CA, a node's certificate, and the line that lets a node join |
 //! | `handshake`, `listener`, `dialer` | TLS, admission, hellos; ours, because ractor's listener serves one client at a time |
 //! | `stream` | owns a session's socket, with a deadline on every step; ractor gets one end of a pipe |
 //! | `node`, `gateway` | ractor's node, and the one remotable actor of the process |
@@ -58,6 +58,7 @@ mod sessions;
 mod stream;
 mod sync;
 pub mod tls;
+mod token_hash;
 
 pub use ca::{CaError, ClusterCa, Issued, SigningRequest};
 pub use credentials::{Credentials, CredentialsError, NodeKey};

@@ -165,6 +165,11 @@ impl Cluster {
     pub(crate) fn node(&self, name: &str) -> Process {
         let mut node = self.command(env!("CARGO_BIN_EXE_devstack-node"), &["--config"]);
         node.arg(self.path(name).join("node.toml"));
+        // Where a test made it, each node has a wall clock of its own (`clock`).
+        let preload = self.path("clock.so");
+        if preload.exists() {
+            node.env("LD_PRELOAD", preload).env("DEVSTACK_TEST_CLOCK", self.path(&format!("{name}.clock")));
+        }
         Process::start(node, &self.path(&format!("{name}.log")))
     }
 

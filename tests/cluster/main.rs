@@ -9,7 +9,9 @@
 
 mod agents;
 mod bulk;
+mod clock;
 mod cluster;
+mod crowd;
 mod frozen;
 mod history;
 mod hostile;

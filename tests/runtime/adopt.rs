@@ -34,7 +34,7 @@ async fn the_node() {
 }
 
 /// Runs a node on `s` that starts the script, and returns when it has.
-fn node(s: &Scratch, sandbox: Sandbox, script: &str) -> Child {
+pub(crate) fn node(s: &Scratch, sandbox: Sandbox, script: &str) -> Child {
     node_with(s, sandbox, script, None)
 }
 
@@ -54,7 +54,7 @@ fn node_with(s: &Scratch, sandbox: Sandbox, script: &str, timeout_ms: Option<u64
     node
 }
 
-fn kill(mut node: Child) {
+pub(crate) fn kill(mut node: Child) {
     node.kill().unwrap();
     node.wait().unwrap();
 }

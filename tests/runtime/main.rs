@@ -12,3 +12,4 @@ mod harness;
 mod process;
 mod profile;
 mod speed;
+mod upgrade;
