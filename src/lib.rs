@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod agent_host;
 pub mod allocator;
+pub mod audit;
 pub mod backup;
 pub mod cli;
 pub mod config;

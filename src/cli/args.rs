@@ -11,7 +11,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-pub(super) use cluster::{BackupArgs, ClusterCommand, InitArgs, RestoreArgs, TokenCommand};
+pub(super) use cluster::{AuditArgs, BackupArgs, ClusterCommand, InitArgs, RestoreArgs, TokenCommand};
 pub(super) use config::{ConfigCommand, ConfigFile};
 pub(super) use dashboard::DashboardCommand;
 pub(super) use host::HostCommand;

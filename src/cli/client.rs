@@ -125,7 +125,7 @@ impl Client {
         Ok(match self {
             // The router answers everything, errors too.
             Self::Router(router) => {
-                request.extensions_mut().insert(Caller::Local);
+                request.extensions_mut().insert(Caller::Local { uid: None });
                 router.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
             }
             Self::Https { https, token } => {

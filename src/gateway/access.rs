@@ -1,23 +1,17 @@
-//! Who asks, and what it takes to ask: every request passes here before its handler. A route without an entry in the
-//! table of routes is refused to everyone. On TCP people show a token, or a browser the cookie of its session, which is good
-//! for less ([`browser::prove`]).
-//! Deliberately absent: the table itself (it stands with the routes), and how a session begins.
+//! Who asks, and what it takes to ask. A route without an entry in the table of routes is refused to everyone. On TCP people
+//! show a token, or a browser the cookie of its session, which is good for less ([`browser::prove`]).
+//! Deliberately absent: the table itself (it stands with the routes), how a session begins, and the way of a request past
+//! here ([`admission`](super::admission)).
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath, Request, State},
-    http::{
-        HeaderMap, Method, Uri,
-        header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE},
-        request::Parts,
-    },
-    middleware::Next,
-    response::{IntoResponse, Response},
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderValue, Method, Uri, header::AUTHORIZATION, request::Parts},
 };
 use devstack_cluster::PeerCertificate;
 
-use super::{ApiError, browser, error::code, routes, routes::Api, server::Guest};
+use super::{ApiError, browser, error::code, routes::Api, server::Guest};
 use crate::{
     config::problem::Problem,
     members::{Person, Role},
@@ -58,7 +52,10 @@ impl Access {
 #[derive(Debug, Clone)]
 pub enum Caller {
     /// The unix socket, or this process: whoever may open the file may do everything that people may.
-    Local,
+    Local {
+        /// The user at the other end of the socket; `None`: this process.
+        uid: Option<u32>,
+    },
     /// TCP.
     Remote(Arc<Remote>),
 }
@@ -67,13 +64,24 @@ pub enum Caller {
 #[derive(Debug)]
 pub struct Remote {
     peer: Option<PeerCertificate>,
+    address: Option<IpAddr>,
     guest: Arc<Guest>,
 }
 
 impl Remote {
     /// A connection whose certificate, if one was shown, is of the cluster's CA.
-    pub fn new(peer: Option<PeerCertificate>, guest: Arc<Guest>) -> Self {
-        Self { peer, guest }
+    pub fn new(peer: Option<PeerCertificate>, address: Option<IpAddr>, guest: Arc<Guest>) -> Self {
+        Self { peer, address, guest }
+    }
+
+    /// Where it comes from.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// Its seat.
+    pub fn guest(&self) -> &Guest {
+        &self.guest
     }
 }
 
@@ -100,54 +108,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
     }
 }
 
-/// Refuses a request unless its caller has what the route asks for.
-pub(super) async fn authorize(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
-    let least = match path {
-        Some(path) => match routes::least(request.method(), path) {
-            Ok(least) => least,
-            Err(error) => return error.into_response(),
-        },
-        // Which paths there are is not for strangers, either.
-        None => Access::Viewer,
-    };
-    let caller = request.extensions().get::<Caller>().cloned();
-    let asked = Asked { method: request.method(), uri: request.uri(), headers: request.headers() };
-    match admit(&api, caller.as_ref(), least, asked) {
-        Ok(Admitted::Node(peer)) => {
-            request.extensions_mut().insert(Peer(peer));
-        }
-        Ok(Admitted::Person(person, signed_in)) => {
-            if !asked.method.is_safe() {
-                let (method, path) = (asked.method, asked.uri.path());
-                tracing::info!(who = %person.name, role = %person.role, %method, path, "a change is asked for");
-            }
-            request.extensions_mut().insert(Visitor { name: Some(person.name), role: person.role, signed_in });
-        }
-        Ok(Admitted::Local) => {
-            request.extensions_mut().insert(Visitor { name: None, role: Role::Admin, signed_in: false });
-        }
-        Ok(Admitted::Stranger) => {}
-        Err(error) => return refusal(error),
-    }
-    if let Some(Caller::Remote(remote)) = caller
-        && least != Access::Anyone
-    {
-        remote.guest.welcome().await;
-    }
-    next.run(request).await
-}
-
 /// What is asked for, and what is shown for it.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) headers: &'a HeaderMap,
 }
 
 /// As whom a caller was let in.
-enum Admitted {
+pub(super) enum Admitted {
     /// Anybody: the route asks for nothing.
     Stranger,
     /// Whoever may open the socket.
@@ -157,13 +127,26 @@ enum Admitted {
     Node(PeerCertificate),
 }
 
-fn admit(api: &Api, caller: Option<&Caller>, least: Access, asked: Asked<'_>) -> Result<Admitted, ApiError> {
+/// Why a caller was not let in, and whose token it was, if it was a good one.
+pub(super) struct Refused {
+    pub(super) error: ApiError,
+    pub(super) person: Option<Person>,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self { error, person: None }
+    }
+}
+
+/// Lets a caller in, or not.
+pub(super) fn admit(api: &Api, caller: Option<&Caller>, least: Access, asked: Asked<'_>) -> Result<Admitted, Refused> {
     // A listener that does not say who calls is a defect, and lets nobody in.
     let caller = caller.ok_or_else(|| ApiError::internal("the request has no caller"))?;
     match (caller, least) {
         (_, Access::Anyone) => Ok(Admitted::Stranger),
-        (Caller::Local, Access::Node) => Err(only_nodes()),
-        (Caller::Local, _) => Ok(Admitted::Local),
+        (Caller::Local { .. }, Access::Node) => Err(only_nodes().into()),
+        (Caller::Local { .. }, _) => Ok(Admitted::Local),
         (Caller::Remote(remote), Access::Node) => {
             let no_certificate =
                 || unauthenticated("this is for nodes of the cluster, by their certificate").hint(JOIN);
@@ -181,7 +164,8 @@ fn admit(api: &Api, caller: Option<&Caller>, least: Access, asked: Asked<'_>) ->
             };
             if person.role < needed {
                 let message = format!("the token `{}` has the role {}", person.name, person.role);
-                return Err(forbidden(message).hint(format!("this takes a token with the role {needed}")));
+                let error = forbidden(message).hint(format!("this takes a token with the role {needed}"));
+                return Err(Refused { error, person: Some(person) });
             }
             Ok(Admitted::Person(person, signed_in))
         }
@@ -238,13 +222,4 @@ pub(super) fn forbidden(message: impl Into<String>) -> ApiError {
 
 fn only_nodes() -> ApiError {
     forbidden("this is for nodes of the cluster, by their certificate").hint(JOIN)
-}
-
-fn refusal(error: ApiError) -> Response {
-    let unauthenticated = error.status == 401;
-    let mut response = error.into_response();
-    if unauthenticated {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
 }

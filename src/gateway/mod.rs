@@ -4,6 +4,7 @@
 //! Deliberately absent: deciding anything (the engine and the registry do), and vendor types in answers.
 
 pub mod access;
+mod admission;
 pub mod backend;
 pub mod browser;
 mod cluster;
@@ -18,6 +19,7 @@ pub mod openapi;
 pub mod query;
 mod routes;
 pub mod server;
+mod throttle;
 pub mod view;
 
 pub use access::{Access, Caller, Peer};

@@ -34,6 +34,7 @@ use tokio::{
 use crate::{
     actor::{Address, Generations},
     agent_host::{Host, Keyring, Seeds, message::AgentHostMessage, supply},
+    audit::Audit,
     config::{
         node::{Limits, NodeConfig},
         secrets::Secrets,
@@ -66,6 +67,7 @@ pub struct Node {
     agent_host: Option<Address<AgentHostMessage>>,
     fatal: mpsc::UnboundedReceiver<String>,
     housekeeping: Option<JoinHandle<()>>,
+    audit: Arc<Audit>,
     _held: Option<StoreLock>,
 }
 
@@ -213,7 +215,8 @@ impl Node {
             Housekeeping { taskmaster, outbox, blobs, retention }.start()
         });
         let agent_host = host.is_some().then_some(agent_host);
-        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, housekeeping, _held: held })
+        let audit = Arc::new(Audit::new(&config.state_dir, config.limits.audit));
+        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, housekeeping, audit, _held: held })
     }
 
     /// What the API needs; `None`: this node is no Taskmaster.
@@ -224,7 +227,7 @@ impl Node {
     /// The API of this node: the Taskmaster's whole one, or the few paths of a node that only runs attempts.
     pub fn router(&self, cluster: Option<Arc<Cluster>>, limits: Limits) -> Router {
         match self.backend() {
-            Some(backend) => gateway::router_of(backend, cluster, limits),
+            Some(backend) => gateway::router_of(backend, cluster, Some(self.audit.clone()), limits),
             None => {
                 let end = self.end.clone();
                 gateway::agent_router(Arc::new(move || end.is_connected()))

@@ -7,9 +7,10 @@ use axum::{
     http::{Request, Response, StatusCode},
 };
 use devstack::{
+    audit::Audit,
     config::node::Limits,
     gateway::{
-        router,
+        router_of,
         server::{Server, connect},
     },
 };
@@ -25,7 +26,7 @@ pub struct Api {
     pub socket: PathBuf,
     pub stop: watch::Sender<bool>,
     pub serving: tokio::task::JoinHandle<()>,
-    _dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
 }
 
 pub struct Answer {
@@ -33,6 +34,10 @@ pub struct Answer {
     pub kind: String,
     /// Its ETag.
     pub tag: Option<String>,
+    /// The name of its line in the log of changes.
+    pub request: Option<String>,
+    /// When to come again, in seconds.
+    pub retry_after: Option<String>,
     pub body: Bytes,
 }
 
@@ -64,9 +69,11 @@ impl Api {
         let socket = dir.path().join("api.sock");
         let fake = Fake::new(slots);
         let server = Server::bind(&socket).unwrap();
+        let audit = Arc::new(Audit::new(dir.path(), 1 << 20));
+        let router = router_of(fake.clone(), None, Some(audit), limits);
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(server.serve(router(fake.clone(), limits), limits.connections as usize, stopped));
-        Self { fake, socket, stop, serving, _dir: dir }
+        let serving = tokio::spawn(server.serve(router, limits.connections as usize, stopped));
+        Self { fake, socket, stop, serving, dir }
     }
 
     pub async fn open(&self, request: Request<Body>) -> (StatusCode, String, Body) {
@@ -86,7 +93,15 @@ impl Api {
         let response = self.send(request).await;
         let text = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let (status, kind, tag) = (response.status().as_u16(), text("content-type").unwrap_or_default(), text("etag"));
-        Answer { status, kind, tag, body: response.into_body().collect().await.unwrap().to_bytes() }
+        let (request, retry_after) = (text("x-request-id"), text("retry-after"));
+        Answer {
+            status,
+            kind,
+            tag,
+            request,
+            retry_after,
+            body: response.into_body().collect().await.unwrap().to_bytes(),
+        }
     }
 
     /// A GET with a header.

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, missing_docs, clippy::unwrap_used, reason = "a test crate")]
 
 mod access;
+mod audit;
 mod browser;
 mod client;
 mod dashboard;
@@ -10,6 +11,7 @@ mod dashboard_scale;
 mod fake;
 mod hosts;
 mod joining;
+mod limits;
 mod lists;
 mod openapi;
 mod pictures;

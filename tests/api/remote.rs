@@ -7,6 +7,7 @@ use axum::{
     http::{Method, Request},
 };
 use devstack::{
+    audit::Audit,
     config::node::Limits,
     gateway::{
         Cluster,
@@ -31,7 +32,7 @@ pub struct RemoteApi {
     pub address: String,
     pub stop: watch::Sender<bool>,
     pub serving: tokio::task::JoinHandle<()>,
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
 }
 
 pub fn now() -> Timestamp {
@@ -67,7 +68,8 @@ impl RemoteApi {
         let address = server.address().to_string();
         let cluster = Cluster::new(members.clone(), Some(address.clone()), Some("127.0.0.1:1".to_owned()), now);
         let fake = Fake::new(0);
-        let router = router_of(fake.clone(), Some(Arc::new(cluster)), Limits::default());
+        let audit = Arc::new(Audit::new(dir.path(), 1 << 20));
+        let router = router_of(fake.clone(), Some(Arc::new(cluster)), Some(audit), Limits::default());
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(server.serve(router, credentials.clone(), 8, stopped));
         Self { fake, members, credentials, address, stop, serving, dir }
@@ -119,7 +121,7 @@ pub async fn ask(https: &Https, request: Request<Body>) -> Result<Answer, HttpsE
     let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    Ok(Answer { status, kind: kind.unwrap_or_default(), tag: None, body })
+    Ok(Answer { status, kind: kind.unwrap_or_default(), tag: None, request: None, retry_after: None, body })
 }
 
 pub async fn get(https: &Https, path: &str, token: Option<&str>) -> Result<Answer, HttpsError> {

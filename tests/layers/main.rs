@@ -10,7 +10,7 @@ use std::{
 /// `SIBLINGS`, and anything from below.
 const LAYERS: &[&[&str]] = &[
     &["actor", "allocator", "exchange", "fault", "config", "notify", "telemetry"],
-    &["store", "runtime", "repository", "members", "wire"],
+    &["audit", "store", "runtime", "repository", "members", "wire"],
     &["backup"],
     &["taskmaster", "agent_host", "devops"],
     &["gateway"],

@@ -17,6 +17,8 @@ pub(in crate::cli) enum ClusterCommand {
     Backup(BackupArgs),
     /// Make a state directory from a backup; then start the node
     Restore(RestoreArgs),
+    /// Show the log of changes, the newest first: who asked for what, and how it ended
+    Audit(AuditArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -39,6 +41,22 @@ pub(in crate::cli) struct RestoreArgs {
     /// To live beside the original: with an installation label of its own, without the cluster's keys
     #[arg(long)]
     pub(in crate::cli) copy: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(in crate::cli) struct AuditArgs {
+    /// Only of the token or node with this name
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) who: Option<String>,
+    /// Only what was refused
+    #[arg(long)]
+    pub(in crate::cli) refused: bool,
+    /// At most so many, up to 1000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000), conflicts_with = "all")]
+    pub(in crate::cli) limit: u16,
+    /// All that is kept
+    #[arg(long)]
+    pub(in crate::cli) all: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -38,6 +38,7 @@ pub(super) async fn run(context: &Context<'_>, command: ClusterCommand) -> Resul
         ClusterCommand::Status => status(context).await,
         ClusterCommand::Backup(args) => backup::run(context, &args).await,
         ClusterCommand::Restore(args) => restore::run(context, args).await,
+        ClusterCommand::Audit(args) => super::audit::run(context, args).await,
     }
 }
 

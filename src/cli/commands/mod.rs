@@ -1,5 +1,6 @@
 //! One module per noun; each command asks the API and prints the answer.
 
+mod audit;
 mod backup;
 mod cluster;
 mod config;

@@ -87,8 +87,12 @@ settings! {
     "limits" sessions: Count = 16, "browsers signed in with one token at once: those of a person; the one not used longest has to go";
     "limits" session_idle: Duration = 2 * 3_600_000, "a browser that asks for nothing this long is signed out: a long meeting";
     "limits" session_life: Duration = 24 * 3_600_000, "a browser is signed out after this long in any case: every day begins with the token";
+    "limits" requests: Count = 2_000, "requests of one caller a second, in the long run, and ten times that at once: no person and no script comes near";
+    "limits" changes: Count = 500, "changes of one caller a second, in the long run, and ten times that at once: a script that moves 5,000 tasks";
+    "limits" streams: Count = 192, "streams and waits of one caller at once: three quarters of the connections, so that others get in";
     "retention" facts: Count = 100_000, "facts kept for readers that resume: a day of 200 busy agents";
     "retention" attempts: Duration = 7 * 86_400_000, "refs and logs of attempts after their task ended: a week to look back";
+    "retention" audit: Size = 64 << 20, "log of changes kept: 200,000 lines of 300 bytes";
 }
 
 /// A limit of zero would refuse everything: at least one of its unit.

@@ -63,7 +63,7 @@ pub(in crate::gateway) async fn login(
 ) -> Result<Response, ApiError> {
     let then = place(query.then.as_deref());
     match caller {
-        Caller::Local => Ok(go(then)),
+        Caller::Local { .. } => Ok(go(then)),
         Caller::Remote(_) => page(&api, StatusCode::OK, None, then),
     }
 }
@@ -75,7 +75,7 @@ pub(in crate::gateway) async fn log_in(
     headers: HeaderMap,
     form: Result<Form<Shown>, FormRejection>,
 ) -> Result<Response, ApiError> {
-    if matches!(caller, Caller::Local) {
+    if matches!(caller, Caller::Local { .. }) {
         return Ok(go(HOME));
     }
     let Ok(Form(shown)) = form else {

@@ -1,6 +1,7 @@
 //! Answers of the API, field by field as in the contract: unknown values are `null`, never absent; times are RFC 3339 UTC.
 //! Deliberately absent: behaviour. Conversions from records are here because they are spelling, not judgement.
 
+mod audit;
 mod cluster;
 mod glance;
 mod host;
@@ -20,6 +21,7 @@ use utoipa::{
     },
 };
 
+pub use audit::*;
 pub use cluster::*;
 pub use glance::*;
 pub use host::*;
@@ -137,4 +139,6 @@ lists! {
     MergeList { merges: Merge }
     /// `GET /v1/tokens`.
     TokenList { tokens: Token }
+    /// `GET /v1/audit`: the newest first.
+    ChangeList { changes: Change }
 }

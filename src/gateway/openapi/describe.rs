@@ -57,7 +57,7 @@ impl Draft {
             let mut property = property.clone();
             let said = property.as_object_mut().and_then(|property| property.remove("description"));
             // What may be left out is left out, not null.
-            if let Some(kinds) = property["type"].as_array_mut() {
+            if let Some(kinds) = property.get_mut("type").and_then(Value::as_array_mut) {
                 kinds.retain(|kind| kind != "null");
                 property["type"] = kinds.first().cloned().unwrap_or_default();
             }
@@ -91,11 +91,12 @@ impl Draft {
 
 /// Every property of every object in here is required.
 fn require_all(schema: &mut Value) {
-    let names = schema["properties"].as_object().map(|properties| properties.keys().cloned().collect::<Vec<_>>());
+    let names: Option<Vec<String>> =
+        schema.get("properties").and_then(Value::as_object).map(|properties| properties.keys().cloned().collect());
     if let Some(names) = names {
         schema["required"] = json!(names);
     }
-    for part in schema["allOf"].as_array_mut().into_iter().flatten() {
+    for part in schema.get_mut("allOf").and_then(Value::as_array_mut).into_iter().flatten() {
         require_all(part);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::{Extension, Router, routing::get};
 
-use super::{access, not_there};
-use crate::gateway::{ApiError, Caller, metrics};
+use super::not_there;
+use crate::gateway::{ApiError, Caller, access, metrics};
 
 /// The API of such a node; `connected` says whether its Taskmaster has it.
 pub fn agent_router(connected: Arc<dyn Fn() -> bool + Send + Sync>) -> Router {
@@ -14,7 +14,7 @@ pub fn agent_router(connected: Arc<dyn Fn() -> bool + Send + Sync>) -> Router {
     // No person has a token here, so this is for the machine's own.
     let metrics = move |Extension(caller): Extension<Caller>| {
         let answer: Result<metrics::Exposition, ApiError> = match caller {
-            Caller::Local => Ok(metrics::of_agent(of_metrics())),
+            Caller::Local { .. } => Ok(metrics::of_agent(of_metrics())),
             Caller::Remote(_) => {
                 Err(access::forbidden("the metrics of a node that only runs attempts are on its socket")
                     .hint("its Taskmaster's `/metrics` say how every host stands"))

@@ -1,13 +1,19 @@
-//! Tokens, members, joining and renewing.
+//! Tokens, members, joining and renewing, and the log of changes.
 
 use axum::{Json, extract::State};
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use super::Api;
-use crate::gateway::{
-    ApiError,
-    access::Peer,
-    dto,
-    extract::{Change, OfToken},
+use crate::{
+    audit::{AuditPage, AuditQuery},
+    gateway::{
+        ApiError,
+        access::Peer,
+        dto,
+        extract::{Change, OfToken, Params},
+    },
 };
 
 pub(super) async fn join(State(api): State<Api>, change: Change<dto::Join>) -> Result<Json<dto::Joined>, ApiError> {
@@ -35,6 +41,41 @@ pub(super) async fn create_token(
     change: Change<dto::NewToken>,
 ) -> Result<Json<dto::CreatedToken>, ApiError> {
     api.cluster()?.create_token(change.body).await.map(Json)
+}
+
+/// Lines of a page of the log, unless asked for another number, and the most.
+const CHANGES: (usize, usize) = (100, 1000);
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangesQuery {
+    /// Only of the token or node with this name.
+    who: Option<String>,
+    /// Only refusals, or only what was done.
+    refused: Option<bool>,
+    /// The `next` of the page before: only older lines.
+    after: Option<u64>,
+    /// Entries of a page: 1 to 1,000; 100 unless asked for.
+    #[schema(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+pub(super) async fn changes(
+    State(api): State<Api>,
+    Params(query): Params<ChangesQuery>,
+) -> Result<Json<dto::ChangeList>, ApiError> {
+    let limit = query.limit.unwrap_or(CHANGES.0);
+    if !(1..=CHANGES.1).contains(&limit) {
+        return Err(ApiError::invalid(format!("`limit` is {limit}; it must be 1 to {}", CHANGES.1)));
+    }
+    let Some(audit) = api.guards.audit.clone() else { return Ok(Json(Vec::new().into())) };
+    let query = AuditQuery { after: query.after, who: query.who, refused: query.refused, limit };
+    let read = tokio::task::spawn_blocking(move || audit.read(&query)).await;
+    let failed =
+        |error: &dyn std::fmt::Display| ApiError::internal(format!("the log of changes cannot be read: {error}"));
+    let AuditPage { entries, next } = read.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let changes: Vec<dto::Change> = entries.into_iter().map(dto::Change::from).collect();
+    Ok(Json(dto::ChangeList { next: next.map(|next| next.to_string()), ..changes.into() }))
 }
 
 /// By id, or by the name of a live one.

@@ -32,15 +32,20 @@ pub(super) use tasks::REASON_MAX;
 
 use super::{
     ApiError, Backend,
-    access::{self, Access},
+    access::Access,
+    admission::{self, Guards},
     browser::{Life, Sessions},
     cluster::Cluster,
     dashboard::{self, Dashboard, pages},
     error::code,
     metrics::{self, metrics},
     openapi::{self, Draft, Gives, Says, describe},
+    throttle::Throttle,
 };
-use crate::config::{node::Limits, problem::Problem};
+use crate::{
+    audit::Audit,
+    config::{node::Limits, problem::Problem},
+};
 
 /// The largest body of a request that is neither a plan nor a bundle, in bytes: a person's message.
 pub(super) const MESSAGE_MAX: usize = 64 << 10;
@@ -52,6 +57,7 @@ pub(super) struct Api {
     pub(super) cluster: Option<Arc<Cluster>>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) limits: Limits,
+    pub(super) guards: Guards,
     pub(super) dashboard: Arc<Dashboard>,
 }
 
@@ -169,6 +175,9 @@ routes! {
         Viewer   get  "/v1/cluster" => cluster::show, also [409];
         /// Tokens, without their secrets.
         Admin    get  "/v1/tokens" => cluster::tokens, also [409];
+        /// The log of changes, the newest line first.
+        /// Every change that was asked for, done or refused: who, when, what, and how it ended. Never a body.
+        Admin    get  "/v1/audit" => cluster::changes;
         /// This description.
         Viewer   get  "/v1/openapi.json" => spec;
     }
@@ -289,28 +298,34 @@ impl Gives for Description {
     }
 }
 
-/// The least that it takes to ask this. A path that has no entry is refused to everyone; a method that a path does not take
+/// The least that it takes to ask this, and how it is served. A path that has no entry is refused to everyone; a method that a path does not take
 /// is answered (405) to whoever may look.
-pub(super) fn least(method: &Method, path: &str) -> Result<Access, ApiError> {
+pub(super) fn least(method: &Method, path: &str) -> Result<(Access, Option<Group>), ApiError> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     let mut of_path = ROUTES.iter().filter(|route| route.path == path).peekable();
     if of_path.peek().is_none() {
         return Err(ApiError::internal(format!("the route {path} has no entry in the table of routes")));
     }
     let entry = of_path.find(|route| method.as_str().eq_ignore_ascii_case(route.method));
-    Ok(entry.map_or(Access::Viewer, |route| route.least))
+    Ok(entry.map_or((Access::Viewer, None), |route| (route.least, Some(route.group))))
 }
 
 /// The whole API over a backend, of a node that is no part of a cluster.
 pub fn router(backend: Arc<dyn Backend>, limits: Limits) -> Router {
-    router_of(backend, None, limits)
+    router_of(backend, None, None, limits)
 }
 
-/// The whole API over a backend and a cluster. Requests without a [`Caller`](super::Caller) are refused.
-pub fn router_of(backend: Arc<dyn Backend>, cluster: Option<Arc<Cluster>>, limits: Limits) -> Router {
+/// The whole API over a backend, a cluster and the log of changes. Requests without a [`Caller`](super::Caller) are refused.
+pub fn router_of(
+    backend: Arc<dyn Backend>,
+    cluster: Option<Arc<Cluster>>,
+    audit: Option<Arc<Audit>>,
+    limits: Limits,
+) -> Router {
+    let guards = Guards { throttle: Throttle::new(&limits), audit };
     let dashboard = Arc::new(Dashboard::new(backend.clone()));
     let sessions = Arc::new(Sessions::new(Life::of(&limits)));
-    let api = Api { backend, cluster, sessions, limits, dashboard };
+    let api = Api { backend, cluster, sessions, limits, guards, dashboard };
     let plan_size = usize::try_from(limits.plan_size).unwrap_or(usize::MAX);
     let timely = middleware::from_fn_with_state(api.clone(), in_time);
     large()
@@ -338,7 +353,7 @@ pub fn router_of(backend: Arc<dyn Backend>, cluster: Option<Arc<Cluster>>, limit
                 "there are plans, projects, tasks, agents, hosts, merges, repos, facts, status and wait, each below /v1/",
             )
         })
-        .layer(middleware::from_fn_with_state(api.clone(), access::authorize))
+        .layer(middleware::from_fn_with_state(api.clone(), admission::admit))
         .layer(middleware::from_fn(dashboard::frame))
         .layer(middleware::from_fn(metrics::count))
         .with_state(api)
@@ -364,8 +379,8 @@ mod tests {
     #[test]
     fn a_route_without_an_entry_is_for_nobody() {
         assert!(least(&Method::GET, "/v1/forgotten").is_err());
-        assert_eq!(least(&Method::HEAD, "/healthz").unwrap(), Access::Anyone);
-        assert_eq!(least(&Method::DELETE, "/v1/join").unwrap(), Access::Viewer);
+        assert_eq!(least(&Method::HEAD, "/healthz").unwrap().0, Access::Anyone);
+        assert_eq!(least(&Method::DELETE, "/v1/join").unwrap(), (Access::Viewer, None));
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub use waiting::{Guest, WaitingRoom};
 
 /// A client has this long to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Headers of a request: three times what a browser behind a proxy sends.
+const HEADERS: usize = 100;
+/// The largest head of a request, in bytes: one that waits for a thousand tasks by name has 64 KiB.
+const HEAD: usize = 128 << 10;
 /// After the signal to stop, open requests have this long.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between tries to accept while the process is out of descriptors, for example.
@@ -105,7 +109,7 @@ impl Connection {
             router.clone().call(request)
         });
         let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(header_timeout);
+        http.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_headers(HEADERS).max_header_size(HEAD);
         let serving = http.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(serving);
         let ended = tokio::select! {

@@ -101,7 +101,7 @@ async fn serve_one(
     };
     match peer(&stream) {
         Ok(peer) => {
-            let caller = Caller::Remote(Arc::new(Remote::new(peer, guest)));
+            let caller = Caller::Remote(Arc::new(Remote::new(peer, Some(address.ip()), guest)));
             connection.serve(stream, caller, HEADER_TIMEOUT).await;
         }
         Err(error) => tracing::debug!(%address, %error, "a certificate of the cluster names no node"),

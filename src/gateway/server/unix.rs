@@ -102,8 +102,10 @@ impl Server {
             match accepted {
                 Ok((stream, permit)) => {
                     let connection = all.one();
+                    // A peer that is gone already has no user, and asks nothing.
+                    let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
                     tokio::spawn(async move {
-                        connection.serve(stream, Caller::Local, HEADER_TIMEOUT).await;
+                        connection.serve(stream, Caller::Local { uid: Some(uid) }, HEADER_TIMEOUT).await;
                         drop(permit);
                     });
                 }

@@ -1,0 +1,161 @@
+//! How much one caller may ask for: requests, changes, streams. The limits are far above honest use; they keep one caller
+//! that went wrong from taking the node from the others.
+//! Deliberately absent: nodes, which show a certificate, and whose work is bounded by their slots.
+
+mod bucket;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bucket::{Bucket, Buckets, Rate};
+
+use crate::config::node::Limits;
+
+/// Callers that are told apart: as many as there may be tokens, and strangers besides. About a megabyte.
+const CALLERS: usize = 4096;
+/// A burst is as much as the average of so many seconds.
+const BURST_SECONDS: u64 = 10;
+/// Refusals of strangers that the log of changes gets: a flood of them must not push out what matters.
+const REFUSALS: Rate = Rate { per_second: 1, burst: 100 };
+
+/// Who is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Who {
+    /// This process, or a user at the socket.
+    Local(Option<u32>),
+    /// A token, by its name.
+    Token(Arc<str>),
+    /// Whoever comes from an address and has not shown who they are.
+    Stranger(Option<std::net::IpAddr>),
+}
+
+/// The counts of a node.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    start: Instant,
+    streams: u64,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    requests: Buckets<Who>,
+    changes: Buckets<Who>,
+    /// Open streams; who has none is not here.
+    streams: HashMap<Who, u64>,
+    refusals: Bucket,
+    /// Refusals that were left out of the log since the last line of one.
+    left_out: u64,
+}
+
+impl Throttle {
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        let rate = |per_second: u64| Rate { per_second, burst: per_second.saturating_mul(BURST_SECONDS) };
+        let counts = Counts {
+            requests: Buckets::new(rate(limits.requests), CALLERS),
+            changes: Buckets::new(rate(limits.changes), CALLERS),
+            streams: HashMap::new(),
+            refusals: Bucket::full(REFUSALS, 0),
+            left_out: 0,
+        };
+        Arc::new(Self { start: Instant::now(), streams: limits.streams, counts: Mutex::new(counts) })
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// May they ask now? `Err`: when again.
+    pub(super) fn admit(&self, who: &Who, is_change: bool) -> Result<(), Duration> {
+        let now = self.now();
+        let mut counts = self.counts();
+        let taken = counts.requests.take(who, now);
+        let taken = taken.and_then(|()| if is_change { counts.changes.take(who, now) } else { Ok(()) });
+        taken.map_err(Duration::from_millis)
+    }
+
+    /// A stream more, if they may have it.
+    pub(super) fn stream(self: &Arc<Self>, who: &Who) -> Option<OpenStream> {
+        let mut counts = self.counts();
+        let open = counts.streams.entry(who.clone()).or_default();
+        if *open >= self.streams {
+            return None;
+        }
+        *open += 1;
+        Some(OpenStream { throttle: self.clone(), who: who.clone() })
+    }
+
+    /// Does the refusal of a stranger get a line? `Some`: how many got none since the last that did.
+    pub(super) fn refusal(&self) -> Option<u64> {
+        let now = self.now();
+        let mut counts = self.counts();
+        if counts.refusals.take(REFUSALS, now).is_err() {
+            counts.left_out += 1;
+            return None;
+        }
+        Some(std::mem::take(&mut counts.left_out))
+    }
+}
+
+/// An open stream; it is counted until it is dropped.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    throttle: Arc<Throttle>,
+    who: Who,
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        let mut counts = self.throttle.counts();
+        if let Some(open) = counts.streams.get_mut(&self.who) {
+            *open -= 1;
+            if *open == 0 {
+                counts.streams.remove(&self.who);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_counted_by_caller_and_given_back() {
+        let throttle = Throttle::new(&Limits { streams: 2, ..Limits::default() });
+        let (one, other) = (Who::Local(Some(1)), Who::Token("ci".into()));
+        let open = [throttle.stream(&one), throttle.stream(&one)];
+        assert!(open.iter().all(Option::is_some));
+        assert!(throttle.stream(&one).is_none());
+        assert!(throttle.stream(&other).is_some());
+        drop(open);
+        assert!(throttle.stream(&one).is_some());
+        assert!(throttle.counts().streams.is_empty());
+    }
+
+    #[test]
+    fn changes_are_requests_too() {
+        let throttle = Throttle::new(&Limits { requests: 1, changes: 1, ..Limits::default() });
+        let who = Who::Stranger(None);
+        let admitted = (0..100).filter(|_| throttle.admit(&who, true).is_ok()).count();
+        assert!((10..=11).contains(&admitted), "{admitted}");
+        let wait = throttle.admit(&who, false).unwrap_err();
+        assert!(wait <= Duration::from_secs(1) && !wait.is_zero());
+        assert!(throttle.admit(&Who::Token("ci".into()), true).is_ok());
+    }
+
+    #[test]
+    fn a_flood_of_strangers_gets_few_lines() {
+        let throttle = Throttle::new(&Limits::default());
+        let written = (0..1000).filter(|_| throttle.refusal().is_some()).count();
+        assert!((100..=110).contains(&written), "{written}");
+        assert!(throttle.counts().left_out >= 890);
+    }
+}
