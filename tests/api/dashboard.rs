@@ -22,6 +22,7 @@ fn hostile() -> String {
          [[task]]\nid = \"stuck\"\ntitle = \"{HOSTILE}\"\nrole = \"bad\"\n\
          [[task]]\nid = \"busy\"\ntitle = \"{HOSTILE}\"\nrole = \"slow\"\n\
          [[task]]\nid = \"mine\"\ntitle = \"{HOSTILE}\"\nexecutor = \"human\"\n\
+         [[task]]\nid = \"clash\"\ntitle = \"{HOSTILE}\"\nexecutor = \"human\"\n\
          [[task]]\nid = \"later\"\ntitle = \"{HOSTILE}\"\ndependencies = [\"busy\"]\n"
     )
 }
@@ -37,7 +38,9 @@ const PAGES: &[&str] = &[
     "/tasks/shop/stuck?attempt=1",
     "/tasks/shop/mine",
     "/tasks/shop/later",
+    "/tasks?text=%3Cb%3E",
     "/tasks/shop/done/diff",
+    "/tasks/shop/clash/conflict",
     "/tasks/shop/stuck/act/retry",
     "/tasks/shop/stuck/act/reject",
     "/tasks/shop/busy/act/stop",
@@ -99,7 +102,9 @@ async fn every_page_answers_whole_and_escapes_what_it_shows() {
         let page = page(&api, path).await;
         assert_eq!(page.status, 200, "{path}: {}", page.text);
         assert!(page.text.starts_with("<!doctype html>") && page.text.contains("<h1"), "{path}");
-        assert!(!page.text.contains("<script>alert") && !page.text.contains(" style="), "{path}");
+        for wrong in ["<script>alert", "<i>x", "<b>\"", " style=", "\u{1b}"] {
+            assert!(!page.text.contains(wrong), "{path} has {wrong}");
+        }
         assert_eq!(page.header("cache-control"), "private, no-cache", "{path}");
         // Nothing that another host would be asked for.
         assert!(!page.text.replace("http://www.w3.org/2000/svg", "").contains("http://"), "{path}");
@@ -107,6 +112,10 @@ async fn every_page_answers_whole_and_escapes_what_it_shows() {
     }
     let task = page(&api, "/tasks/shop/done").await;
     assert_eq!(task.text.matches("&#60;script&#62;alert(1)").count(), 4, "two titles, heading, prompt");
+    let conflict = page(&api, "/tasks/shop/clash/conflict").await;
+    for side in ["+ours", "+theirs", "--checkout DIR", "CONFLICT in &#60;i&#62;x"] {
+        assert!(conflict.text.contains(side), "{side}");
+    }
 }
 
 #[tokio::test]

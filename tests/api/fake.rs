@@ -225,6 +225,20 @@ impl Backend for Fake {
     }
     async fn conflict(&self, task: TaskRef) -> Result<dto::Conflict, ApiError> {
         self.task(task.clone()).await?;
+        if task.id.as_str() == "clash" {
+            return Ok(dto::Conflict {
+                api_version: dto::V1,
+                task: task.to_string(),
+                resolves: Some(format!("{}/done", task.project)),
+                hub: "/hub".to_owned(),
+                branch: "resolve/clash".to_owned(),
+                ours: HEAD.to_string(),
+                base: HEAD.to_string(),
+                theirs: Some(HEAD.to_string()),
+                paths: vec!["<i>x".to_owned()],
+                text: "CONFLICT in <i>x \u{1b}[31m".to_owned(),
+            });
+        }
         Err(ApiError::state("DS0217", format!("`{task}` takes no result of a person")).hint("look at it"))
     }
     async fn sides(&self, _: TaskRef, _: usize) -> Result<dto::Sides, ApiError> {

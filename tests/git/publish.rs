@@ -251,6 +251,9 @@ fn history_is_shown_bounded() {
     assert!(diff.text.contains("+one\n+two\n") && !diff.truncated, "{}", diff.text);
     let cut = hub.diff(first, head, 20).expect("works");
     assert!(cut.truncated && cut.text.len() == 20);
+    // Names are names and no patterns.
+    let of = |path: &str| hub.diff_of(first, head, &[path.to_owned()], 10_000).expect("works").text;
+    assert_eq!((of("x") == diff.text, of("*").as_str(), of("y").as_str()), (true, "", ""));
     let log = hub.log(head, 10).expect("works");
     assert_eq!(log.iter().map(|e| e.parents.len()).collect::<Vec<_>>(), [2, 1, 0]);
     assert_eq!(hub.log(head, 2).expect("works").len(), 2);

@@ -157,7 +157,8 @@ pub(super) fn offered(task: &dto::TaskDetail) -> Vec<&'static Action> {
     let (status, human) = (task.task.status.as_str(), task.task.executor == "human");
     let runs = task.attempt_list.last().is_some_and(|attempt| attempt.outcome.is_none());
     let suggested = |action: &&Action| match action.word {
-        "approve" => status == "REVIEW" || (human && status == "TODO"),
+        // A conflict is resolved by a commit, and not by a word.
+        "approve" => status == "REVIEW" || (human && status == "TODO" && task.task.kind != "resolve"),
         "request-changes" => status == "REVIEW",
         "retry" => status == "BLOCKED" || (status == "TODO" && task.task.attempts > 0 && !human),
         "stop" => runs,

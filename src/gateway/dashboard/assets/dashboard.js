@@ -31,7 +31,8 @@ function connect() {
     source.close();
     stale ??= new Date();
     state("stale", `stale since ${stale.toLocaleTimeString()}`, "the node does not answer; trying again");
-    retry = setTimeout(connect, wait * (0.5 + Math.random()));
+    // A session may have ended meanwhile: asking for the page tells.
+    retry = setTimeout(() => { refresh(); connect(); }, wait * (0.5 + Math.random()));
     wait = Math.min(wait * 2, 30000);
   };
 }
