@@ -15,7 +15,7 @@ pub(super) use cluster::{AuditArgs, BackupArgs, ClusterCommand, InitArgs, Restor
 pub(super) use config::{ConfigCommand, ConfigFile};
 pub(super) use dashboard::DashboardCommand;
 pub(super) use host::HostCommand;
-pub(super) use plan::{ExportArgs, ExportFormat, ImportArgs, ListFormat, PlanCommand};
+pub(super) use plan::{ExportArgs, ExportFormat, ImportArgs, ListFormat, PlanCommand, WatchArgs};
 
 use crate::config::{node::Sandbox, units};
 

@@ -20,6 +20,7 @@ mod output;
 mod progress;
 mod proxy;
 mod session;
+mod shared_file;
 mod table;
 mod top;
 mod transfer;

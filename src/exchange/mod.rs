@@ -11,11 +11,15 @@ mod ids;
 mod item;
 pub mod json;
 mod loss;
+pub mod merge;
+#[cfg(test)]
+mod merge_tests;
 mod render;
 mod settle;
 mod task_master;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use brief::{Brief, Criterion};
 pub use document::Mistake;

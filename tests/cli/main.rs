@@ -12,3 +12,4 @@ mod finding;
 mod node;
 mod remote;
 mod waiting;
+mod watch;

@@ -43,6 +43,8 @@ pub(in crate::cli) enum PlanCommand {
     Import(ImportArgs),
     /// Write a project's tasks as a plan file, or as Dev_Stack's tasks.json
     Export(ExportArgs),
+    /// Keep a Dev_Stack tasks.json and a project in step
+    Watch(WatchArgs),
 }
 
 /// Whose task list it is.
@@ -129,4 +131,16 @@ pub(in crate::cli) struct ExportArgs {
     /// Write over a file that is there
     #[arg(long, requires = "to")]
     pub(in crate::cli) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct WatchArgs {
+    /// The tasks.json
+    pub(in crate::cli) file: PathBuf,
+    /// The project. Default: the one in the file's `metadata`, else the only one
+    #[arg(long, value_parser = named)]
+    pub(in crate::cli) project: Option<String>,
+    /// The role of new tasks that name none of the project's. Default: its only role
+    #[arg(long)]
+    pub(in crate::cli) role: Option<String>,
 }

@@ -77,9 +77,13 @@ pub(super) fn today() -> String {
 }
 
 /// A project's plan as it stands.
-pub(super) async fn plan(client: &Client, project: &str) -> Result<PlanSpec, CliError> {
-    let body = client.get(&format!("/v1/plans/{}", escape(project))).await?;
-    let text = std::str::from_utf8(&body).map_err(|e| CliError::failure(e.to_string()))?;
+async fn plan(client: &Client, project: &str) -> Result<PlanSpec, CliError> {
+    read_plan(&client.get(&format!("/v1/plans/{}", escape(project))).await?)
+}
+
+/// A plan as the API gives it.
+pub(super) fn read_plan(body: &[u8]) -> Result<PlanSpec, CliError> {
+    let text = std::str::from_utf8(body).map_err(|e| CliError::failure(e.to_string()))?;
     Ok(plan_file::parse("plan", text, &plan_file::Posted)?)
 }
 

@@ -198,26 +198,47 @@ impl Roles {
     fn doer<'a>(&'a self, task: &exchange::Task, field: &str, losses: &mut Losses) -> Option<Doer<'a>> {
         let default = self.default.as_deref().map(Doer::Role);
         let Some(assigned) = &task.assigned else { return default };
-        if assigned == HUMAN {
-            return Some(Doer::Human);
-        }
-        let word = assigned.trim().to_ascii_lowercase();
-        if word.is_empty() || word == NOBODY {
-            return default;
-        }
-        let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
-        let found = [assigned.trim(), &word, bare].iter().find_map(|word| self.names.iter().find(|name| name == word));
-        match found {
+        match who(assigned, &self.names) {
+            Who::Default => default,
+            Who::Human => Some(Doer::Human),
             // A plan with one role need not say it.
-            Some(_) if self.names.len() == 1 => None,
-            Some(role) => Some(Doer::Role(role)),
-            None => {
+            Who::Role(_) if self.names.len() == 1 => None,
+            Who::Role(role) => Some(Doer::Role(role)),
+            Who::Unknown => {
                 let what = format!("`{}` is no role of the plan: done by its default role", clean(assigned));
                 losses.add(task.line, Some(&task.source), field, what);
                 default
             }
         }
     }
+}
+
+/// Who does a task, by the word that a list has for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who<'a> {
+    /// Nobody was chosen.
+    Default,
+    /// A person.
+    Human,
+    /// An agent of this role.
+    Role(&'a str),
+    /// Somebody whom the plan does not know.
+    Unknown,
+}
+
+/// The role that a word names, digits left out: `Dev1` is a `dev`.
+pub(super) fn who<'a>(assigned: &str, roles: &'a [String]) -> Who<'a> {
+    let named = assigned.trim();
+    let word = named.to_ascii_lowercase();
+    if named == HUMAN {
+        return Who::Human;
+    }
+    if word.is_empty() || word == NOBODY {
+        return Who::Default;
+    }
+    let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());
+    let found = [named, &word, bare].iter().find_map(|word| roles.iter().find(|name| name == word));
+    found.map_or(Who::Unknown, |role| Who::Role(role))
 }
 
 /// Tasks that the plan has already.

@@ -21,6 +21,7 @@ mod source;
 mod task;
 mod token;
 mod wait;
+mod watch;
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use axum::body::{Body, Bytes};
 use devstack_dag::plan::PlanSpec;
 
-use super::{Context, directory_of, export, import, source, wait};
+use super::{Context, directory_of, export, import, source, wait, watch};
 use crate::{
     cli::{
         CliError, Exit, Workdir,
@@ -39,6 +39,7 @@ pub(super) async fn run(context: &Context<'_>, command: PlanCommand) -> Result<E
         }
         PlanCommand::Import(args) => import::run(context, args).await,
         PlanCommand::Export(args) => export::run(context, args).await,
+        PlanCommand::Watch(args) => watch::run(context, args).await,
     }
 }
 

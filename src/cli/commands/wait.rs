@@ -19,7 +19,7 @@ use crate::{
 /// A node that dispatches nothing settles at once or never: this is long enough for its answer.
 const IDLE_PATIENCE: Duration = Duration::from_secs(2);
 /// The code of "no node runs".
-const NO_NODE: &str = "DS0407";
+pub(super) const NO_NODE: &str = "DS0407";
 
 /// Waits, prints what waits for a person, and gives the exit code.
 pub(super) async fn settle(
