@@ -24,3 +24,4 @@ mod retention;
 mod source;
 mod upsert;
 mod url;
+mod watching;

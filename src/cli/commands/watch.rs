@@ -54,8 +54,9 @@ async fn watch(context: &Context<'_>, client: &Client, args: &WatchArgs) -> Resu
     let file = SharedFile::at(&args.file).map_err(cannot)?;
     // Both are listened to before anything is read, so that no change is missed.
     let mut changes = file.changes().map_err(cannot)?;
-    let mut facts = progress::facts(client, None).await?;
     let project = project(client, args, &file).await?;
+    let of_project = format!("?project={}", escape(&project));
+    let mut facts = progress::facts(client, &of_project).await?;
     let left = file.left().map_err(cannot)?;
     let displaced = left.into_iter().map(|path| (path, Json::Object(Vec::new()))).collect();
     let mut sync = Sync {
@@ -83,9 +84,8 @@ async fn watch(context: &Context<'_>, client: &Client, args: &WatchArgs) -> Resu
             fact = facts.next() => match fact {
                 None => return Err(CliError::unreachable("the node went away").hint("start it, then watch again")),
                 // So many facts came that some are gone: everything is read again anyway.
-                Some(Err(error)) if error.exit == Exit::Refused => facts = progress::facts(client, None).await?,
+                Some(Err(error)) if error.exit == Exit::Refused => facts = progress::facts(client, &of_project).await?,
                 Some(Err(error)) => return Err(error),
-                Some(Ok(fact)) if fact.project.as_ref() != Some(&sync.project) => continue,
                 Some(Ok(_)) => {}
             },
         }
