@@ -33,3 +33,14 @@ pub use metrics::Standing;
 pub use query::{NumberedQuery, TaskFilter, TaskQuery};
 pub use routes::agent_router;
 pub use routes::{ROUTES, Route, router, router_of};
+
+/// The dashboard as one HTML file that needs nothing else: of one project, or of all.
+///
+/// # Errors
+/// There is no such project, or the core does not answer.
+pub async fn export(
+    backend: &dyn Backend,
+    project: Option<devstack_dag::ids::ProjectName>,
+) -> Result<String, ApiError> {
+    dashboard::exported(backend, project).await
+}

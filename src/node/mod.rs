@@ -5,6 +5,7 @@
 mod agents_dir;
 mod backend;
 pub mod embed;
+mod export;
 mod ground;
 mod housekeeping;
 pub mod identity;
@@ -48,6 +49,7 @@ use crate::{
     taskmaster::{Outbox, StartDevops, message::TaskmasterMessage},
 };
 use backend::{Backups, Bundles, Core};
+use export::Export;
 use ground::Ground;
 use housekeeping::Housekeeping;
 pub use identity::Identity;
@@ -66,7 +68,8 @@ pub struct Node {
     supervisor: ActorRef<SupervisorMessage>,
     agent_host: Option<Address<AgentHostMessage>>,
     fatal: mpsc::UnboundedReceiver<String>,
-    housekeeping: Option<JoinHandle<()>>,
+    /// Ended with the node.
+    chores: Vec<JoinHandle<()>>,
     audit: Arc<Audit>,
     _held: Option<StoreLock>,
 }
@@ -214,9 +217,15 @@ impl Node {
             let retention = Duration::from_millis(config.limits.attempts);
             Housekeeping { taskmaster, outbox, blobs, retention }.start()
         });
+        let export = core.clone().zip(config.dashboard.export.clone()).filter(|_| mode == Mode::Dispatch);
+        let export = export.map(|(core, file)| {
+            let interval = Duration::from_millis(config.dashboard.export_interval);
+            Export { backend: core, file, interval }.start()
+        });
+        let chores = housekeeping.into_iter().chain(export).collect();
         let agent_host = host.is_some().then_some(agent_host);
         let audit = Arc::new(Audit::new(&config.state_dir, config.limits.audit));
-        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, housekeeping, audit, _held: held })
+        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, chores, audit, _held: held })
     }
 
     /// What the API needs; `None`: this node is no Taskmaster.
@@ -261,8 +270,8 @@ impl Node {
     /// Stops the actors; what was accepted becomes durable. Attempts go on, to be adopted by the next start, unless
     /// they are to be stopped.
     pub async fn stop(self, stop_attempts: bool) {
-        if let Some(housekeeping) = self.housekeeping {
-            housekeeping.abort();
+        for chore in self.chores {
+            chore.abort();
         }
         if let Some(agent_host) = self.agent_host {
             let all = if stop_attempts {

@@ -201,3 +201,41 @@ fn what_cannot_be_shown_is_said_at_the_start() {
     assert_eq!(taken.code, Some(1), "{taken:?}");
     assert!(taken.error()["hint"].as_str().unwrap().contains("--port"));
 }
+
+#[test]
+fn the_export_is_one_file_that_needs_nothing() {
+    let place = Place::new();
+    let _node = Node::serve(&place.socket(), 1);
+    place.write(
+        "devstack.toml",
+        &plan("shop", "[[task]]\nid = \"a\"\ntitle = \"<b>bold</b>\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n"),
+    );
+    assert_eq!(place.run(&["run", "devstack.toml"]).code, Some(0));
+    let file = place.write("board.html", "an old one");
+    let ran = place.run(&["dashboard", "export", "board.html"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{ran:?}");
+    let page = std::fs::read_to_string(&file).unwrap();
+    for there in [
+        "<!doctype html>",
+        "id=\"overview\"",
+        "id=\"board\"",
+        "id=\"graph-shop\"",
+        "<svg class=\"dag",
+        "&#60;b&#62;bold",
+    ] {
+        assert!(page.contains(there), "{there} is not in:\n{page}");
+    }
+    // The name of a language is no address that is asked for.
+    let page = page.replace("http://www.w3.org/2000/svg", "");
+    for absent in ["<script", "<form", "href=\"/", "href=\"?", "http://", "https://", "src=", "<b>bold"] {
+        assert!(!page.contains(absent), "{absent} is in:\n{page}");
+    }
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o644);
+    let printed = place.run(&["dashboard", "export", "-", "--project", "shop"]);
+    assert!(printed.code == Some(0) && printed.out.starts_with("<!doctype html>"), "{:?}", printed.err);
+    let nothing = place.run(&["dashboard", "export", "-", "--project", "none", "-o", "json"]);
+    assert_eq!((nothing.code, nothing.error()["code"].as_str()), (Some(3), Some("DS0201")));
+    let nowhere = place.run(&["dashboard", "export", "no/such/dir/x.html", "-o", "json"]);
+    assert_eq!(nowhere.code, Some(1));
+}

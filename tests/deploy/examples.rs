@@ -7,11 +7,12 @@ use devstack::config::node::{NodeConfig, SETTINGS};
 use crate::shipped;
 
 /// Keys that are no limit.
-const KEYS: [(&str, &[&str]); 5] = [
+const KEYS: [(&str, &[&str]); 6] = [
     ("node", &["name", "roles", "labels", "state_dir"]),
     ("api", &["listen", "socket"]),
     ("link", &["listen", "advertise", "join"]),
     ("agent_host", &["runtime", "docker", "slots", "sandbox", "roles", "on_disconnect", "shards"]),
+    ("dashboard", &["export", "export_interval"]),
     ("telemetry", &["format", "filter"]),
 ];
 

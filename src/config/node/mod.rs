@@ -3,6 +3,7 @@
 //! Deliberately absent: plans, and values of secrets.
 
 mod agent_host;
+mod dashboard;
 mod limits;
 mod link;
 mod reach;
@@ -17,6 +18,7 @@ use std::{
 pub use agent_host::{
     AgentHostConfig, DOCKER_SOCKET, OnDisconnect, Runtime, SHARD_CAPACITY, SHARD_CAPACITY_MAX, Sandbox, Shard,
 };
+pub use dashboard::DashboardConfig;
 use devstack_dag::ids::HostName;
 pub use limits::{Limits, SETTINGS, Setting, Unit};
 pub use link::LinkConfig;
@@ -48,6 +50,8 @@ pub struct NodeConfig {
     pub link: LinkConfig,
     /// How attempts are run here, if they are.
     pub agent_host: AgentHostConfig,
+    /// The dashboard as a file.
+    pub dashboard: DashboardConfig,
     /// Log lines for people or for programs.
     pub log_format: Format,
     /// Which log lines, where `DEVSTACK_LOG` says nothing; in its syntax.
@@ -80,6 +84,7 @@ impl NodeConfig {
             api_listen: None,
             link: LinkConfig::default(),
             agent_host: AgentHostConfig::default(),
+            dashboard: DashboardConfig::default(),
             log_format: Format::Human,
             log_filter: LOG_FILTER.to_owned(),
             limits: Limits::default(),
@@ -124,6 +129,9 @@ impl NodeConfig {
         if let Some(table) = section(reader, &mut top, "agent_host") {
             self.agent_host.read(reader, table);
         }
+        if let Some(table) = section(reader, &mut top, "dashboard") {
+            self.dashboard.read(reader, table);
+        }
         if !self.roles.taskmaster && self.link.join.is_empty() {
             let message = "a node without the role taskmaster must know one: `join` of [link] is missing";
             let hint =
@@ -154,7 +162,7 @@ impl NodeConfig {
             }
             table.finish(reader, &of_section().map(|setting| setting.key).collect::<Vec<_>>());
         }
-        top.finish(reader, &["node", "api", "link", "agent_host", "telemetry", "limits", "retention"]);
+        top.finish(reader, &["node", "api", "link", "agent_host", "dashboard", "telemetry", "limits", "retention"]);
     }
 }
 
@@ -258,6 +266,9 @@ runtime = "process"
 docker = "unix:///run/user/1/docker.sock"
 slots = 7
 sandbox = "off"
+[dashboard]
+export = "/srv/www/devstack.html"
+export_interval = "1m"
 [telemetry]
 format = "json"
 filter = "devstack=debug"
@@ -294,6 +305,8 @@ attempts = "1h"
             capacity,
         };
         assert_eq!(host.shards, [shard("a", Some("10.9.0.0/24"), SHARD_CAPACITY), shard("shard2", None, 1000)]);
+        let export = DashboardConfig { export: Some("/srv/www/devstack.html".into()), export_interval: 60_000 };
+        assert_eq!(config.dashboard, export);
         assert_eq!((config.log_format, config.log_filter.as_str()), (Format::Json, "devstack=debug"));
         assert_eq!(
             config.limits.values(),

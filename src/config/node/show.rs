@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde_json::{Value, json};
 
 use super::{
-    super::{problem::Problems, section::Reader},
+    super::{problem::Problems, section::Reader, units},
     NodeConfig, OnDisconnect, Runtime, SETTINGS, Sandbox, Shard, read,
 };
 use crate::telemetry::Format;
@@ -90,6 +90,8 @@ fn values(config: &NodeConfig) -> Vec<Shown> {
         ("agent_host", "roles", json!(host.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>())),
         ("agent_host", "on_disconnect", json!(on_disconnect)),
         ("agent_host", "shards", json!(host.shards.iter().map(shard).collect::<Vec<_>>())),
+        ("dashboard", "export", json!(config.dashboard.export.as_ref().map(|file| file.display().to_string()))),
+        ("dashboard", "export_interval", json!(units::format_duration(config.dashboard.export_interval))),
         ("telemetry", "format", json!(format)),
         ("telemetry", "filter", json!(config.log_filter)),
     ];

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{Asked, View, filters, format::When, now};
 use crate::gateway::{
-    ApiError, TaskFilter, TaskQuery, dto,
+    ApiError, Backend, TaskFilter, TaskQuery, dto,
     extract::{Params, name, task_ref},
     routes::Api,
 };
@@ -86,12 +86,14 @@ pub(in crate::gateway) async fn board(
     Params(chosen): Params<Chosen>,
 ) -> Result<Response, ApiError> {
     let project = chosen.project()?;
-    let make = async {
-        let board = api.backend.board(project.clone(), CARDS).await?;
-        let title = project.as_ref().map_or_else(|| "Board".to_owned(), |project| format!("Board of {project}"));
-        View::of(title, &Page { board, project: project.map(|project| project.to_string()) })
-    };
-    api.dashboard.page(&asked, make).await
+    api.dashboard.page(&asked, view(&*api.backend, project)).await
+}
+
+/// The board of one project, or of all.
+pub(super) async fn view(backend: &dyn Backend, project: Option<ProjectName>) -> Result<View, ApiError> {
+    let board = backend.board(project.clone(), CARDS).await?;
+    let title = project.as_ref().map_or_else(|| "Board".to_owned(), |project| format!("Board of {project}"));
+    View::of(title, &Page { board, project: project.map(|project| project.to_string()) })
 }
 
 #[derive(Template)]

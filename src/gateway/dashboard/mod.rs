@@ -9,6 +9,7 @@ mod board;
 mod cache;
 #[cfg(test)]
 mod contrast;
+mod export;
 mod facts;
 #[allow(unreachable_pub, reason = "made by the macro")]
 mod filters;
@@ -34,6 +35,7 @@ use std::{
 };
 
 use super::{Backend, dto::Time};
+pub(super) use export::exported;
 pub(super) use frame::frame;
 use page::{Asked, View};
 
@@ -43,6 +45,7 @@ pub(super) mod pages {
         actions::{act_host, act_project, act_task, ask_host, ask_project, ask_task},
         assets::asset,
         board::{board, tasks},
+        export::export,
         facts::facts,
         graph::graph,
         hosts::hosts,

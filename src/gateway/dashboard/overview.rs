@@ -8,7 +8,7 @@ use super::{
     Asked, View, filters,
     format::{Badge, Took, When, dollars, grouped},
 };
-use crate::gateway::{ApiError, dto, routes::Api};
+use crate::gateway::{ApiError, Backend, dto, routes::Api};
 
 /// Entries shown of what waits for a person.
 const WAITING_SHOWN: usize = 12;
@@ -99,11 +99,13 @@ struct Bar {
 
 /// `GET /`.
 pub(in crate::gateway) async fn overview(State(api): State<Api>, asked: Asked) -> Result<Response, ApiError> {
-    let make = async {
-        let glance = api.backend.glance().await?;
-        View::of("Overview", &page(&glance, asked.may_act()))
-    };
-    api.dashboard.page(&asked, make).await
+    api.dashboard.page(&asked, view(&*api.backend, asked.may_act())).await
+}
+
+/// The page, for whoever may act or only look.
+pub(super) async fn view(backend: &dyn Backend, may_act: bool) -> Result<View, ApiError> {
+    let glance = backend.glance().await?;
+    View::of("Overview", &page(&glance, may_act))
 }
 
 fn page(glance: &dto::Glance, may_act: bool) -> Page<'_> {

@@ -246,6 +246,7 @@ routes! {
         Anyone   get  "/login" => pages::login;
         Anyone   post "/login" => pages::log_in;
         Viewer   post "/logout" => pages::log_out;
+        Viewer   get  "/dashboard/export" => pages::export;
     }
     streaming in Streaming {
         /// Back up this Taskmaster: a tar file, keys included.
