@@ -185,8 +185,8 @@ pub(super) enum Command {
     Image(ImageCommand),
     /// Watch a node: what runs, what waits, and why
     Top,
-    /// Check this machine
-    Doctor,
+    /// Check this machine, and say what to mend
+    Doctor(DoctorArgs),
     /// Print shell completions
     Completions {
         /// The shell
@@ -199,6 +199,13 @@ pub(super) enum Command {
     },
     /// Print the version
     Version,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(super) struct DoctorArgs {
+    /// The node's configuration. Default: /etc/devstack/node.toml, where no .devstack is around
+    #[arg(long, value_name = "PATH")]
+    pub(super) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -260,6 +267,12 @@ pub(super) enum ListCommand {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum MergeCommand {
+    /// Show how a task was merged
+    Show {
+        /// `ID` or `PROJECT/ID`, or the first digits of the merge commit
+        #[arg(value_parser = named)]
+        merge: String,
+    },
     /// List merges, oldest first
     List {
         /// Only of this project

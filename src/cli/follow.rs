@@ -46,6 +46,8 @@ impl From {
 /// What a follower hears.
 #[derive(Debug)]
 pub(super) enum Heard {
+    /// The node answers: what happens from here on is heard.
+    Met,
     /// A fact.
     Fact(dto::Fact),
     /// The connection broke; it is tried again.
@@ -92,7 +94,9 @@ impl Follow {
                 match facts(&self.client, &self.from.query()).await {
                     Ok(stream) => {
                         self.facts = Some(Box::pin(stream));
-                        self.met = true;
+                        if !std::mem::replace(&mut self.met, true) {
+                            return Ok(Heard::Met);
+                        }
                         if self.since.take().is_some() {
                             self.pause = self.pace.pause.0;
                             return Ok(Heard::Back);
@@ -198,15 +202,16 @@ mod tests {
         let router = Router::new().route("/v1/facts", get(node)).with_state(Arc::default());
         let mut follow = Follow::paced(Client::Router(router), From::After(10), HASTY);
         let mut heard = Vec::new();
-        while heard.len() < 16 {
+        while heard.len() < 17 {
             heard.push(match follow.next().await.unwrap() {
+                Heard::Met => "met".to_owned(),
                 Heard::Fact(fact) => fact.seq.to_string(),
                 Heard::Broken(_) => "broken".to_owned(),
                 Heard::Back => "back".to_owned(),
                 Heard::Gap => "gap".to_owned(),
             });
         }
-        let wanted = "11 12 broken back 13 14 broken back 15 16 broken gap back 1 2 broken";
+        let wanted = "met 11 12 broken back 13 14 broken back 15 16 broken gap back 1 2 broken";
         assert_eq!(heard.join(" "), wanted);
     }
 

@@ -9,7 +9,6 @@ mod commands;
 mod completions;
 pub mod doctor;
 pub mod embed;
-mod engine_check;
 mod exit;
 mod files;
 mod follow;

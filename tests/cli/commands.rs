@@ -241,7 +241,21 @@ fn completions_version_and_doctor_need_no_node() {
         doctor.json()["checks"].as_array().unwrap().iter().map(|check| check["name"].clone()).collect();
     assert_eq!(
         names,
-        ["git", "sandbox", "disk", "state", "secrets", "profiles", "clock", "kernel", "cgroup", "user", "engine"]
+        [
+            "git",
+            "sandbox",
+            "kernel",
+            "user",
+            "cgroup",
+            "disk",
+            "state",
+            "secrets",
+            "profiles",
+            "clock",
+            "boottime",
+            "certificates",
+            "engine"
+        ]
     );
     place.write(".env", "KEY=sk-secret\n");
     let exposed = place.run(&["doctor"]);

@@ -9,7 +9,9 @@ mod exchange;
 #[path = "../api/fake.rs"]
 mod fake;
 mod finding;
+mod json;
 mod node;
 mod remote;
+mod terminal;
 mod waiting;
 mod watch;

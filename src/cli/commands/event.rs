@@ -67,6 +67,7 @@ async fn tail(context: &Context<'_>, session: &Session, after: Option<u64>, of: 
     let mut follow = Follow::new(session.client.clone(), from);
     loop {
         match follow.next().await? {
+            Heard::Met => {}
             Heard::Fact(fact) => show(&fact),
             Heard::Broken(error) => context.output.note(&format!("{error}; trying again")),
             Heard::Back => context.output.note("the node is back"),

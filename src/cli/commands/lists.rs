@@ -6,10 +6,12 @@ use crate::{
         CliError, Exit,
         args::{MergeCommand, ProjectCommand},
         client::{escape, parse},
+        exit::code,
         output::{Output, Paint, clean},
         table::Table,
         usage,
     },
+    config::problem::Problem,
     gateway::dto,
 };
 
@@ -113,7 +115,10 @@ pub(super) async fn agents(context: &Context<'_>) -> Result<Exit, CliError> {
 }
 
 pub(super) async fn merges(context: &Context<'_>, command: MergeCommand) -> Result<Exit, CliError> {
-    let MergeCommand::List { project } = command;
+    let project = match command {
+        MergeCommand::List { project } => project,
+        MergeCommand::Show { merge } => return show_merge(context, &merge).await,
+    };
     let table = |body: &[u8]| {
         let mut table = Table::new(&["TASK", "COMMIT", "MERGE", "AT"]);
         for merge in parse::<dto::MergeList>(body)?.merges {
@@ -124,6 +129,36 @@ pub(super) async fn merges(context: &Context<'_>, command: MergeCommand) -> Resu
     };
     let query = project.map(|project| format!("?project={}", escape(&project))).unwrap_or_default();
     context.show_all(&format!("/v1/merges{query}"), "merges", table).await
+}
+
+/// Fewer digits of a commit name nothing.
+const DIGITS: usize = 6;
+
+async fn show_merge(context: &Context<'_>, wanted: &str) -> Result<Exit, CliError> {
+    let session = context.session().await?;
+    let merges = session.client.all("/v1/merges", "merges").await.and_then(|body| parse::<dto::MergeList>(&body));
+    session.close().await?;
+    let is = |merge: &dto::Merge| {
+        let id = merge.task.split_once('/').map_or(merge.task.as_str(), |(_, id)| id);
+        merge.task == wanted || id == wanted || (wanted.len() >= DIGITS && merge.merge_commit.starts_with(wanted))
+    };
+    let found: Vec<dto::Merge> = merges?.merges.into_iter().filter(is).collect();
+    let [merge] = found.as_slice() else {
+        let Some(first) = found.first() else {
+            let problem = Problem::new(code::NO_TASK, format!("there is no merge `{wanted}`"));
+            return Err(CliError::new(Exit::NotFound, problem.hint("`devstack merge list` shows the merges")));
+        };
+        let names: Vec<&str> = found.iter().map(|merge| merge.task.as_str()).collect();
+        let message = format!("`{wanted}` may be one of several merges: {}", names.join(", "));
+        let hint = format!("name one of them, for example `{}`", first.task);
+        return Err(CliError::new(Exit::Usage, Problem::new(code::AMBIGUOUS, message).hint(hint)));
+    };
+    let body = serde_json::json!({ "apiVersion": "v1", "merge": merge });
+    context.print(&body.to_string().into(), |_| {
+        let dto::Merge { task, commit, merge_commit, at } = merge;
+        Ok(format!("{task}\n  commit       {commit}\n  merge        {merge_commit}\n  at           {at}"))
+    })?;
+    Ok(Exit::Ok)
 }
 
 pub(super) async fn status(context: &Context<'_>) -> Result<Exit, CliError> {

@@ -124,7 +124,8 @@ async fn facts(client: Client, events: mpsc::Sender<Event>) {
         let (event, over) = match follow.next().await {
             Ok(Heard::Fact(fact)) => (Event::Fact(Box::new(fact)), false),
             Ok(Heard::Broken(error)) => (Event::NoAnswer(error.to_string()), false),
-            Ok(Heard::Back | Heard::Gap) => (Event::Stale, false),
+            // What was asked before may be old by now.
+            Ok(Heard::Met | Heard::Back | Heard::Gap) => (Event::Stale, false),
             Err(error) => (Event::Gone(Box::new(error)), true),
         };
         if events.send(event).await.is_err() || over {

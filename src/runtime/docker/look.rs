@@ -12,6 +12,21 @@ pub async fn answers(socket: &Path) -> Result<(), String> {
     Engine::new(socket.to_owned(), ANSWER, ANSWER).ping().await.map_err(|error| error.to_string())
 }
 
+/// Those of these images that the engine has not, in their order.
+///
+/// # Errors
+/// For people: nobody answers.
+pub async fn missing(socket: &Path, names: &[String]) -> Result<Vec<String>, String> {
+    let engine = Engine::new(socket.to_owned(), ANSWER, ANSWER);
+    let mut missing = Vec::new();
+    for name in names {
+        if image::find(&engine, name).await.map_err(|error| error.to_string())?.is_none() {
+            missing.push(name.clone());
+        }
+    }
+    Ok(missing)
+}
+
 /// What an engine is, for people.
 #[derive(Debug, Clone)]
 pub struct Seen {

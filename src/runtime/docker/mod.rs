@@ -41,7 +41,7 @@ use tokio::sync::Semaphore;
 
 pub use self::{
     config::DockerConfig,
-    look::{Seen, answers, look},
+    look::{Seen, answers, look, missing},
 };
 use self::{
     container::{Bounds, Wanted},

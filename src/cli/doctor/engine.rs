@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::doctor::{Check, Health, check};
+use super::{Check, Health, check};
 use crate::runtime::docker;
 
 const START: &str = "start Docker (apt-get install docker.io), or name its socket: DOCKER_HOST=unix:///…; without it use \
