@@ -8,6 +8,7 @@ use devstack_dag::attempt::{Order, Outcome};
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef, Message};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::{flow, host::Host};
 use crate::{
@@ -63,9 +64,12 @@ impl Actor for Attempt {
         given: Self::Arguments,
     ) -> Result<State, ActorProcessingErr> {
         let AttemptArguments { order, host, fence, stop } = given;
+        let (attempt, role) = (order.attempt.clone(), order.role.clone());
         let (stop, stopped) = watch::channel(stop);
         let job = flow::run(order, host.clone(), fence, stopped);
-        tokio::spawn(async move {
+        // Every line that is said on the way names the attempt.
+        let span = tracing::info_span!("attempt", attempt = %attempt, role = %role);
+        let job = async move {
             let message = match AssertUnwindSafe(job).catch_unwind().await {
                 Ok(Ok(exit)) => AttemptMessage::Over(Box::new(exit)),
                 // Fenced: the successor of this actor does the work.
@@ -74,7 +78,8 @@ impl Actor for Attempt {
             };
             // The actor has gone: the attempt was forgotten.
             let _ = myself.cast(message);
-        });
+        };
+        tokio::spawn(job.instrument(span));
         Ok(State { host, stop, exit: None })
     }
 

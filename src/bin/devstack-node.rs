@@ -94,7 +94,9 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(args: &Args, config: &NodeConfig) -> anyhow::Result<()> {
-    telemetry::start(config.log_format, &config.log_filter).map_err(anyhow::Error::msg)?;
+    let log = &config.telemetry;
+    let output = telemetry::Output { format: log.format, target: log.target, node: config.name.to_string() };
+    telemetry::start(&output, &log.filter).map_err(anyhow::Error::msg)?;
     let manager = Arc::new(ServiceManager::of_this_process().context("cannot reach the service manager")?);
     let secrets = Secrets::load(&args.config.with_file_name(".env"))?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -173,9 +175,9 @@ async fn keep_alive(manager: Arc<ServiceManager>, pulse: Pulse, pause: Duration)
 fn reload(args: &Args, running: &NodeConfig, node: &Node) -> anyhow::Result<()> {
     let mut config = NodeConfig::load(&args.config)?;
     let secrets = Secrets::load(&args.config.with_file_name(".env"))?;
-    telemetry::refilter(&config.log_filter).map_err(anyhow::Error::msg)?;
+    telemetry::refilter(&config.telemetry.filter).map_err(anyhow::Error::msg)?;
     node.replace_secrets(secrets);
-    config.log_filter.clone_from(&running.log_filter);
+    config.telemetry.filter.clone_from(&running.telemetry.filter);
     if config == *running {
         tracing::info!("reloaded: secrets and the filter of the log");
     } else {

@@ -76,7 +76,7 @@ fn run(args: args::Args, output: &output::Output, seams: Seams) -> Result<Exit, 
         1 => "devstack=info",
         _ => "devstack=debug",
     };
-    crate::telemetry::start(crate::telemetry::Format::Human, level).map_err(CliError::usage)?;
+    crate::telemetry::start(&crate::telemetry::Output::for_people(), level).map_err(CliError::usage)?;
     let timeout = args.global.timeout;
     let context = commands::Context { global: args.global, output, seams };
     // A command that only asks needs one thread; an embedded node brings actors, git and processes.

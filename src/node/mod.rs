@@ -16,6 +16,7 @@ mod renewal;
 mod runtimes;
 mod serving;
 mod supervisor;
+mod tellers;
 
 use std::{
     path::PathBuf,
@@ -68,9 +69,9 @@ pub struct Node {
     supervisor: ActorRef<SupervisorMessage>,
     agent_host: Option<Address<AgentHostMessage>>,
     fatal: mpsc::UnboundedReceiver<String>,
-    /// Ended with the node.
-    chores: Vec<JoinHandle<()>>,
     audit: Arc<Audit>,
+    /// What it does beside its actors, and ends with it.
+    tellers: Vec<JoinHandle<()>>,
     _held: Option<StoreLock>,
 }
 
@@ -119,6 +120,9 @@ pub enum NodeError {
     /// It has no link to other nodes.
     #[error("the link to other nodes cannot be started: {0}")]
     Link(#[from] devstack_cluster::LinkError),
+    /// What the node is to tell others cannot be told.
+    #[error("{0}")]
+    Outside(String),
     /// An actor did not start.
     #[error("the node's actors did not start: {0}")]
     Actors(String),
@@ -162,8 +166,10 @@ impl Node {
             }
             _ => None,
         };
-        let (news, _) = watch::channel(0);
-        let Ground { store, held, blobs, hubs, shelf, attempts_behind, .. } = ground;
+        let (news, heard) = watch::channel(0);
+        let Ground { store, held, blobs, hubs, shelf, attempts_behind, label, .. } = ground;
+        let wanted = mode == Mode::Dispatch && store.is_some();
+        let traces = if wanted { tellers::traces(config, &label)? } else { None };
         let seat = store.is_some().then(|| Seat {
             engine: devstack_dag::Config {
                 dispatch: mode == Mode::Dispatch,
@@ -177,6 +183,7 @@ impl Node {
             news,
             leases: links::leases(config),
             clock,
+            traces: traces.as_ref().map(|(traces, _)| traces.clone()),
         });
         let is_taskmaster = seat.is_some();
         let parts = Parts {
@@ -215,17 +222,23 @@ impl Node {
         };
         let housekeeping = (mode == Mode::Dispatch && is_taskmaster).then(|| {
             let retention = Duration::from_millis(config.limits.attempts);
-            Housekeeping { taskmaster, outbox, blobs, retention }.start()
+            Housekeeping { taskmaster: taskmaster.clone(), outbox, blobs, retention }.start()
         });
         let export = core.clone().zip(config.dashboard.export.clone()).filter(|_| mode == Mode::Dispatch);
         let export = export.map(|(core, file)| {
             let interval = Duration::from_millis(config.dashboard.export_interval);
             Export { backend: core, file, interval }.start()
         });
-        let chores = housekeeping.into_iter().chain(export).collect();
+        let told = config.webhook.as_ref().filter(|_| mode == Mode::Dispatch && is_taskmaster);
+        let webhook = match told {
+            Some(webhook) => Some(tellers::webhook(config, webhook, label, taskmaster, heard).await?),
+            None => None,
+        };
+        let tellers =
+            housekeeping.into_iter().chain(export).chain(webhook).chain(traces.map(|(_, export)| export)).collect();
         let agent_host = host.is_some().then_some(agent_host);
         let audit = Arc::new(Audit::new(&config.state_dir, config.limits.audit));
-        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, chores, audit, _held: held })
+        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, tellers, audit, _held: held })
     }
 
     /// What the API needs; `None`: this node is no Taskmaster.
@@ -270,9 +283,7 @@ impl Node {
     /// Stops the actors; what was accepted becomes durable. Attempts go on, to be adopted by the next start, unless
     /// they are to be stopped.
     pub async fn stop(self, stop_attempts: bool) {
-        for chore in self.chores {
-            chore.abort();
-        }
+        self.tellers.iter().for_each(JoinHandle::abort);
         if let Some(agent_host) = self.agent_host {
             let all = if stop_attempts {
                 agent_host.ask(STOP_ATTEMPTS, AgentHostMessage::StopAll).await

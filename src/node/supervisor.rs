@@ -12,6 +12,7 @@ use crate::{
     agent_host::{AgentHost, Host, message::AgentHostMessage},
     store::{Journal, JournalConfig, Store},
     taskmaster::{Ledger, Outbox, StartDevops, Taskmaster, TaskmasterArguments, message::TaskmasterMessage},
+    traces::Traces,
     wire::HostOrder,
 };
 
@@ -58,6 +59,8 @@ pub(super) struct Seat {
     pub leases: devstack_cluster::Leases,
     /// The wall clock.
     pub clock: fn() -> Timestamp,
+    /// Takes tasks that are over.
+    pub traces: Option<Traces>,
 }
 
 /// What it is started with.
@@ -191,6 +194,7 @@ impl State {
             clock: seat.clock,
             leases: seat.leases,
             local_host: self.parts.host.as_ref().map(|host| host.name.clone()),
+            traces: seat.traces.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, Taskmaster, arguments, myself.get_cell()).await?;
         self.taskmaster = Some(actor.get_cell());

@@ -29,6 +29,7 @@ use crate::{
     fault::{self, Point},
     store::{Commit, Entry, Loaded, Lookup, Packed, Seq, StoreReader, StoredReply, Term},
     telemetry::cpu,
+    traces::Traces,
 };
 
 /// The actor.
@@ -65,6 +66,8 @@ pub struct TaskmasterArguments {
     pub leases: devstack_cluster::Leases,
     /// The host of this process.
     pub local_host: Option<HostName>,
+    /// Takes tasks that are over; `None`: nobody wants traces.
+    pub traces: Option<Traces>,
 }
 
 /// The state: the engine, and where the history stands.
@@ -82,6 +85,7 @@ pub struct State {
     keep_facts: u64,
     term: Term,
     measures: Measures,
+    traces: Option<Traces>,
     pub(super) submissions: HashMap<u64, SubmitPlan>,
     pub(super) next_submission: u64,
     pub(super) children: HashMap<ProjectName, Child>,
@@ -109,6 +113,7 @@ impl Actor for Taskmaster {
         let engine = Engine::from_records(given.engine, records.into_iter())?;
         Ok(State {
             measures: Measures::of(&engine),
+            traces: given.traces,
             engine,
             ledger: given.ledger,
             reader: given.reader,
@@ -239,6 +244,9 @@ impl State {
 
     fn commit(&mut self, decision: Decision, request: Option<Request>, reply: Option<AskReply>) {
         let Decision { facts, effects, touched, answer: said } = decision;
+        let traces = self.traces.clone();
+        let finished =
+            traces.as_ref().map(|_| self.measures.finished(&self.engine, &facts, &touched)).unwrap_or_default();
         self.measures.note(&self.engine, &facts);
         let outbox = self.outbox.clone();
         if facts.is_empty() && touched.is_empty() && request.is_none() {
@@ -267,6 +275,9 @@ impl State {
             outbox.carry_out(effects);
             answer(reply, Ok(said));
             news.send_replace(seq.0);
+            if let Some(traces) = traces {
+                finished.into_iter().for_each(|task| traces.take(task));
+            }
         });
         if self.ledger.submit(Entry { commit, then }).is_err() {
             tracing::error!("the journal is closed: nothing more is accepted");

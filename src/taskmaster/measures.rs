@@ -8,10 +8,13 @@ use devstack_dag::{
     attempt::{Stage, Usage},
     fact::{Fact, FactKind},
     ids::{AttemptId, TaskRef, Timestamp},
-    record::Status,
+    record::{MergeRecord, MergeState, RecordKey, Status},
 };
 
-use crate::telemetry::metrics::meters;
+use crate::{
+    telemetry::metrics::meters,
+    traces::{Finished, Moment},
+};
 
 /// What must be remembered between two facts.
 #[derive(Debug, Default)]
@@ -52,6 +55,42 @@ impl Measures {
                 _ => {}
             }
         }
+    }
+
+    /// The tasks that these facts end, and those whose source has them now, with what their traces are made of. To be asked
+    /// before [`Self::note`], which forgets approvals.
+    pub(super) fn finished(&self, engine: &Engine, facts: &[Fact], touched: &[RecordKey]) -> Vec<Finished> {
+        let mut finished = Vec::new();
+        for Fact { at, kind } in facts {
+            match kind {
+                FactKind::TaskCompleted { task, .. } => finished.extend(self.story(engine, task, *at, Moment::Over)),
+                FactKind::TaskMoved { task, place } if place.status == Status::Rejected => {
+                    finished.extend(self.story(engine, task, *at, Moment::Over));
+                }
+                FactKind::Delivered { .. } => {
+                    let tasks = touched.iter().filter_map(|key| match key {
+                        RecordKey::Task(task) => Some(task),
+                        _ => None,
+                    });
+                    let delivered = tasks.filter_map(|task| self.story(engine, task, *at, Moment::Delivered));
+                    finished.extend(delivered.filter(|story| story.task.delivered_at == Some(*at)));
+                }
+                _ => {}
+            }
+        }
+        finished
+    }
+
+    fn story(&self, engine: &Engine, task: &TaskRef, at: Timestamp, moment: Moment) -> Option<Finished> {
+        let landed = |merge: &&MergeRecord| merge.attempt.task == *task && merge.state == MergeState::Landed;
+        Some(Finished {
+            task: engine.task(task)?,
+            attempts: engine.attempts(task).to_vec(),
+            merge: engine.merges(&task.project).iter().rev().find(landed).cloned(),
+            approved_at: self.approved.get(task).copied(),
+            at,
+            moment,
+        })
     }
 
     fn moved(&mut self, at: Timestamp, task: &TaskRef, status: Status) {

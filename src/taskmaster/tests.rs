@@ -81,6 +81,7 @@ async fn taskmaster(store: Gated) -> ActorRef<TaskmasterMessage> {
         news: watch::channel(0).0,
         leases: devstack_cluster::Leases::default(),
         local_host: None,
+        traces: None,
         clock: || Timestamp(1_700_000_000_000),
     };
     Actor::spawn(None, Taskmaster, arguments).await.unwrap().0

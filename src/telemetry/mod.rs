@@ -1,10 +1,17 @@
-//! Logs: tracing to stderr, for people or as JSON lines. `DEVSTACK_LOG` filters, in the syntax of `RUST_LOG`.
+//! Logs: tracing to stderr, for people or as JSON lines of the Elastic Common Schema, or to the journal. `DEVSTACK_LOG` filters, in the syntax of `RUST_LOG`.
 //! [`cpu`] measures processor time, [`metrics`] counts. Deliberately absent: log files (whoever runs the node keeps its stderr).
 
 pub mod cpu;
+mod ecs;
+mod journald;
+mod line;
 pub mod metrics;
 
-use std::{io::IsTerminal, sync::OnceLock};
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
@@ -20,25 +27,85 @@ pub enum Format {
     Json,
 }
 
+/// Where log lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Whoever started the node has them.
+    Stderr,
+    /// The journal of systemd, with fields of their own.
+    Journald,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The shape of its lines; the journal has its own.
+    pub format: Format,
+    /// Where they go.
+    pub target: Target,
+    /// The name of the node that says them.
+    pub node: String,
+}
+
+impl Output {
+    /// For people, on stderr.
+    pub fn for_people() -> Self {
+        Self { format: Format::Human, target: Target::Stderr, node: String::new() }
+    }
+
+    /// What writes each line; `None`: the lines are for people.
+    fn sink(&self) -> Result<Option<line::Sink>, String> {
+        let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        let ecs = ecs::Node { name: self.node.clone(), hostname };
+        let to_stderr = move |line: &line::Line| {
+            // One write a line, so that lines of threads do not mix; nobody can be told that stderr is gone.
+            let _ = std::io::stderr().write_all(&ecs.write(line, jiff::Timestamp::now()));
+        };
+        match (self.target, self.format) {
+            (Target::Journald, _) => {
+                let why = |error| format!("the journal of systemd cannot be reached at {}: {error}", journald::SOCKET);
+                let journal = journald::Journal::at(Path::new(journald::SOCKET)).map_err(why)?;
+                Ok(Some(Arc::new(move |line| {
+                    // Behind or gone: better there than nowhere.
+                    if !journal.take(line) {
+                        to_stderr(line);
+                    }
+                })))
+            }
+            (Target::Stderr, Format::Json) => Ok(Some(Arc::new(to_stderr))),
+            (Target::Stderr, Format::Human) => Ok(None),
+        }
+    }
+}
+
 /// Starts logging. `default` is the filter when `DEVSTACK_LOG` says nothing, for example `warn` or `devstack=info`.
 /// A second call changes nothing.
 ///
 /// # Errors
-/// A filter that cannot be understood.
-pub fn start(format: Format, default: &str) -> Result<(), String> {
+/// A filter that cannot be understood, or no journal.
+pub fn start(output: &Output, default: &str) -> Result<(), String> {
     let (filter, handle) = reload::Layer::new(chosen(default)?);
     let registry = tracing_subscriber::registry().with(filter);
-    let layer =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // It fails only when logging was started before: the first caller decides.
-    let first = match format {
-        Format::Human => registry.with(layer.with_target(false)).try_init(),
-        Format::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    let first = match output.sink()? {
+        Some(sink) => registry.with(line::Lines(sink)).try_init(),
+        None => {
+            let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            registry.with(layer.with_ansi(std::io::stderr().is_terminal()).with_target(false)).try_init()
+        }
     };
     if first.is_ok() {
         let _ = FILTER.set(handle);
     }
     Ok(())
+}
+
+/// The id of a task's trace, in hexadecimal digits: the same in every log line about it, on every host, and in the spans that
+/// are exported (decision 0021).
+pub fn trace_id(project: &str, task: &str) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("devstack trace of a task, version 1");
+    hasher.update(project.as_bytes()).update(b"/").update(task.as_bytes());
+    hasher.finalize().to_hex()[..32].to_owned()
 }
 
 /// The filter of the logging that was started, to be changed.
@@ -84,7 +151,50 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::filter;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::{ecs, filter, line, trace_id};
+
+    /// What is written of the lines that are logged meanwhile.
+    fn written(log: impl FnOnce()) -> Vec<Value> {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (kept, node) = (lines.clone(), ecs::Node { name: "box2".into(), hostname: "machine".into() });
+        let sink = move |line: &line::Line| {
+            kept.lock().unwrap().push(serde_json::from_slice(&node.write(line, jiff::Timestamp::UNIX_EPOCH)).unwrap());
+        };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(line::Lines(Arc::new(sink))), log);
+        std::mem::take(&mut *lines.lock().unwrap())
+    }
+
+    #[test]
+    fn a_line_says_in_the_common_schema_what_it_is_about() {
+        let lines = written(|| {
+            let span = tracing::info_span!("attempt", attempt = "shop/T-1/3");
+            span.in_scope(|| tracing::warn!(error = "no \"room\"", host = "box2", tries = 4, "it ended\nbadly"));
+            tracing::info!(task = "shop/T-1", "a task");
+            tracing::info!(project = "shop", "a project");
+        });
+        let expected = serde_json::json!({
+            "@timestamp": "1970-01-01T00:00:00.000000Z", "log.level": "warn", "message": "it ended\nbadly",
+            "ecs.version": "8.11.0", "log.logger": "devstack::telemetry::tests", "service.name": "devstack",
+            "service.node.name": "box2", "host.hostname": "machine", "trace.id": trace_id("shop", "T-1"),
+            "devstack.project": "shop", "devstack.task": "T-1", "devstack.attempt": 3,
+            "devstack.host": "box2", "devstack.tries": 4, "error.message": "no \"room\"",
+        });
+        assert_eq!(lines[0], expected);
+        assert_eq!((&lines[1]["devstack.task"], &lines[1]["trace.id"]), (&"T-1".into(), &expected["trace.id"]));
+        assert_eq!((&lines[2]["devstack.project"], lines[2].get("trace.id")), (&"shop".into(), None));
+    }
+
+    #[test]
+    fn the_trace_of_a_task_is_its_own_and_stays() {
+        assert_eq!(trace_id("shop", "T-1").len(), 32);
+        assert_ne!(trace_id("shop", "T-1"), trace_id("shop", "T-2"));
+        assert_ne!(trace_id("a", "b/c"), trace_id("a/b", "d"));
+    }
 
     #[test]
     fn ractor_cluster_is_never_below_info() {

@@ -7,13 +7,14 @@ use devstack::config::node::{NodeConfig, SETTINGS};
 use crate::shipped;
 
 /// Keys that are no limit.
-const KEYS: [(&str, &[&str]); 6] = [
+const KEYS: [(&str, &[&str]); 7] = [
     ("node", &["name", "roles", "labels", "state_dir"]),
     ("api", &["listen", "socket"]),
     ("link", &["listen", "advertise", "join"]),
     ("agent_host", &["runtime", "docker", "slots", "sandbox", "roles", "on_disconnect", "shards"]),
     ("dashboard", &["export", "export_interval"]),
-    ("telemetry", &["format", "filter"]),
+    ("telemetry", &["format", "target", "filter", "otlp_endpoint", "ca_file"]),
+    ("webhook", &["url", "secret_file", "ca_file", "events"]),
 ];
 
 /// `(section, key)` of each line that sets something at the top of a section.

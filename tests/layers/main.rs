@@ -9,12 +9,12 @@ use std::{
 /// Modules of the root crate, lowest layer first. A module may import from its own layer only what is listed in
 /// `SIBLINGS`, and anything from below.
 const LAYERS: &[&[&str]] = &[
-    &["actor", "allocator", "exchange", "fault", "config", "notify", "telemetry"],
-    &["audit", "store", "runtime", "repository", "members", "wire"],
+    &["actor", "allocator", "exchange", "fault", "config", "notify", "outgoing", "telemetry"],
+    &["audit", "store", "runtime", "repository", "members", "wire", "traces"],
     &["backup"],
     &["taskmaster", "agent_host", "devops"],
     &["gateway"],
-    &["uplink", "downlink"],
+    &["uplink", "downlink", "webhook"],
     &["cli", "node"],
 ];
 
@@ -29,6 +29,8 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("node", "cli"),
     // How log lines are written is a setting.
     ("config", "telemetry"),
+    // What a receiver's address may be.
+    ("config", "outgoing"),
 ];
 
 /// Vendor crates and the only modules that may name them.
@@ -46,8 +48,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("axum", &["gateway", "cli", "node", "uplink", "downlink"]),
     ("tower", &["gateway", "cli"]),
     ("utoipa", &["gateway"]),
-    ("hyper", &["gateway", "cli"]),
-    ("hyper_util", &["gateway", "cli"]),
+    ("hyper", &["gateway", "cli", "outgoing"]),
+    ("hyper_util", &["gateway", "cli", "outgoing"]),
     ("askama", &["gateway"]),
     ("rust_embed", &["gateway"]),
     ("clap", &["cli", "bin"]),
@@ -60,8 +62,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["telemetry"]),
     ("prometheus", &["telemetry"]),
     // What is trusted, the cluster crate says; here it is only spoken.
-    ("rustls", &["gateway"]),
-    ("tokio_rustls", &["gateway"]),
+    ("rustls", &["gateway", "outgoing"]),
+    ("tokio_rustls", &["gateway", "outgoing"]),
+    ("aws_lc_rs", &["outgoing"]),
 ];
 
 /// What the pure crate must never name.

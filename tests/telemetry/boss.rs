@@ -104,6 +104,11 @@ impl Boss {
         node.wait().unwrap();
     }
 
+    /// What a node logged.
+    pub(crate) fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.path(&format!("{name}.log"))).unwrap()
+    }
+
     fn try_ask(&self, args: &[&str]) -> Result<Value, String> {
         let mut command = self.command(env!("CARGO_BIN_EXE_devstack"), &[args, &["-o", "json"]].concat());
         let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();

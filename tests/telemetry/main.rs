@@ -7,3 +7,5 @@
 mod boss;
 mod http;
 mod metrics;
+mod traces;
+mod webhook;

@@ -90,6 +90,9 @@ settings! {
     "limits" requests: Count = 2_000, "requests of one caller a second, in the long run, and ten times that at once: no person and no script comes near";
     "limits" changes: Count = 500, "changes of one caller a second, in the long run, and ten times that at once: a script that moves 5,000 tasks";
     "limits" streams: Count = 192, "streams and waits of one caller at once: three quarters of the connections, so that others get in";
+    "limits" webhook_timeout: Duration = 10_000, "longest time for a receiver of notices to answer: it stores and answers";
+    "limits" webhook_attempts: Count = 12, "tries for a notice before it is given up: about 24 minutes, longer than a restart of a receiver";
+    "limits" trace_queue: Count = 10_000, "finished tasks whose spans wait for the collector: some MiB, then they are dropped and counted";
     "retention" facts: Count = 100_000, "facts kept for readers that resume: a day of 200 busy agents";
     "retention" attempts: Duration = 7 * 86_400_000, "refs and logs of attempts after their task ended: a week to look back";
     "retention" audit: Size = 64 << 20, "log of changes kept: 200,000 lines of 300 bytes";

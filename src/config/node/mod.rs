@@ -6,6 +6,7 @@ mod agent_host;
 mod dashboard;
 mod limits;
 mod link;
+mod outside;
 mod reach;
 mod show;
 
@@ -22,6 +23,7 @@ pub use dashboard::DashboardConfig;
 use devstack_dag::ids::HostName;
 pub use limits::{Limits, SETTINGS, Setting, Unit};
 pub use link::LinkConfig;
+pub use outside::{TelemetryConfig, WebhookConfig};
 pub use reach::{Founder, STATE_DIR, joiner};
 pub use show::{Shown, show};
 
@@ -29,7 +31,6 @@ use super::{
     problem::{Problem, Problems},
     section::{Reader, Table, code},
 };
-use crate::telemetry::Format;
 
 /// How a node runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,16 +53,13 @@ pub struct NodeConfig {
     pub agent_host: AgentHostConfig,
     /// The dashboard as a file.
     pub dashboard: DashboardConfig,
-    /// Log lines for people or for programs.
-    pub log_format: Format,
-    /// Which log lines, where `DEVSTACK_LOG` says nothing; in its syntax.
-    pub log_filter: String,
+    /// The log, and traces.
+    pub telemetry: TelemetryConfig,
+    /// Who is told what waits for a person; `None`: nobody.
+    pub webhook: Option<WebhookConfig>,
     /// Sizes and times.
     pub limits: Limits,
 }
-
-/// Ractor says little that a person can use, and its `debug` prints what is sent.
-const LOG_FILTER: &str = "info,ractor=warn,ractor_cluster=warn";
 
 /// What a node does; at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +83,8 @@ impl NodeConfig {
             link: LinkConfig::default(),
             agent_host: AgentHostConfig::default(),
             dashboard: DashboardConfig::default(),
-            log_format: Format::Human,
-            log_filter: LOG_FILTER.to_owned(),
+            telemetry: TelemetryConfig::default(),
+            webhook: None,
             limits: Limits::default(),
         }
     }
@@ -138,19 +136,11 @@ impl NodeConfig {
                 "run `devstack-node join TOKEN`, or write [link] join = [\"taskmaster.example:7420\"]".to_owned();
             reader.add(roles_at.unwrap_or_default(), code::MISSING, message, Some(hint));
         }
-        if let Some(mut table) = section(reader, &mut top, "telemetry") {
-            let words = [("human", Format::Human), ("json", Format::Json)];
-            self.log_format = table.word(reader, "format", &words).map_or(self.log_format, |v| v.value);
-            if let Some(text) = table.text(reader, "filter") {
-                match crate::telemetry::check_filter(&text.value) {
-                    Ok(()) => self.log_filter = text.value.into_owned(),
-                    Err(why) => {
-                        let message = format!("`filter`{}: {why}", table.of());
-                        reader.add(text.at, code::BAD_VALUE, message, None);
-                    }
-                }
-            }
-            table.finish(reader, &["format", "filter"]);
+        if let Some(table) = section(reader, &mut top, "telemetry") {
+            self.telemetry.read(reader, table);
+        }
+        if let Some(table) = section(reader, &mut top, "webhook") {
+            self.webhook = WebhookConfig::read(reader, table);
         }
         for name in ["limits", "retention"] {
             let Some(mut table) = section(reader, &mut top, name) else { continue };
@@ -162,7 +152,10 @@ impl NodeConfig {
             }
             table.finish(reader, &of_section().map(|setting| setting.key).collect::<Vec<_>>());
         }
-        top.finish(reader, &["node", "api", "link", "agent_host", "dashboard", "telemetry", "limits", "retention"]);
+        top.finish(
+            reader,
+            &["node", "api", "link", "agent_host", "dashboard", "telemetry", "webhook", "limits", "retention"],
+        );
     }
 }
 
@@ -244,6 +237,7 @@ fn default_name() -> HostName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::{Format, Target};
 
     pub(super) const FULL: &str = r#"
 [node]
@@ -271,7 +265,15 @@ export = "/srv/www/devstack.html"
 export_interval = "1m"
 [telemetry]
 format = "json"
+target = "journald"
 filter = "devstack=debug"
+otlp_endpoint = "http://127.0.0.1:4318/v1/traces"
+ca_file = "/etc/x/ca.pem"
+[webhook]
+url = "https://hooks.example/T0?x=1"
+secret_file = "/etc/x/secret"
+ca_file = "/etc/x/hooks.pem"
+events = ["waiting"]
 [limits]
 plan_size = "1MiB"
 request_timeout = "5s"
@@ -307,7 +309,12 @@ attempts = "1h"
         assert_eq!(host.shards, [shard("a", Some("10.9.0.0/24"), SHARD_CAPACITY), shard("shard2", None, 1000)]);
         let export = DashboardConfig { export: Some("/srv/www/devstack.html".into()), export_interval: 60_000 };
         assert_eq!(config.dashboard, export);
-        assert_eq!((config.log_format, config.log_filter.as_str()), (Format::Json, "devstack=debug"));
+        let telemetry = &config.telemetry;
+        assert_eq!((telemetry.format, telemetry.target), (Format::Json, Target::Journald));
+        assert_eq!(telemetry.filter, "devstack=debug");
+        assert_eq!(telemetry.otlp_endpoint.as_deref(), Some("http://127.0.0.1:4318/v1/traces"));
+        let webhook = config.webhook.as_ref().unwrap();
+        assert_eq!(webhook.secret_file.as_deref(), Some(Path::new("/etc/x/secret")));
         assert_eq!(
             config.limits.values(),
             [
@@ -324,8 +331,15 @@ attempts = "1h"
                 16,
                 7_200_000,
                 86_400_000,
+                2_000,
+                500,
+                192,
+                10_000,
+                12,
+                10_000,
                 10,
-                3_600_000
+                3_600_000,
+                64 << 20
             ]
         );
     }
@@ -366,6 +380,9 @@ attempts = "1h"
         assert!(refused("[node]\nlabels = { a = 1 }\n").contains("`a` in `labels` of [node] is no label"));
         assert!(refused("[link]\njoin = [\"host\"]\n").contains("no host:port"));
         assert!(refused("[link]\nadvertise = \"host:1\"\n").contains("no name or address"));
+        assert!(refused("[webhook]\nsecret_file = \"/x\"\n").contains("`url` of [webhook] is missing"));
+        assert!(refused("[webhook]\nurl = \"https://me:pass@x/\"\n").contains("end in logs"));
+        assert!(refused("[webhook]\nurl = \"http://x/\"\nevents = [\"done\"]\n").contains("no event"));
         assert!(refused("[agent_host]\nshards = []\n").contains("is empty"));
         let twice = "[agent_host]\nshards = [{ name = \"a\" }, { name = \"a\" }]\n";
         assert!(refused(twice).contains("another shard's"));

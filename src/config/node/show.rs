@@ -9,7 +9,7 @@ use super::{
     super::{problem::Problems, section::Reader, units},
     NodeConfig, OnDisconnect, Runtime, SETTINGS, Sandbox, Shard, read,
 };
-use crate::telemetry::Format;
+use crate::telemetry::{Format, Target};
 
 /// A value as it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,10 +69,17 @@ fn values(config: &NodeConfig) -> Vec<Shown> {
         OnDisconnect::Continue => "continue",
         OnDisconnect::Stop => "stop",
     };
-    let format = match config.log_format {
+    let telemetry = &config.telemetry;
+    let format = match telemetry.format {
         Format::Human => "human",
         Format::Json => "json",
     };
+    let target = match telemetry.target {
+        Target::Stderr => "stderr",
+        Target::Journald => "journald",
+    };
+    let path = |path: &Path| json!(path.display().to_string());
+    let webhook = config.webhook.as_ref();
     let words = [
         ("node", "name", json!(config.name.as_str())),
         ("node", "roles", json!(roles)),
@@ -93,7 +100,18 @@ fn values(config: &NodeConfig) -> Vec<Shown> {
         ("dashboard", "export", json!(config.dashboard.export.as_ref().map(|file| file.display().to_string()))),
         ("dashboard", "export_interval", json!(units::format_duration(config.dashboard.export_interval))),
         ("telemetry", "format", json!(format)),
-        ("telemetry", "filter", json!(config.log_filter)),
+        ("telemetry", "target", json!(target)),
+        ("telemetry", "filter", json!(telemetry.filter)),
+        ("telemetry", "otlp_endpoint", json!(telemetry.otlp_endpoint)),
+        ("telemetry", "ca_file", path(&telemetry.ca_file)),
+        ("webhook", "url", json!(webhook.map(|webhook| &webhook.url))),
+        (
+            "webhook",
+            "secret_file",
+            webhook.and_then(|webhook| webhook.secret_file.as_deref()).map_or(Value::Null, path),
+        ),
+        ("webhook", "ca_file", webhook.map_or(Value::Null, |webhook| path(&webhook.ca_file))),
+        ("webhook", "events", webhook.map_or(Value::Null, |_| json!(["waiting"]))),
     ];
     let words = words.map(|(section, key, value)| Shown { section, key, value, line: None, why: None });
     let limits = SETTINGS.iter().zip(config.limits.values()).map(|(setting, value)| Shown {
