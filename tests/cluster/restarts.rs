@@ -12,20 +12,23 @@ fn a_killed_host_that_returns_keeps_its_work() {
     cluster.submit(&[("a", &[]), ("b", &[]), ("c", &[]), ("d", &["a", "b"]), ("e", &["c", "d"])]);
     let on = ["a", "b", "c"].map(|task| cluster.begun(task, 1));
     assert!(on[0] != on[1] && on[1] != on[2] && on[0] != on[2], "each has one slot: {on:?}");
-    // What it says of itself is shown, and stays while it is away.
+    // What it says of itself is shown, and stays while it is away; of a host or by a Taskmaster of the version before: nothing.
     let setup = |cluster: &Cluster| {
         let host = cluster.ask(&["host", "show", &on[0]])["host"].clone();
+        if Cluster::IS_SKEWED.iter().any(|variable| std::env::var_os(variable).is_some()) && host["version"].is_null() {
+            return;
+        }
         assert!(host["sandbox"].as_str().is_some_and(|sandbox| sandbox.starts_with("unsandboxed: ")), "{host}");
-        [&host["runtime"], &host["version"]].map(|said| said.as_str().unwrap_or_default().to_owned())
+        assert_eq!((&host["runtime"], &host["version"]), (&"process".into(), &env!("CARGO_PKG_VERSION").into()));
     };
-    assert_eq!(setup(&cluster), ["process", env!("CARGO_PKG_VERSION")]);
+    setup(&cluster);
     // One attempt ends while its node is dead, the other goes on through it.
     cluster.kill(&on[0]);
     cluster.kill(&on[1]);
     cluster.until_up(&on[0], false);
     cluster.until_up(&on[1], false);
     assert!(cluster.says(&["task", "explain", "b"]).contains("UNKNOWN"));
-    assert_eq!(setup(&cluster)[0], "process");
+    setup(&cluster);
     assert!(agents_below(cluster.root()).len() >= 3, "agents outlive their node");
     cluster.meeting.open("a");
     cluster.ended("a", 1);
