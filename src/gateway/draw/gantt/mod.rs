@@ -84,7 +84,7 @@ pub struct Options<'a> {
 /// The picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gantt {
-    /// An `svg` element; its style comes from the page.
+    /// Two `svg` elements, the bars and the names of their rows; their style comes from the page.
     pub svg: String,
     /// Rows drawn.
     pub rows: usize,

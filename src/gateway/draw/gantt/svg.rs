@@ -40,15 +40,15 @@ pub fn gantt(spans: &[Span], options: &Options<'_>) -> Gantt {
     // Writing into a String cannot fail.
     let _ = write!(
         out,
-        r#"<svg class="gantt" xmlns="http://www.w3.org/2000/svg" role="group" aria-label="{attempts} attempts of {} agents" width="{w}" height="{height}" viewBox="0 0 {w} {height}">"#,
+        r#"<svg class="gantt" xmlns="http://www.w3.org/2000/svg" role="group" aria-label="{attempts} attempts of {} agents" width="{w}" height="{height}" viewBox="{NAMES} 0 {w} {height}">"#,
         all.len(),
-        w = NAMES + WIDTH + BESIDE,
+        w = WIDTH + BESIDE,
     );
     out.push_str(PATTERN);
     axis(&mut out, height, options);
     let mut top = ABOVE;
     for row in &all {
-        names(&mut out, row, top);
+        let _ = write!(out, r#"<path class="rule" d="M{NAMES} {top}H{}"/>"#, NAMES + WIDTH);
         row.bars.iter().for_each(|bar| draw(&mut out, bar, top + (ROW - LANE) / 2.0, options));
         top += self::height(row);
     }
@@ -57,6 +57,17 @@ pub fn gantt(spans: &[Span], options: &Options<'_>) -> Gantt {
         let _ = write!(out, r#"<path class="now" d="M"#);
         coordinate(&mut out, x);
         let _ = write!(out, r#" {}V{height}"><title>now</title></path>"#, ABOVE - 8.0);
+    }
+    out.push_str("</svg>");
+    // By themselves, so that they can stay where they are while the time is scrolled. Bars name their agents, too.
+    let _ = write!(
+        out,
+        r#"<svg class="gantt names" xmlns="http://www.w3.org/2000/svg" aria-hidden="true" width="{NAMES}" height="{height}" viewBox="0 0 {NAMES} {height}">"#
+    );
+    let mut top = ABOVE;
+    for row in &all {
+        names(&mut out, row, top);
+        top += self::height(row);
     }
     out.push_str("</svg>");
     Gantt { svg: out, rows: all.len(), left_out, attempts }
@@ -85,7 +96,7 @@ fn axis(out: &mut String, height: f64, options: &Options<'_>) {
 }
 
 fn names(out: &mut String, row: &Row<'_>, top: f64) {
-    let _ = write!(out, r#"<path class="rule" d="M0 {top}H{}"/><text class="agent" x="0" y=""#, NAMES + WIDTH);
+    let _ = write!(out, r#"<path class="rule" d="M0 {top}H{NAMES}"/><text class="agent" x="0" y=""#);
     coordinate(out, top + 16.0);
     out.push_str(r#"">"#);
     escape(out, &fit(row.agent, NAMES - 12.0, 13.0));

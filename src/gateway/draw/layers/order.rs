@@ -29,6 +29,8 @@ pub(super) struct Layered {
     pub nodes: usize,
     /// Of each edge its vertices from source to target.
     pub chains: Vec<Vec<u32>>,
+    /// The column of each vertex.
+    of: Vec<u32>,
 }
 
 impl Layered {
@@ -43,6 +45,7 @@ impl Layered {
             after: vec![Vec::new(); nodes],
             nodes,
             chains: Vec::new(),
+            of: Vec::new(),
         };
         let mut of = column.to_vec();
         for (from, to) in graph.edges() {
@@ -61,7 +64,18 @@ impl Layered {
             layered.chains.push(chain);
         }
         layered.walk(&of);
+        layered.of = of;
         layered
+    }
+
+    /// Is it no node, but a place where a long edge passes a column?
+    pub(super) fn is_bend(&self, v: u32) -> bool {
+        v as usize >= self.nodes
+    }
+
+    /// The vertices of its column in their order.
+    pub(super) fn column_of(&self, v: u32) -> &[u32] {
+        &self.columns[self.of[v as usize] as usize]
     }
 
     /// Fills the columns: from each start along the first edge first.
