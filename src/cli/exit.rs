@@ -123,7 +123,7 @@ impl From<ApiError> for CliError {
             400 | 405 | 411 | 413 | 415 | 422 => Exit::Usage,
             401 | 403 => Exit::NotAllowed,
             404 => Exit::NotFound,
-            409 | 410 | 412 => Exit::Refused,
+            409 | 429 | 410 | 412 => Exit::Refused,
             502 | 503 => Exit::Unreachable,
             408 | 504 => Exit::TimedOut,
             _ => Exit::Failure,
