@@ -71,7 +71,7 @@ fn a_log_is_followed_live_to_its_end() {
     cluster.meeting.script("a", "echo \"work begins\"");
     cluster.submit(&[("a", &[])]);
     cluster.begun("a", 1);
-    let follow = cluster.command(env!("CARGO_BIN_EXE_devstack"), &["task", "logs", "--follow", "a"]);
+    let follow = cluster.command(&Cluster::program(), &["task", "logs", "--follow", "a"]);
     let mut follow = Process::start(follow, &cluster.path("followed.log"));
     cluster.until("its first line is there", |cluster| cluster.log("followed").contains("work begins"));
     assert!(!follow.is_over());

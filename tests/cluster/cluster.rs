@@ -89,7 +89,7 @@ impl Cluster {
         let meeting = Meeting::new(root.path());
         let mut cluster = Self { meeting, taskmaster: None, hosts: BTreeMap::new(), api: free(), link: free(), root };
         let (config, state) = (cluster.path("taskmaster/node.toml"), cluster.path("taskmaster"));
-        let mut init = cluster.command(env!("CARGO_BIN_EXE_devstack"), &["cluster", "init", "--name", "test"]);
+        let mut init = cluster.command(&Cluster::program(), &["cluster", "init", "--name", "test"]);
         init.args(["--advertise", "127.0.0.1", "--api-listen", &cluster.api, "--link-listen", &cluster.link]);
         done(init.arg("--config").arg(&config).arg("--state-dir").arg(state).output().unwrap());
         let text = fs::read_to_string(&config).unwrap().replace(", \"agent-host\"", "");
@@ -132,8 +132,14 @@ impl Cluster {
         command
     }
 
+    /// The command, of the Taskmaster's version.
+    pub(crate) fn program() -> String {
+        let beside = |daemon: String| Path::new(&daemon).with_file_name("devstack").display().to_string();
+        std::env::var(Self::IS_SKEWED[0]).map_or(env!("CARGO_BIN_EXE_devstack").to_owned(), beside)
+    }
+
     pub(crate) fn devstack(&self, args: &[&str]) -> Output {
-        self.command(env!("CARGO_BIN_EXE_devstack"), args).output().unwrap()
+        self.command(&Cluster::program(), args).output().unwrap()
     }
 
     /// What a command that must succeed prints.

@@ -107,7 +107,7 @@ impl Cluster {
 
     /// Each attempt started once and ended once, each task completed once.
     fn facts_are_right(&self, tasks: &BTreeMap<String, Value>) {
-        let mut tail = self.command(env!("CARGO_BIN_EXE_devstack"), &["event", "tail", "--after", "0", "-o", "jsonl"]);
+        let mut tail = self.command(&Cluster::program(), &["event", "tail", "--after", "0", "-o", "jsonl"]);
         let mut tail = tail.stdout(Stdio::piped()).spawn().unwrap();
         let mut told: BTreeMap<(String, String, u64), u32> = BTreeMap::new();
         for line in BufReader::new(tail.stdout.take().unwrap()).lines() {

@@ -146,7 +146,7 @@ fn a_hostile_host_harms_nobody_else() {
     cluster.meeting.script("a", "echo \"honest work\"");
     cluster.submit(&[("a", &[])]);
     cluster.begun("a", 1);
-    let follow = cluster.command(env!("CARGO_BIN_EXE_devstack"), &["task", "logs", "--follow", "a"]);
+    let follow = cluster.command(&Cluster::program(), &["task", "logs", "--follow", "a"]);
     let mut follow = Process::start(follow, &cluster.path("followed.log"));
     cluster.until("its log is followed", |cluster| cluster.log("followed").contains("honest work"));
 
