@@ -63,6 +63,8 @@ const ELSEWHERE: &[&str] = &[
     "up",
     "event tail",
     "plan watch",
+    // Reads a file of a node.
+    "cluster audit",
     // Their data is a script, or goes to an engine or a browser.
     "completions",
     "image build",
