@@ -50,13 +50,11 @@ impl Agreed {
         }
     }
 
-    /// The version that a task of the file was made from; the newest, where it does not say.
+    /// The version that a task of the file was made from. One that does not say is from before devstack came, or was written by
+    /// somebody who read it then.
     fn version(&self, id: &str, updated: Option<&str>) -> Option<&Version> {
-        let versions = self.0.get(id)?;
-        match updated {
-            Some(updated) => versions.iter().rev().find(|version| version.updated == updated),
-            None => versions.back(),
-        }
+        let updated = updated?;
+        self.0.get(id)?.iter().rev().find(|version| version.updated == updated)
     }
 }
 

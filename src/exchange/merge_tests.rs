@@ -100,6 +100,8 @@ fn an_old_status_is_no_command() {
     assert_eq!(asked(&old, &agreed, &now), Asked::default(), "this was never BLOCKED → TODO");
     let (new, same) = written(&old, &old, &agreed, &now, "2026-01-02");
     assert_eq!((first(&new, "status"), same.len()), (Json::text("BLOCKED"), 1));
+    let unmarked = with(&old, "updated", Json::Null);
+    assert_eq!(asked(&unmarked, &agreed, &now), Asked::default(), "written before devstack marked it");
     // What that writer changed itself still counts.
     let edited = with(&with(&old, "description", Json::text("Do more.")), "status", Json::text("REJECTED"));
     assert_eq!(orders(&asked(&edited, &agreed, &now)), [Order::Reject]);
