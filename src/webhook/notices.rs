@@ -154,7 +154,7 @@ mod tests {
         let keys: Vec<String> = told.due.iter().map(|notice| notice.key("ab12")).collect();
         assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), 3, "{keys:?}");
         assert!(keys.iter().all(|key| key.bytes().all(|byte| byte.is_ascii_graphic())), "{keys:?}");
-        assert_eq!(keys[2], "ab12/3/shop/a");
+        assert!(keys.contains(&"ab12/3/shop/a".to_owned()), "{keys:?}");
     }
 
     #[test]
