@@ -83,7 +83,7 @@ async fn a_person_tries_a_task_again_with_a_hint() {
 
     page.visit("/tasks/shop/A").await;
     page.press("main a[href$='/act/retry']").await;
-    page.type_into("dialog#ask #text", "Look at the left side first").await;
+    page.type_into("dialog#ask [name=text]", "Look at the left side first").await;
     page.press("dialog#ask form button").await;
     page.until_says("COMPLETED").await;
     // The agent was told, and prints it.

@@ -28,7 +28,7 @@ async fn without_scripts_pages_are_read_and_actions_done() {
     page.visit("/tasks/shop/B").await;
     page.press("main a[href$='/act/reject']").await;
     assert_eq!(page.url().await.path(), "/tasks/shop/B/act/reject", "the question has a page of its own");
-    page.type_into("#text", "not needed").await;
+    page.type_into("main [name=text]", "not needed").await;
     page.press("main form button").await;
     desk.until("B", "REJECTED");
     page.until_says("REJECTED").await;
