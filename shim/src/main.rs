@@ -9,8 +9,8 @@
 //! it says is checked by the node; it outlives the node.
 
 // Without the standard library's start: it parses /proc/self/maps and makes a signal stack to be able to say that a stack
-// overflowed, which is a fifth of what starting this program costs, in every attempt. Nothing else of it is missed: no
-// write here goes to a pipe (SIGPIPE), and whoever starts a shim gives it its three standard descriptors.
+// overflowed, which is a fifth of what starting this program costs, in every attempt. Nothing else of it is missed: what
+// writes to a pipe blocks SIGPIPE first (`tee`), and whoever starts a shim gives it its three standard descriptors.
 #![cfg_attr(not(test), no_main)]
 
 mod clock;
@@ -24,6 +24,7 @@ mod output;
 mod secret_files;
 mod secrets;
 mod spawn;
+mod tee;
 mod watch;
 mod workspace;
 
@@ -94,7 +95,8 @@ fn run(spec: &Spec) -> io::Result<()> {
     let bundle = harvest::output(spec)?;
     confine::drop_rights(spec)?;
 
-    let mut output = output::Output::new(log, spec.log_max, &secret_files::hidden(spec, &secrets));
+    let tee = if spec.tee { tee::Tee::stdout() } else { tee::Tee::none() };
+    let mut output = output::Output::new(log, spec.log_max, &secret_files::hidden(spec, &secrets), tee);
     let started = clock::now_ms();
     let ending = match attempt(spec, &secrets, &mut output) {
         Ok(ending) => ending,

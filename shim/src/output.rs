@@ -8,12 +8,16 @@ use std::{fs::File, io::Write};
 
 use devstack_shim::redact::Redactor;
 
+use crate::tee::Tee;
+
 /// Read at once: the size of a pipe.
 const BUFFER: usize = 64 << 10;
 
 /// Where output goes.
 pub(crate) struct Output {
     file: File,
+    /// The same, for whoever keeps the container's output.
+    tee: Tee,
     redactor: Redactor,
     buffer: Vec<u8>,
     /// Bytes that the head may still take.
@@ -29,12 +33,13 @@ pub(crate) struct Output {
 
 impl Output {
     /// A log of at most `max` bytes: three quarters for the head, one for the newest.
-    pub(crate) fn new(file: File, max: u64, secrets: &[(String, String)]) -> Self {
+    pub(crate) fn new(file: File, max: u64, secrets: &[(String, String)], tee: Tee) -> Self {
         let redactor = Redactor::new(secrets.iter().map(|(_, value)| value.as_str()));
         let tail_max = (max / 4) as usize + redactor.longest();
         let head_left = max - max / 4;
         Self {
             file,
+            tee,
             redactor,
             buffer: Vec::new(),
             head_left,
@@ -74,6 +79,7 @@ impl Output {
         if self.file.write_all(&text).is_err() {
             self.left_out += ready as u64;
         }
+        self.tee.put(&text);
         self.pending.drain(..ready);
         if self.head_left == 0 {
             self.tail = std::mem::take(&mut self.pending);
@@ -101,11 +107,18 @@ impl Output {
             let line = format!("\n[devstack: {} bytes left out]\n", self.left_out + from as u64);
             self.left_out += from as u64;
             let _ = self.file.write_all(line.as_bytes());
+            self.tee.put(line.as_bytes());
         }
         let text = self.redactor.redact(&held, from.min(held.len()));
         if self.file.write_all(&text).is_err() {
             self.left_out += text.len() as u64;
         }
+        self.tee.finish(&text);
+    }
+
+    /// The copy of the log that is on its way to somebody else.
+    pub(crate) fn tee(&mut self) -> &mut Tee {
+        &mut self.tee
     }
 
     /// Bytes of output so far.
@@ -129,7 +142,7 @@ mod tests {
     fn log(max: u64, secret: &str, chunks: &[&[u8]]) -> (String, u64) {
         let mut file = tempfile::tempfile().unwrap();
         let secrets = [("S".to_owned(), secret.to_owned())];
-        let mut output = Output::new(file.try_clone().unwrap(), max, &secrets);
+        let mut output = Output::new(file.try_clone().unwrap(), max, &secrets, Tee::none());
         for chunk in chunks {
             output.buffer()[..chunk.len()].copy_from_slice(chunk);
             output.took(chunk.len());

@@ -62,6 +62,9 @@ pub struct Spec {
     /// What is special about the agent; `None`: a plain command.
     #[serde(default)]
     pub tool: Option<Tool>,
+    /// Does the log go to the shim's standard output, too?
+    #[serde(default)]
+    pub tee: bool,
 }
 
 /// How the shim gets the values of secrets.

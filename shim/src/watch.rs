@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, ErrorKind, Read},
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use devstack_shim::{
@@ -71,7 +71,9 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
             None => deadline.min(idle.next_look).min(disk.next_look).min(last.due()),
         };
         let patience = if asked { 0 } else { wake.saturating_sub(now) };
-        let stop = wait(&signals, open.then_some(&pipe), patience)? || std::mem::take(&mut asked);
+        let stop =
+            wait(&signals, open.then_some(&pipe), output.tee().waiting(), patience)? || std::mem::take(&mut asked);
+        output.tee().flush();
         if open {
             let read = drain(&mut pipe, output, &mut last, CHUNKS)?;
             open = read.open;
@@ -121,11 +123,17 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
     })
 }
 
-/// Waits for a signal, output or the clock. True: somebody asked to stop. In a name space of its own the shim hears only
+/// Waits for a signal, output, a reader of the output's copy or the clock. True: somebody asked to stop. In a name space of its own the shim hears only
 /// who is outside of it: the sender within has an id there, and is the agent.
-fn wait(signals: &SignalFd, pipe: Option<&std::fs::File>, at_most_ms: u64) -> io::Result<bool> {
+fn wait(
+    signals: &SignalFd,
+    pipe: Option<&std::fs::File>,
+    reader: Option<BorrowedFd<'_>>,
+    at_most_ms: u64,
+) -> io::Result<bool> {
     let mut fds = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
     fds.extend(pipe.map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+    fds.extend(reader.map(|reader| PollFd::new(reader, PollFlags::POLLOUT)));
     let timeout = PollTimeout::try_from(at_most_ms.min(i32::MAX as u64)).unwrap_or(PollTimeout::MAX);
     match poll(&mut fds, timeout) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => {}

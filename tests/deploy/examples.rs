@@ -11,7 +11,10 @@ const KEYS: [(&str, &[&str]); 7] = [
     ("node", &["name", "roles", "labels", "state_dir"]),
     ("api", &["listen", "socket"]),
     ("link", &["listen", "advertise", "join"]),
-    ("agent_host", &["runtime", "docker", "slots", "sandbox", "roles", "on_disconnect", "shards"]),
+    (
+        "agent_host",
+        &["runtime", "docker", "slots", "sandbox", "roles", "on_disconnect", "shards", "log_driver", "log_options"],
+    ),
     ("dashboard", &["export", "export_interval"]),
     ("telemetry", &["format", "target", "filter", "otlp_endpoint", "ca_file"]),
     ("webhook", &["url", "secret_file", "ca_file", "events"]),

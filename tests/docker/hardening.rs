@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use devstack::runtime::Runtime;
+use devstack::{runtime::Runtime, telemetry::trace_id};
 use devstack_dag::plan::Limits;
 use devstack_shim::procs;
 
@@ -68,6 +68,7 @@ async fn the_engine_shows_what_was_asked_for_and_whose_it_is() {
     let label = |name: &str| show(&format!("{{{{index .Config.Labels \"devstack.{name}\"}}}}"));
     assert_eq!(show("{{.Name}}"), format!("/devstack.{}.shop.T-001.1", w.installation));
     assert_eq!(["installation", "project", "task", "attempt"].map(label), [&w.installation, "shop", "T-001", "1"]);
+    assert_eq!(["host", "trace.id"].map(label), ["localhost", &trace_id("shop", "T-001")]);
     let deadline: jiff::Timestamp = label("deadline").parse().unwrap();
     let left = deadline.duration_since(jiff::Timestamp::now()).as_secs();
     assert!((0..=600).contains(&left), "{left}");
@@ -78,7 +79,7 @@ async fn the_engine_shows_what_was_asked_for_and_whose_it_is() {
     assert_eq!(
         show(host),
         "67108864 67108864 50 500000000 none true false [ALL] [no-new-privileges:true] 10001:10001 no private \
-         map[max-file:2 max-size:1m]"
+         map[labels:devstack.project,devstack.task,devstack.attempt,devstack.host,devstack.trace.id max-file:3 max-size:10m]"
     );
     w.remove(&attempt(1)).await;
 }

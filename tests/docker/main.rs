@@ -20,6 +20,7 @@ mod hardening;
 #[allow(dead_code, reason = "shared with the tests of the runtime")]
 mod harness;
 mod limits;
+mod logging;
 mod network;
 mod node;
 mod root;

@@ -12,4 +12,5 @@ mod harness;
 mod process;
 mod profile;
 mod speed;
+mod tee;
 mod upgrade;

@@ -1,5 +1,5 @@
 //! The upgrade rule for what lies on a host: what the version before wrote is read, and what it started is adopted. The
-//! files of an attempt as each version wrote them are in `golden`: `v1` first, `v1.1` with what was appended since.
+//! files of an attempt as each version wrote them are in `golden`: `v1` first, `v1.1` and `v1.2` with what was appended since.
 //!
 //! Whoever changes an order or a record adds a golden file of the new shape and gives what is new a default; the old files
 //! stay. Deliberately absent: the store (tests/store) and messages (tests/wire), which have golden files of their own.
@@ -21,7 +21,8 @@ fn golden(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/runtime/golden").join(name)).unwrap()
 }
 
-fn spec() -> Spec {
+/// An order as the first version wrote it.
+pub(crate) fn spec() -> Spec {
     let start = GitStart::Commit { base: "01".repeat(20), tip: "02".repeat(20) };
     Spec {
         version: VERSION,
@@ -55,6 +56,7 @@ fn spec() -> Spec {
             bundle_max: 1 << 30,
         }),
         tool: None,
+        tee: false,
     }
 }
 
@@ -76,9 +78,11 @@ fn orders_and_records_of_earlier_versions_are_read_and_those_of_this_are_frozen(
     assert_eq!(serde_json::from_str::<ExitRecord>(&golden("exit.v1.json")).unwrap(), exit());
     let secret_files = vec![SecretFile { secret: "KEY".into(), path: ".key".into() }];
     let tool = Tool { prompt_on_stdin: true, secret_files, secret_dir: Some("/dev/shm/x".into()), last: None };
-    let now = (Spec { tool: Some(tool), ..spec() }, ExitRecord { processes_refused: 2, ..exit() });
+    let before = Spec { tool: Some(tool), ..spec() };
+    assert_eq!(serde_json::from_str::<Spec>(&golden("spec.v1.1.json")).unwrap(), before);
+    let now = (Spec { tee: true, ..before }, ExitRecord { processes_refused: 2, ..exit() });
     let frozen = |text: String| serde_json::from_str::<Value>(&text).unwrap();
-    assert_eq!(serde_json::to_value(&now.0).unwrap(), frozen(golden("spec.v1.1.json")));
+    assert_eq!(serde_json::to_value(&now.0).unwrap(), frozen(golden("spec.v1.2.json")));
     assert_eq!(serde_json::to_value(&now.1).unwrap(), frozen(golden("exit.v1.1.json")));
 }
 

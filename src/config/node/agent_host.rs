@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use devstack_dag::ids::RoleName;
 
-use super::super::section::{Reader, Table, code};
+use super::{
+    super::section::{Reader, Table, code},
+    ContainerLog,
+};
 
 /// How attempts are run here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub struct AgentHostConfig {
     pub on_disconnect: OnDisconnect,
     /// Is bwrap used where it is there?
     pub sandbox: Sandbox,
+    /// Who takes the output of containers.
+    pub log: ContainerLog,
 }
 
 /// What runs the attempts of a host.
@@ -101,6 +106,7 @@ impl Default for AgentHostConfig {
             roles: Vec::new(),
             on_disconnect: OnDisconnect::Continue,
             sandbox: Sandbox::Auto,
+            log: ContainerLog::default(),
         }
     }
 }
@@ -125,7 +131,9 @@ impl AgentHostConfig {
         if let Some(shards) = shards(reader, &mut table) {
             self.shards = shards;
         }
-        table.finish(reader, &["runtime", "docker", "slots", "sandbox", "on_disconnect", "roles", "shards"]);
+        self.log.read(reader, &mut table);
+        let known = ["runtime", "docker", "slots", "sandbox", "on_disconnect", "roles", "shards"];
+        table.finish(reader, &[&known[..], &["log_driver", "log_options"]].concat());
     }
 }
 

@@ -3,6 +3,7 @@
 //! Deliberately absent: plans, and values of secrets.
 
 mod agent_host;
+mod container_log;
 mod dashboard;
 mod limits;
 mod link;
@@ -19,6 +20,7 @@ use std::{
 pub use agent_host::{
     AgentHostConfig, DOCKER_SOCKET, OnDisconnect, Runtime, SHARD_CAPACITY, SHARD_CAPACITY_MAX, Sandbox, Shard,
 };
+pub use container_log::{ContainerLog, LogDriver};
 pub use dashboard::DashboardConfig;
 use devstack_dag::ids::HostName;
 pub use limits::{Limits, SETTINGS, Setting, Unit};
@@ -260,6 +262,8 @@ runtime = "process"
 docker = "unix:///run/user/1/docker.sock"
 slots = 7
 sandbox = "off"
+log_driver = "gelf"
+log_options = { gelf-address = "udp://127.0.0.1:12201", tag = "t" }
 [dashboard]
 export = "/srv/www/devstack.html"
 export_interval = "1m"
@@ -292,6 +296,7 @@ attempts = "1h"
         assert_eq!(config.socket, Path::new("/run/x.sock"));
         assert_eq!(config.agent_host.sandbox, Sandbox::Off);
         assert_eq!(config.agent_host.runtime, Runtime::Process);
+        assert_eq!((config.agent_host.log.driver, &*config.agent_host.log.options["tag"]), (LogDriver::Gelf, "t"));
         assert_eq!(config.agent_host.docker, Path::new("/run/user/1/docker.sock"));
         assert_eq!(config.roles, Roles { taskmaster: false, agent_host: true });
         assert_eq!(config.labels["gpu"], "a100");

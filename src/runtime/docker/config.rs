@@ -6,7 +6,7 @@ use devstack_shim::spec::User;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::{
-    config::node::{AgentHostConfig, Shard},
+    config::node::{AgentHostConfig, ContainerLog, Shard},
     runtime::ProcessConfig,
 };
 
@@ -17,6 +17,10 @@ pub struct DockerConfig {
     pub state_dir: PathBuf,
     /// The random label of this installation: nothing without it is ever touched.
     pub installation: String,
+    /// The name of the node, on every line of output that is shipped.
+    pub host: String,
+    /// Who takes the output of containers, beside the log of each attempt.
+    pub log: ContainerLog,
     /// The engine's unix socket.
     pub socket: PathBuf,
     /// The private bridges, in the order in which they are filled; at least one.
@@ -60,6 +64,8 @@ impl DockerConfig {
             state_dir: process.state_dir,
             installation: process.installation,
             socket,
+            host: "localhost".to_owned(),
+            log: ContainerLog::default(),
             shards: AgentHostConfig::default().shards,
             user: process.user,
             log_max: process.log_max,

@@ -9,13 +9,14 @@ use std::{
 };
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum,
-    MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
+    ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
 use devstack_dag::ids::{AttemptId, ProjectName, TaskId, TaskRef};
 use devstack_shim::{layout, spec::User};
 
-use crate::runtime::files::CONTAINER_DIR;
+use super::logging;
+use crate::{config::node::ContainerLog, runtime::files::CONTAINER_DIR, telemetry::trace_id};
 
 /// The attempt's directory inside, read-only but for `out` and `shim`.
 pub(super) const DIR: &str = CONTAINER_DIR;
@@ -34,9 +35,16 @@ pub(super) const MIRROR: &str = "/run/devstack-mirror";
 
 /// Label: the random name of the installation. Nothing without it is ever touched.
 pub(super) const INSTALLATION: &str = "devstack.installation";
-const PROJECT: &str = "devstack.project";
-const TASK: &str = "devstack.task";
-const ATTEMPT: &str = "devstack.attempt";
+/// Label: the project of its task.
+pub(super) const PROJECT: &str = "devstack.project";
+/// Label: its task.
+pub(super) const TASK: &str = "devstack.task";
+/// Label: the number of the attempt.
+pub(super) const ATTEMPT: &str = "devstack.attempt";
+/// Label: the host that runs it.
+pub(super) const HOST: &str = "devstack.host";
+/// Label: the id of its task's trace, as in log lines and spans.
+pub(super) const TRACE: &str = "devstack.trace.id";
 /// Label: when the attempt's time is over, as CLOCK_BOOTTIME in milliseconds and the boot it counts in.
 const DEADLINE: &str = "devstack.deadline";
 
@@ -44,8 +52,6 @@ const DEADLINE: &str = "devstack.deadline";
 const CPU_SHARES: i64 = 512;
 /// Memory for `/dev/shm`, in bytes: the engine's own default; browsers in tests need more and say so.
 const SHM: i64 = 64 << 20;
-/// One file of the engine's log, and how many: the shim's own messages only, since it writes the agent's output itself.
-const LOG: [(&str, &str); 2] = [("max-size", "1m"), ("max-file", "2")];
 
 /// What a container may use; everything is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +71,14 @@ pub(super) struct Bounds {
 }
 
 /// What a container is made for.
+#[derive(Clone)]
 pub(super) struct Wanted<'a> {
     pub(super) installation: &'a str,
     pub(super) attempt: &'a AttemptId,
+    /// The node that runs it.
+    pub(super) host: &'a str,
+    /// Who takes its output.
+    pub(super) log: &'a ContainerLog,
     /// The image's id.
     pub(super) image: &'a str,
     /// Never root.
@@ -115,6 +126,8 @@ fn labels(wanted: &Wanted<'_>) -> HashMap<String, String> {
             (PROJECT, task.project.to_string()),
             (TASK, task.id.to_string()),
             (ATTEMPT, wanted.attempt.number.to_string()),
+            (HOST, wanted.host.to_owned()),
+            (TRACE, trace_id(task.project.as_str(), task.id.as_str())),
             (DEADLINE, wanted.deadline.clone()),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
@@ -183,10 +196,7 @@ fn host_config(wanted: &Wanted<'_>) -> HostConfig {
         shm_size: Some(SHM),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         auto_remove: Some(false),
-        log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".to_owned()),
-            config: Some(LOG.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
-        }),
+        log_config: Some(logging::config(wanted.log, wanted.attempt, wanted.host)),
         ..Default::default()
     }
 }

@@ -84,13 +84,18 @@ mod tests {
     use devstack_shim::spec::User;
 
     use super::*;
-    use crate::runtime::docker::container::{self, Bounds, Wanted};
+    use crate::{
+        config::node::ContainerLog,
+        runtime::docker::container::{self, Bounds, Wanted},
+    };
 
     fn asked() -> ContainerCreateBody {
         let task = TaskRef { project: ProjectName::new("p").unwrap(), id: TaskId::new("t").unwrap() };
         container::body(&Wanted {
             installation: "i",
             attempt: &AttemptId { task, number: 1 },
+            host: "h",
+            log: &ContainerLog::default(),
             image: "sha256:0",
             user: User { uid: 10_001, gid: 10_001 },
             mode: "run",

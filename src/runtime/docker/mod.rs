@@ -13,6 +13,7 @@ mod hardening;
 mod health;
 pub mod image;
 mod images;
+mod logging;
 mod look;
 mod network;
 mod observer;
@@ -266,6 +267,8 @@ impl DockerRuntime {
         let wanted = Wanted {
             installation: &inner.config.installation,
             attempt,
+            host: &inner.config.host,
+            log: &inner.config.log,
             image: &image.id,
             user: inner.user(),
             mode: "run",

@@ -8,9 +8,12 @@ use devstack_shim::{
 };
 
 use super::{Inner, container};
-use crate::runtime::{
-    Job, RuntimeError, clock, files,
-    fill::{self, Places},
+use crate::{
+    config::node::LogDriver,
+    runtime::{
+        Job, RuntimeError, clock, files,
+        fill::{self, Places},
+    },
 };
 
 /// The order for the shim inside. `image_env`: the variables of the image, which the contract's own go over.
@@ -46,6 +49,7 @@ pub(super) fn spec(inner: &Inner, job: &Job, image_env: &[String]) -> Result<Spe
         disk_max: Some(inner.config.disk_max),
         // HOME is in memory: secret files are laid down right there.
         tool: fill::tool(job, || None),
+        tee: inner.config.log.driver != LogDriver::None,
         git,
         dir: dir.to_owned(),
     })

@@ -12,9 +12,12 @@ use super::{
     Inner,
     container::{self, Wanted},
     engine::{EngineError, Phase, phase},
-    hardening,
+    hardening, logging,
 };
-use crate::runtime::{RuntimeError, State, identity};
+use crate::{
+    config::node::{ContainerLog, LogDriver},
+    runtime::{RuntimeError, State, identity},
+};
 
 /// Whose container has a name.
 pub(super) enum Found {
@@ -57,13 +60,31 @@ impl Inner {
         }
     }
 
-    /// Makes the container, looks whether it is as it should be, and starts it.
+    /// Makes the container, looks whether it is as it should be, and starts it. Where nobody takes its output, the engine keeps it.
     pub(super) async fn run(&self, attempt: &AttemptId, name: &str, wanted: &Wanted<'_>) -> Result<(), RuntimeError> {
+        match self.run_as_wanted(attempt, name, wanted).await {
+            Err(error) if wanted.log.driver != LogDriver::JsonFile && logging::is_absent(&error.to_string()) => {
+                let log_driver = wanted.log.driver.word();
+                tracing::warn!(%attempt, %error, log_driver, "its output goes to json-file: the engine's log driver does not start");
+                let wanted = Wanted { log: &ContainerLog::default(), ..wanted.clone() };
+                self.run_as_wanted(attempt, name, &wanted).await
+            }
+            done => done,
+        }
+    }
+
+    async fn run_as_wanted(&self, attempt: &AttemptId, name: &str, wanted: &Wanted<'_>) -> Result<(), RuntimeError> {
         let body = container::body(wanted);
         match self.health.note(self.engine.create(name, body.clone()).await) {
             // Made by an earlier try that had no answer.
             Ok(()) | Err(EngineError::Conflict(_)) => {}
-            Err(error) => return Err(self.failed(format!("making the container of {attempt}"), error)),
+            Err(error) => {
+                let refused = match &error {
+                    EngineError::Refused(why) => logging::refused(wanted.log, why).map(RuntimeError::Refused),
+                    _ => None,
+                };
+                return Err(refused.unwrap_or_else(|| self.failed(format!("making the container of {attempt}"), error)));
+            }
         }
         let Some(made) = self.own(attempt, name).await? else {
             let gone = io::Error::other("it vanished as soon as it was made");
@@ -105,6 +126,8 @@ impl Inner {
         let wanted = Wanted {
             installation: &self.config.installation,
             attempt,
+            host: &self.config.host,
+            log: &self.config.log,
             image: &image,
             user: self.user(),
             mode: "harvest",

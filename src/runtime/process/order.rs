@@ -52,6 +52,7 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
         idle_timeout_ms: job.idle_timeout_ms,
         log_max: config.log_max,
         disk_max: None,
+        tee: false,
         tool: fill::tool(job, || Some(secret_dir(inner, &job.attempt))),
         git: job.workspace.as_ref().map(|workspace| git(job, workspace, config.bundle_max)).transpose()?,
         workspace: places.workspace.into(),

@@ -1,0 +1,213 @@
+//! `log_driver` and `log_options` of `[agent_host]`: which driver of the engine takes what agents write, and how.
+//! Deliberately absent: what each line says of where it is from (the docker runtime adds that), and whether anybody receives it.
+
+use std::collections::BTreeMap;
+
+use super::super::{
+    section::{At, Reader, Table, code},
+    suggest::nearest,
+    tree::Value,
+};
+
+/// Who takes the output of containers, beside the log of each attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerLog {
+    /// The engine's driver.
+    pub driver: LogDriver,
+    /// Options of the driver, in the engine's own words, over the defaults of the docker runtime.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A log driver of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogDriver {
+    /// Nothing is written to the container's output.
+    None,
+    /// A bounded file of the engine, with labels on each line.
+    JsonFile,
+    /// The engine's own bounded format.
+    Local,
+    /// The journal of systemd.
+    Journald,
+    /// A syslog daemon, here or elsewhere.
+    Syslog,
+    /// Graylog or Logstash.
+    Gelf,
+    /// Fluentd or Fluent Bit.
+    Fluentd,
+}
+
+impl LogDriver {
+    /// All, as the file writes them.
+    const WORDS: [(&'static str, Self); 7] = [
+        ("none", Self::None),
+        ("json-file", Self::JsonFile),
+        ("local", Self::Local),
+        ("journald", Self::Journald),
+        ("syslog", Self::Syslog),
+        ("gelf", Self::Gelf),
+        ("fluentd", Self::Fluentd),
+    ];
+
+    /// Its name, to the engine and in the file.
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, driver)| *driver == self).map_or("none", |(word, _)| word)
+    }
+
+    /// Options of its own. Labels are not among them: they are always ours.
+    fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::JsonFile => &["max-size", "max-file", "compress", "tag", "mode", "max-buffer-size"],
+            Self::Local => &["max-size", "max-file", "compress", "mode", "max-buffer-size"],
+            Self::Journald => &["tag", "mode", "max-buffer-size"],
+            Self::Syslog => &[
+                "syslog-address",
+                "syslog-facility",
+                "syslog-format",
+                "syslog-tls-ca-cert",
+                "syslog-tls-cert",
+                "syslog-tls-key",
+                "syslog-tls-skip-verify",
+                "tag",
+                "mode",
+                "max-buffer-size",
+            ],
+            Self::Gelf => &[
+                "gelf-address",
+                "gelf-compression-type",
+                "gelf-compression-level",
+                "gelf-tcp-max-reconnect",
+                "gelf-tcp-reconnect-delay",
+                "tag",
+                "mode",
+                "max-buffer-size",
+            ],
+            Self::Fluentd => &[
+                "fluentd-address",
+                "fluentd-async",
+                "fluentd-buffer-limit",
+                "fluentd-max-retries",
+                "fluentd-request-ack",
+                "fluentd-retry-wait",
+                "fluentd-sub-second-precision",
+                "tag",
+                "mode",
+                "max-buffer-size",
+            ],
+        }
+    }
+}
+
+impl Default for ContainerLog {
+    fn default() -> Self {
+        Self { driver: LogDriver::JsonFile, options: BTreeMap::new() }
+    }
+}
+
+/// The most files that one container's lines are kept in.
+const FILES_MAX: u32 = 100;
+/// The longest value of an option, in bytes: an address or a path.
+const VALUE_MAX: usize = 1024;
+
+impl ContainerLog {
+    /// Takes what the table says.
+    pub(super) fn read<'i>(&mut self, reader: &mut Reader<'i>, table: &mut Table<'i>) {
+        let driver = table.word(reader, "log_driver", &LogDriver::WORDS);
+        let at = driver.as_ref().map_or(table.at, |driver| driver.at);
+        self.driver = driver.map_or(self.driver, |driver| driver.value);
+        let what = format!("`log_options`{}", table.of());
+        if let Some(field) = table.take(reader, "log_options")
+            && let Some(options) = reader.table(field.value, what.clone())
+        {
+            for field in options.into_fields() {
+                let (at, key) = (field.at, field.key.to_string());
+                let value = match field.value.open(reader.text) {
+                    Value::Text(text) => text.into_owned(),
+                    _ => {
+                        let hint = format!("write {key} = \"…\"");
+                        reader.add(at, code::WRONG_TYPE, format!("`{key}` in {what} must be a text"), Some(hint));
+                        continue;
+                    }
+                };
+                self.option(reader, &what, At { at, value: (key, value) });
+            }
+        }
+        if self.driver == LogDriver::Gelf && !self.options.contains_key("gelf-address") {
+            let hint = "for example log_options = { gelf-address = \"udp://127.0.0.1:12201\" }".to_owned();
+            reader.add(at, code::MISSING, format!("the driver gelf needs `gelf-address` in {what}"), Some(hint));
+        }
+    }
+
+    fn option(&mut self, reader: &mut Reader<'_>, what: &str, option: At<(String, String)>) {
+        let At { at, value: (key, value) } = option;
+        let (driver, known) = (self.driver.word(), self.driver.keys());
+        if !known.contains(&key.as_str()) {
+            let hint = match nearest(&key, known.iter().copied()) {
+                Some(word) => format!("did you mean `{word}`?"),
+                None if known.is_empty() => "leave it out, or set `log_driver`".to_owned(),
+                None => format!("its options are {}", known.join(", ")),
+            };
+            reader.add(at, code::UNKNOWN_KEY, format!("`{key}` in {what} is no option of {driver}"), Some(hint));
+        } else if let Some(wanted) = wrong(&key, &value) {
+            let message = format!("`{key}` in {what} is `{value}`; it must be {wanted}");
+            reader.add(at, code::BAD_VALUE, message, None);
+        } else if self.options.insert(key.clone(), value).is_some() {
+            reader.add(at, code::BAD_VALUE, format!("`{key}` in {what} is given twice"), None);
+        }
+    }
+}
+
+/// What a value must be and is not. What is open at the top, as `max-size = \"-1\"` is to the engine, is refused.
+fn wrong(key: &str, value: &str) -> Option<String> {
+    let (holds, wanted) = match key {
+        "max-size" | "max-buffer-size" => (is_size(value), "a size as the engine writes it: \"10m\"".to_owned()),
+        "max-file" => {
+            let is = value.parse::<u32>().is_ok_and(|count| (1..=FILES_MAX).contains(&count));
+            (is, format!("\"1\" to \"{FILES_MAX}\""))
+        }
+        "compress"
+        | "fluentd-async"
+        | "fluentd-request-ack"
+        | "fluentd-sub-second-precision"
+        | "syslog-tls-skip-verify" => (["true", "false"].contains(&value), "\"true\" or \"false\"".to_owned()),
+        "mode" => (["blocking", "non-blocking"].contains(&value), "\"non-blocking\" or \"blocking\"".to_owned()),
+        _ => {
+            let plain = (1..=VALUE_MAX).contains(&value.len()) && !value.chars().any(char::is_control);
+            (plain, format!("1 to {VALUE_MAX} printable characters"))
+        }
+    };
+    (!holds).then_some(wanted)
+}
+
+/// A number above zero with at most one unit: `10m`.
+fn is_size(text: &str) -> bool {
+    let digits = text.strip_suffix(['k', 'm', 'g', 'K', 'M', 'G']).unwrap_or(text);
+    digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u32>().is_ok_and(|count| count > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NodeConfig;
+
+    fn refused(lines: &str) -> String {
+        NodeConfig::parse("n", &format!("[agent_host]\n{lines}\n")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn options_are_those_of_the_driver_and_keep_its_bounds() {
+        let typo = refused("log_driver = \"gelf\"\nlog_options = { gelf-adress = \"udp://x:1\" }");
+        assert!(typo.contains("n:3: `gelf-adress` in `log_options` of [agent_host] is no option of gelf"), "{typo}");
+        assert!(typo.contains("needs `gelf-address`"), "{typo}");
+        assert!(refused("log_driver = \"splunk\"").contains("must be one of none, json-file"));
+        assert!(refused("log_driver = \"none\"\nlog_options = { tag = \"x\" }").contains("no option of none"));
+        assert!(refused("log_options = { labels = \"x\" }").contains("no option of json-file"));
+        for open in ["-1", "0", "m", "10mm", "", "+1"] {
+            assert!(refused(&format!("log_options = {{ max-size = \"{open}\" }}")).contains("as the engine writes"));
+        }
+        assert!(refused("log_options = { max-file = \"0\" }").contains("\"1\" to \"100\""));
+        assert!(refused("log_options = { max-file = 3 }").contains("must be a text"));
+        assert!(refused("log_options = { mode = \"fast\" }").contains("non-blocking"));
+        assert!(refused("log_options = { tag = \"a\\nb\" }").contains("printable"));
+    }
+}

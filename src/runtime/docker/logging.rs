@@ -1,0 +1,106 @@
+//! The engine's log driver of a container, and what each line that it takes says of where it is from. Pure.
+//!
+//! Deliberately absent: redaction and the bound of what is handed over (the shim's), and receivers (the engine's).
+
+use std::collections::HashMap;
+
+use bollard::models::HostConfigLogConfig;
+use devstack_dag::ids::AttemptId;
+
+use super::container::{ATTEMPT, HOST, PROJECT, TASK, TRACE};
+use crate::{
+    config::node::{ContainerLog, LogDriver},
+    telemetry::trace_id,
+};
+
+/// One file of the engine's, and how many: what a container has to say of late.
+const FILES: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
+/// A receiver that is slow keeps nobody: what it does not take in time is dropped, after so many bytes.
+const AFAR: [(&str, &str); 2] = [("mode", "non-blocking"), ("max-buffer-size", "4m")];
+/// One that is not there keeps no container from starting.
+const FLUENTD: [(&str, &str); 1] = [("fluentd-async", "true")];
+
+/// What the engine is told.
+pub(super) fn config(log: &ContainerLog, attempt: &AttemptId, host: &str) -> HostConfigLogConfig {
+    let driver = log.driver;
+    let mut options: HashMap<String, String> = HashMap::new();
+    let mut set = |defaults: &[(&str, &str)]| {
+        options.extend(defaults.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    };
+    match driver {
+        LogDriver::None => {}
+        LogDriver::JsonFile | LogDriver::Local => set(&FILES),
+        LogDriver::Journald | LogDriver::Syslog | LogDriver::Gelf => set(&AFAR),
+        LogDriver::Fluentd => set(&[&AFAR[..], &FLUENTD].concat()),
+    }
+    if matches!(driver, LogDriver::JsonFile | LogDriver::Journald | LogDriver::Gelf | LogDriver::Fluentd) {
+        set(&[("labels", &[PROJECT, TASK, ATTEMPT, HOST, TRACE].join(","))]);
+    }
+    if let Some(tag) = tag(driver, attempt, host) {
+        set(&[("tag", &tag)]);
+    }
+    options.extend(log.options.clone());
+    HostConfigLogConfig { typ: Some(driver.word().to_owned()), config: Some(options) }
+}
+
+/// For what is routed by a tag; no name of ours holds a dot. Syslog has no labels: there the tag says everything.
+fn tag(driver: LogDriver, attempt: &AttemptId, host: &str) -> Option<String> {
+    let AttemptId { task, number } = attempt;
+    let of = format!("devstack.{}.{}.{number}", task.project, task.id);
+    match driver {
+        LogDriver::None | LogDriver::JsonFile | LogDriver::Local => None,
+        LogDriver::Journald | LogDriver::Gelf | LogDriver::Fluentd => Some(of),
+        LogDriver::Syslog => Some(format!("{of}.{host}.{}", trace_id(task.project.as_str(), task.id.as_str()))),
+    }
+}
+
+/// Why the engine refuses a container, if it is for its log driver: with the key and what to do.
+pub(super) fn refused(log: &ContainerLog, why: &str) -> Option<String> {
+    let of_logging = ["log driver", "log opt", "logger:", "logging driver", "logging plugin", "max-file", "max-size"];
+    of_logging.iter().any(|word| why.contains(word)).then(|| {
+        format!(
+            "the engine does not take log_driver = \"{}\" of [agent_host] with its log_options: {why}; mend them in node.toml \
+             (`docker info` lists the engine's drivers), or leave both out for json-file, and restart the node",
+            log.driver.word()
+        )
+    })
+}
+
+/// Did a start fail because nobody received the driver's lines, or the driver itself cannot work here?
+pub(super) fn is_absent(why: &str) -> bool {
+    why.contains("initialize logging driver")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use devstack_dag::ids::{ProjectName, TaskId, TaskRef};
+
+    use super::*;
+
+    fn options(driver: LogDriver, own: &[(&str, &str)]) -> Vec<String> {
+        let task = TaskRef { project: ProjectName::new("shop").unwrap(), id: TaskId::new("T-1").unwrap() };
+        let options = own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let made = config(&ContainerLog { driver, options }, &AttemptId { task, number: 3 }, "box2");
+        assert_eq!(made.typ.as_deref(), Some(driver.word()));
+        let mut all: Vec<String> = made.config.unwrap().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        all.sort();
+        all
+    }
+
+    const LABELS: &str = "labels=devstack.project,devstack.task,devstack.attempt,devstack.host,devstack.trace.id";
+
+    #[test]
+    fn files_are_bounded_and_receivers_keep_nobody() {
+        assert_eq!(options(LogDriver::JsonFile, &[("max-file", "2")]), [LABELS, "max-file=2", "max-size=10m"]);
+        assert_eq!(options(LogDriver::Local, &[]), ["max-file=3", "max-size=10m"]);
+        let (buffer, mode) = ("max-buffer-size=4m", "mode=non-blocking");
+        let fluentd = options(LogDriver::Fluentd, &[]);
+        assert_eq!(fluentd, ["fluentd-async=true", LABELS, buffer, mode, "tag=devstack.shop.T-1.3"]);
+        let gelf = options(LogDriver::Gelf, &[("gelf-address", "udp://x:1"), ("mode", "blocking"), ("tag", "t")]);
+        assert_eq!(gelf, ["gelf-address=udp://x:1", LABELS, buffer, "mode=blocking", "tag=t"]);
+        let tag = format!("tag=devstack.shop.T-1.3.box2.{}", trace_id("shop", "T-1"));
+        assert_eq!(options(LogDriver::Syslog, &[]), [buffer, mode, &tag]);
+        assert!(options(LogDriver::None, &[]).is_empty());
+    }
+}
