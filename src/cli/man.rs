@@ -68,20 +68,4 @@ mod tests {
             assert!(text.contains(".TH") && text.contains("SH SYNOPSIS"), "{name}: {text}");
         }
     }
-
-    /// One snapshot for every command's `--help`: a change of the public command line shows in review.
-    #[test]
-    fn the_help_of_every_command_is_as_it_was_agreed_on() {
-        let mut command = Args::command().term_width(100);
-        command.build();
-        for command in commands(&command) {
-            let name = name_of(command);
-            let text = command.clone().term_width(100).render_long_help().to_string();
-            // They are the same everywhere: the first page has them.
-            let text =
-                if name == "devstack" { &text } else { text.split("Global options:").next().unwrap_or_default() };
-            let text = text.lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>();
-            insta::assert_snapshot!(name, text);
-        }
-    }
 }
