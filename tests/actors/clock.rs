@@ -10,7 +10,11 @@ use std::{
 };
 
 use devstack::{
-    config::{node::NodeConfig, plan_file, secrets::Secrets},
+    config::{
+        node::{self, NodeConfig},
+        plan_file,
+        secrets::Secrets,
+    },
     gateway::{Backend, TaskQuery, dto},
     node::{Mode, Node, Surroundings},
     runtime::{
@@ -89,7 +93,8 @@ impl Watched {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
         let surroundings = Surroundings { clock: stepped, runtime, ..Surroundings::default() };
-        let config = NodeConfig::embedded(&dir.path().join(".devstack"));
+        let mut config = NodeConfig::embedded(&dir.path().join(".devstack"));
+        config.agent_host.runtime = node::Runtime::Process;
         let node = Node::start_in(&config, Secrets::default(), Mode::Dispatch, surroundings).await.unwrap();
         let backend = node.backend().unwrap();
         let facts = backend.facts(None).await.unwrap();
