@@ -3,7 +3,7 @@
 //! python with the packages of `benches/peers/requirements.txt`. `DEVSTACK_BENCH_NODE` names another build of
 //! `devstack` to measure in place of this one: before and after, in turns, in the same minutes.
 //!
-//!     cargo bench --bench end_to_end [chain|independent|submit|idle|list|peers ...]
+//!     cargo bench --bench end_to_end [chain|independent|submit|idle|list|dashboards|peers ...]
 //!
 //! Deliberately absent: assertions. It prints figures; `docs/benchmarks.md` says what was reached and where.
 
@@ -16,6 +16,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -23,12 +24,13 @@ const SLOTS: &str = "2";
 
 fn main() {
     let wanted: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let all: [(&str, fn()); 6] = [
+    let all: [(&str, fn()); 7] = [
         ("chain", chain),
         ("independent", independent),
         ("peers", peers),
         ("submit", submit),
         ("list", list),
+        ("dashboards", dashboards),
         ("idle", idle),
     ];
     for (name, run) in all {
@@ -279,6 +281,110 @@ fn list() {
         times[RUNS / 2].as_secs_f64() * 1000.0,
         times[0].as_secs_f64() * 1000.0
     );
+}
+
+/// A hundred open dashboards on 10,000 tasks, while 200 facts a second pass: the node's processor time, and what a chain of
+/// tasks loses. With and without viewers in turns, so that neighbours on the machine disturb both.
+fn dashboards() {
+    const TASKS: usize = 10_000;
+    const VIEWERS: usize = 100;
+    const TURNS: usize = 4;
+    const HOPS: usize = 400;
+    const QUIET: Duration = Duration::from_secs(10);
+
+    let node = Node::start("dashboards");
+    // They wait for one that only a person can do.
+    let waiting = |number| format!(r#",{{"id":"T-{number:06}","title":"task","dependencies":["T-000000"]}}"#);
+    let waiting: String = (1..TASKS).map(waiting).collect();
+    let many = format!(
+        r#"{{"project":{{"name":"many"}},"agents":{{"dev":{{"command":["/bin/true"]}}}},"defaults":{{"role":"dev"}},"task":[{{"id":"T-000000","title":"decide","executor":"human"}}{waiting}]}}"#
+    );
+    node.ask("POST", "/v1/plans", &many);
+    let mut pages: Vec<(Duration, usize)> = (0..20)
+        .map(|_| {
+            let started = Instant::now();
+            let page = node.ask("GET", "/", "");
+            (started.elapsed(), page.len())
+        })
+        .collect();
+    pages.sort_unstable();
+    println!("overview of {TASKS} tasks: p50 {:.1} ms, {} bytes", pages[10].0.as_secs_f64() * 1000.0, pages[10].1);
+
+    let (watching, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..VIEWERS {
+            scope.spawn(|| view(&node, &watching, &over));
+        }
+        // Two changes of a project that has nothing to do, each 10 ms: 200 facts a second.
+        scope.spawn(|| {
+            let mut next = Instant::now();
+            while !over.load(Relaxed) {
+                node.ask("POST", "/v1/projects/many/pause", "");
+                node.ask("POST", "/v1/projects/many/resume", "");
+                next += Duration::from_millis(10);
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+        });
+        let mut load = [Vec::new(), Vec::new()];
+        let mut hops = [Vec::new(), Vec::new()];
+        for turn in 0..TURNS * 2 {
+            let with = turn % 2;
+            watching.store(with == 1, Relaxed);
+            // Viewers come and go within a tick of facts.
+            std::thread::sleep(Duration::from_secs(2));
+            let (before, started) = (node.cpu(), Instant::now());
+            std::thread::sleep(QUIET);
+            load[with].push((node.cpu() - before).as_secs_f64() / started.elapsed().as_secs_f64() * 100.0);
+            let project = format!("chain-{turn}");
+            let moments = scope.spawn(|| node.moments(None, "attempt-started", HOPS));
+            std::thread::sleep(Duration::from_millis(200));
+            node.ask("POST", "/v1/plans", &plan(&project, HOPS, true));
+            let moments = moments.join().expect("the reader ends");
+            hops[with].extend(moments.windows(2).map(|pair| pair[1] - pair[0]));
+        }
+        over.store(true, Relaxed);
+        let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+        let [without, with] = hops.map(|mut hops| {
+            hops.sort_unstable();
+            hops[hops.len() / 2].as_secs_f64() * 1000.0
+        });
+        println!(
+            "{VIEWERS} dashboards, 200 facts/s: {:.1} % of a core, {:.1} % without them; a hop p50 {with:.3} ms, {without:.3} ms without: {:+.1} %",
+            mean(&load[1]),
+            mean(&load[0]),
+            (with / without - 1.0) * 100.0
+        );
+    });
+}
+
+/// An open overview: it listens for ticks, and fetches the page's middle at each that changed it.
+fn view(node: &Node, watching: &AtomicBool, over: &AtomicBool) {
+    let fetch = |tag: &mut String| {
+        let mut stream = UnixStream::connect(node.socket()).expect("the node answers");
+        let head = format!(
+            "GET / HTTP/1.1\r\nhost: devstack\r\nconnection: close\r\ndevstack-fragment: 1\r\nif-none-match: {tag}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).expect("the request is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        if let Some(line) = answer.lines().find_map(|line| line.strip_prefix("etag: ")) {
+            *tag = line.to_owned();
+        }
+    };
+    while !over.load(Relaxed) {
+        if !watching.load(Relaxed) {
+            std::thread::sleep(Duration::from_millis(100));
+            continue;
+        }
+        let mut ticks = node.request("GET", "/live", "");
+        let (mut line, mut tag) = (String::new(), String::new());
+        while watching.load(Relaxed) && !over.load(Relaxed) && ticks.read_line(&mut line).expect("ticks") > 0 {
+            if line.starts_with("data:") {
+                fetch(&mut tag);
+            }
+            line.clear();
+        }
+    }
 }
 
 fn idle() {
