@@ -111,8 +111,13 @@ impl Drop for Work {
     }
 }
 
-/// The image with the agents; made once on a machine.
+/// The image with the agents; made once on a machine. Other roles of the plan have the minimal one.
 fn image() -> Result<String, String> {
+    let mut minimal = Command::new(env!("CARGO_BIN_EXE_devstack"));
+    let minimal = minimal.args(["image", "build", "--minimal"]).output().map_err(|error| error.to_string())?;
+    if !minimal.status.success() {
+        return Err(format!("devstack image build: {}", String::from_utf8_lossy(&minimal.stderr).trim()));
+    }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/agent/build-offline");
     let output = Command::new(script).stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     if output.status.success() {
