@@ -155,6 +155,11 @@ impl<'i> Table<'i> {
         Some(first).filter(|field| !field.value.is_null())
     }
 
+    /// Does it say nothing?
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     /// Is the key there, whatever its value? One that is null is not.
     pub(super) fn has(&self, key: &str) -> bool {
         self.fields.iter().any(|field| field.key == key && !field.value.is_null())

@@ -17,6 +17,9 @@ pub(super) async fn run(context: &Context<'_>, command: ImageCommand) -> Result<
         true => format!("made the image {name}"),
         false => format!("the image {name} is there; --force makes it again"),
     });
+    if !context.output.for_people() {
+        context.output.data(&serde_json::json!({ "apiVersion": "v1", "image": name, "made": made }).to_string());
+    }
     Ok(Exit::Ok)
 }
 

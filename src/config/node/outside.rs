@@ -76,8 +76,12 @@ impl TelemetryConfig {
 }
 
 impl WebhookConfig {
-    /// What the table says; `None` when it is wrong.
+    /// What the table says; `None` when it says nothing, or something wrong.
     pub(super) fn read<'i>(reader: &mut Reader<'i>, mut table: Table<'i>) -> Option<Self> {
+        // `config show` prints it so where nobody is told.
+        if table.is_empty() {
+            return None;
+        }
         let url = url(reader, &mut table, "url");
         if url.is_none() && reader.is_clean() {
             let hint = "for example url = \"https://hooks.example/devstack\"".to_owned();
