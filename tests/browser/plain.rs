@@ -21,7 +21,7 @@ async fn without_scripts_pages_are_read_and_actions_done() {
 
     // A filter is a form with a button.
     page.visit("/tasks").await;
-    page.find("#status option:nth-of-type(2)").await.click().await.unwrap();
+    page.find("main select[name=status] option:nth-of-type(2)").await.click().await.unwrap();
     page.press("main form button").await;
     assert!(page.url().await.query().unwrap().contains("status="));
 

@@ -20,18 +20,34 @@ const KEYS: [(&str, &[&str]); 7] = [
     ("webhook", &["url", "secret_file", "ca_file", "events"]),
 ];
 
-/// `(section, key)` of each line that sets something at the top of a section.
+/// `(section, key)` of each line that sets something at the top of a section, or would: `#key = …`, without a space, is for what
+/// is off by default.
 fn keys(text: &str) -> Vec<(String, String)> {
     let mut section = String::new();
     let mut found = Vec::new();
     for line in text.lines() {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = name.to_owned();
-        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| line.starts_with(char::is_alphabetic)) {
+        } else if let Some((key, _)) = setting(line) {
             found.push((section.clone(), key.to_owned()));
         }
     }
     found
+}
+
+fn setting(line: &str) -> Option<(&str, &str)> {
+    let line = line.strip_prefix('#').unwrap_or(line);
+    line.split_once(" = ").filter(|_| line.starts_with(char::is_alphabetic))
+}
+
+/// What is copied as it is must start: it asks for no file of its own and tells nobody.
+#[test]
+fn what_is_off_by_default_is_off_in_examples() {
+    for path in shipped("examples", ".toml") {
+        let config = NodeConfig::load(&path).unwrap();
+        assert_eq!(config.webhook, None, "{}", path.display());
+        assert_eq!((config.telemetry.otlp_endpoint, config.dashboard.export), (None, None), "{}", path.display());
+    }
 }
 
 #[test]

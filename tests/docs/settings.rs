@@ -12,10 +12,12 @@ fn comments() -> BTreeMap<(String, String), String> {
     for file in fs::read_dir(dir).unwrap() {
         let (mut section, mut above) = (String::new(), Vec::new());
         for line in fs::read_to_string(file.unwrap().path()).unwrap().lines() {
-            if let Some(comment) = line.strip_prefix('#') {
+            if let Some(comment) = line.strip_prefix("# ") {
                 above.push(comment.trim().to_owned());
                 continue;
             }
+            // What is off by default is there as `#key = …`.
+            let line = line.strip_prefix('#').unwrap_or(line);
             if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = name.to_owned();
             } else if let Some((key, _)) = line.split_once(" = ") {
