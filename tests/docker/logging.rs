@@ -30,7 +30,7 @@ fn talker() -> Job {
     job
 }
 
-fn to(driver: LogDriver, options: &[(&str, &str)]) -> impl FnOnce(&mut DockerConfig) {
+fn to(driver: LogDriver, options: &[(&str, &str)]) -> impl FnOnce(&mut DockerConfig) + use<> {
     let options: BTreeMap<String, String> =
         options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     move |config| (config.log, config.host) = (ContainerLog { driver, options }, "box2".to_owned())
@@ -71,8 +71,7 @@ async fn gelf_gets_each_line_with_where_it_is_from() {
     let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
     receiver.set_read_timeout(Some(GENEROUS)).unwrap();
     let address = format!("udp://{}", receiver.local_addr().unwrap());
-    let options = [("gelf-address", address.as_str()), ("gelf-compression-type", "none")];
-    let Some(w) = world_with(to(LogDriver::Gelf, &options)).await else { return };
+    let Some(w) = world_with(to(LogDriver::Gelf, &[("gelf-address", &address)])).await else { return };
     w.runtime.start(&talker()).await.unwrap();
     w.until_made(&attempt(1), "up").await;
     let_go(&w).await;
@@ -105,12 +104,13 @@ fn received(mut from: TcpStream, last: &str) -> String {
     }
 }
 
-/// Runs a talker with a driver that sends to a receiver of the test's own; what that received.
-async fn sent(driver: LogDriver, key: &str, scheme: &str) -> Option<String> {
-    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("{scheme}{}", receiver.local_addr().unwrap());
-    let w = world_with(to(driver, &[(key, &address)])).await?;
-    let received = std::thread::spawn(move || received(receiver.accept().unwrap().0, "bye"));
+/// Runs a talker whose driver sends to a receiver of the test's own; what `receive` says that this received.
+async fn sent(
+    change: impl FnOnce(&mut DockerConfig),
+    receive: impl FnOnce() -> String + Send + 'static,
+) -> Option<String> {
+    let w = world_with(change).await?;
+    let received = std::thread::spawn(receive);
     w.runtime.start(&talker()).await.unwrap();
     w.until_made(&attempt(1), "up").await;
     let_go(&w).await;
@@ -122,14 +122,26 @@ async fn sent(driver: LogDriver, key: &str, scheme: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn syslog_gets_lines_whose_tag_says_where_they_are_from() {
-    let Some(text) = sent(LogDriver::Syslog, "syslog-address", "tcp://").await else { return };
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    receiver.set_read_timeout(Some(GENEROUS)).unwrap();
+    let address = format!("udp://{}", receiver.local_addr().unwrap());
+    let three = move || {
+        let mut buffer = [0; 8192];
+        let mut next =
+            || receiver.recv(&mut buffer).map(|count| String::from_utf8_lossy(&buffer[..count]).into_owned());
+        (0..3).map(|_| next().expect("a line")).collect::<Vec<String>>().join("\n")
+    };
+    let change = to(LogDriver::Syslog, &[("syslog-address", &address)]);
+    let Some(text) = sent(change, three).await else { return };
     let tag = format!("devstack.shop.T-001.1.box2.{}", trace_id("shop", "T-001"));
     assert_eq!(text.matches(&tag).count(), 3, "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fluentd_gets_each_line_with_where_it_is_from() {
-    let Some(text) = sent(LogDriver::Fluentd, "fluentd-address", "").await else { return };
+    let receiver = TcpListener::bind("127.0.0.1:0").unwrap();
+    let change = to(LogDriver::Fluentd, &[("fluentd-address", &receiver.local_addr().unwrap().to_string())]);
+    let Some(text) = sent(change, move || received(receiver.accept().unwrap().0, "bye")).await else { return };
     // The texts of MessagePack stand in it as they are.
     let trace = trace_id("shop", "T-001");
     for part in ["devstack.shop.T-001.1", "devstack.project", "devstack.attempt", "devstack.trace.id", "box2", &trace] {
@@ -148,7 +160,7 @@ async fn nobody_has_to_listen() {
     assert_eq!(log_config(&w)["Type"], "fluentd");
     let_go(&w).await;
     w.remove(&attempt(1)).await;
-    // This driver connects before the container starts.
+    // This driver connects before the container starts. The configuration takes no TCP; a name that nobody knows fails alike.
     let syslog = format!("tcp://{free}");
     let w = world_with(to(LogDriver::Syslog, &[("syslog-address", &syslog)])).await.unwrap();
     w.runtime.start(&talker()).await.unwrap();
@@ -179,6 +191,19 @@ async fn what_the_engine_does_not_know_is_named_with_its_key() {
     let parts = ["log_driver = \"json-file\" of [agent_host]", "no-such-option", "mend them in node.toml"];
     assert!(parts.iter().all(|part| why.contains(part)), "{why}");
     assert_eq!(w.names(), Vec::<String>::new());
+}
+
+/// A receiver that is there and takes nothing: what it has no room for is dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_takes_nothing_keeps_no_attempt() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = format!("udp://{}", receiver.local_addr().unwrap());
+    let Some(w) = world_with(to(LogDriver::Gelf, &[("gelf-address", &address)])).await else { return };
+    let ended = run(&w.runtime, &shell(1, "yes 0123456789abcde | head -n 200000; echo last")).await;
+    assert_eq!((ended.outcome, log_config(&w)["Type"].as_str()), (Outcome::Exited(0), Some("gelf")));
+    assert!(ended.tail.ends_with("last\n"));
+    w.remove(&attempt(1)).await;
+    drop(receiver);
 }
 
 /// The engine hangs, and with it everybody who reads: an agent that floods goes on, and its log is whole.

@@ -61,28 +61,10 @@ impl LogDriver {
             Self::JsonFile => &["max-size", "max-file", "compress", "tag", "mode", "max-buffer-size"],
             Self::Local => &["max-size", "max-file", "compress", "mode", "max-buffer-size"],
             Self::Journald => &["tag", "mode", "max-buffer-size"],
-            Self::Syslog => &[
-                "syslog-address",
-                "syslog-facility",
-                "syslog-format",
-                "syslog-tls-ca-cert",
-                "syslog-tls-cert",
-                "syslog-tls-key",
-                "syslog-tls-skip-verify",
-                "tag",
-                "mode",
-                "max-buffer-size",
-            ],
-            Self::Gelf => &[
-                "gelf-address",
-                "gelf-compression-type",
-                "gelf-compression-level",
-                "gelf-tcp-max-reconnect",
-                "gelf-tcp-reconnect-delay",
-                "tag",
-                "mode",
-                "max-buffer-size",
-            ],
+            Self::Syslog => &["syslog-address", "syslog-facility", "syslog-format", "tag", "mode", "max-buffer-size"],
+            Self::Gelf => {
+                &["gelf-address", "gelf-compression-type", "gelf-compression-level", "tag", "mode", "max-buffer-size"]
+            }
             Self::Fluentd => &[
                 "fluentd-address",
                 "fluentd-async",
@@ -166,18 +148,32 @@ fn wrong(key: &str, value: &str) -> Option<String> {
             let is = value.parse::<u32>().is_ok_and(|count| (1..=FILES_MAX).contains(&count));
             (is, format!("\"1\" to \"{FILES_MAX}\""))
         }
-        "compress"
-        | "fluentd-async"
-        | "fluentd-request-ack"
-        | "fluentd-sub-second-precision"
-        | "syslog-tls-skip-verify" => (["true", "false"].contains(&value), "\"true\" or \"false\"".to_owned()),
-        "mode" => (["blocking", "non-blocking"].contains(&value), "\"non-blocking\" or \"blocking\"".to_owned()),
-        _ => {
-            let plain = (1..=VALUE_MAX).contains(&value.len()) && !value.chars().any(char::is_control);
-            (plain, format!("1 to {VALUE_MAX} printable characters"))
+        "compress" | "fluentd-async" | "fluentd-request-ack" | "fluentd-sub-second-precision" => {
+            (["true", "false"].contains(&value), "\"true\" or \"false\"".to_owned())
         }
+        "gelf-address" | "syslog-address" => {
+            let schemes: &[&str] =
+                if key == "gelf-address" { &["udp://"] } else { &["udp://", "unixgram://", "unix://"] };
+            (schemes.iter().any(|scheme| value.starts_with(scheme)) && is_plain(value), without_stream(schemes))
+        }
+        "mode" => (["blocking", "non-blocking"].contains(&value), "\"non-blocking\" or \"blocking\"".to_owned()),
+        _ => (is_plain(value), format!("1 to {VALUE_MAX} printable characters")),
     };
     (!holds).then_some(wanted)
+}
+
+fn is_plain(value: &str) -> bool {
+    (1..=VALUE_MAX).contains(&value.len()) && !value.chars().any(char::is_control)
+}
+
+/// Over TCP the engine waits for a receiver that is there and takes nothing when a container ends, and answers nothing about
+/// the container meanwhile: no option prevents that.
+fn without_stream(schemes: &[&str]) -> String {
+    format!(
+        "an address that starts with {} (over TCP a receiver that hangs holds up the ends of containers: send to a relay \
+         on this machine, which may use TCP)",
+        schemes.join(", ")
+    )
 }
 
 /// A number above zero with at most one unit: `10m`.
@@ -199,6 +195,8 @@ mod tests {
         let typo = refused("log_driver = \"gelf\"\nlog_options = { gelf-adress = \"udp://x:1\" }");
         assert!(typo.contains("n:3: `gelf-adress` in `log_options` of [agent_host] is no option of gelf"), "{typo}");
         assert!(typo.contains("needs `gelf-address`"), "{typo}");
+        let stream = "log_driver = \"syslog\"\nlog_options = { syslog-address = \"tcp+tls://x:6514\" }";
+        assert!(refused(stream).contains("starts with udp://, unixgram://, unix:// (over TCP"));
         assert!(refused("log_driver = \"splunk\"").contains("must be one of none, json-file"));
         assert!(refused("log_driver = \"none\"\nlog_options = { tag = \"x\" }").contains("no option of none"));
         assert!(refused("log_options = { labels = \"x\" }").contains("no option of json-file"));

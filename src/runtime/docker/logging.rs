@@ -17,6 +17,8 @@ use crate::{
 const FILES: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
 /// A receiver that is slow keeps nobody: what it does not take in time is dropped, after so many bytes.
 const AFAR: [(&str, &str); 2] = [("mode", "non-blocking"), ("max-buffer-size", "4m")];
+/// Compressing each line takes so long that a container that floods ends a minute late: the engine hands over what it kept.
+const GELF: [(&str, &str); 1] = [("gelf-compression-type", "none")];
 /// One that is not there keeps no container from starting.
 const FLUENTD: [(&str, &str); 1] = [("fluentd-async", "true")];
 
@@ -30,7 +32,8 @@ pub(super) fn config(log: &ContainerLog, attempt: &AttemptId, host: &str) -> Hos
     match driver {
         LogDriver::None => {}
         LogDriver::JsonFile | LogDriver::Local => set(&FILES),
-        LogDriver::Journald | LogDriver::Syslog | LogDriver::Gelf => set(&AFAR),
+        LogDriver::Journald | LogDriver::Syslog => set(&AFAR),
+        LogDriver::Gelf => set(&[&AFAR[..], &GELF].concat()),
         LogDriver::Fluentd => set(&[&AFAR[..], &FLUENTD].concat()),
     }
     if matches!(driver, LogDriver::JsonFile | LogDriver::Journald | LogDriver::Gelf | LogDriver::Fluentd) {
@@ -98,7 +101,10 @@ mod tests {
         let fluentd = options(LogDriver::Fluentd, &[]);
         assert_eq!(fluentd, ["fluentd-async=true", LABELS, buffer, mode, "tag=devstack.shop.T-1.3"]);
         let gelf = options(LogDriver::Gelf, &[("gelf-address", "udp://x:1"), ("mode", "blocking"), ("tag", "t")]);
-        assert_eq!(gelf, ["gelf-address=udp://x:1", LABELS, buffer, "mode=blocking", "tag=t"]);
+        assert_eq!(
+            gelf,
+            ["gelf-address=udp://x:1", "gelf-compression-type=none", LABELS, buffer, "mode=blocking", "tag=t"]
+        );
         let tag = format!("tag=devstack.shop.T-1.3.box2.{}", trace_id("shop", "T-1"));
         assert_eq!(options(LogDriver::Syslog, &[]), [buffer, mode, &tag]);
         assert!(options(LogDriver::None, &[]).is_empty());
