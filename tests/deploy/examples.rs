@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use devstack::config::node::{NodeConfig, SETTINGS};
+use devstack::config::node::{LogDriver, NodeConfig, SETTINGS};
 
 use crate::shipped;
 
@@ -45,6 +45,7 @@ fn setting(line: &str) -> Option<(&str, &str)> {
 fn what_is_off_by_default_is_off_in_examples() {
     for path in shipped("examples", ".toml") {
         let config = NodeConfig::load(&path).unwrap();
+        assert_eq!(config.agent_host.log.driver, LogDriver::JsonFile, "{}", path.display());
         assert_eq!(config.webhook, None, "{}", path.display());
         assert_eq!((config.telemetry.otlp_endpoint, config.dashboard.export), (None, None), "{}", path.display());
     }
