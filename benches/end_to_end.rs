@@ -308,7 +308,9 @@ fn dashboards() {
         })
         .collect();
     pages.sort_unstable();
-    println!("overview of {TASKS} tasks: p50 {:.1} ms, {} bytes", pages[10].0.as_secs_f64() * 1000.0, pages[10].1);
+    // A drawing is shared for a second: the slowest drew it.
+    let [slowest, p50] = [19, 10].map(|at| pages[at].0.as_secs_f64() * 1000.0);
+    println!("overview of {TASKS} tasks: drawn in {slowest:.1} ms, shared in {p50:.1} ms (p50), {} bytes", pages[10].1);
 
     let (watching, over) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
