@@ -140,6 +140,7 @@ impl From<ApiError> for Refused {
 }
 
 /// Lets a caller in, or not.
+#[allow(clippy::result_large_err, reason = "made once for each refused request")]
 pub(super) fn admit(api: &Api, caller: Option<&Caller>, least: Access, asked: Asked<'_>) -> Result<Admitted, Refused> {
     // A listener that does not say who calls is a defect, and lets nobody in.
     let caller = caller.ok_or_else(|| ApiError::internal("the request has no caller"))?;

@@ -144,8 +144,11 @@ pub struct View<'a> {
     pub heard: &'a dyn Fn(&HostName) -> Option<Duration>,
 }
 
+/// What looks at a store.
+pub type StoreVisitor = Box<dyn FnOnce(&dyn Store) + Send>;
+
 /// A look at the store between two commits, on the journal's thread. Not called when the journal is closed.
-pub struct LookAtStore(pub Box<dyn FnOnce(&dyn Store) + Send>);
+pub struct LookAtStore(pub StoreVisitor);
 
 /// Facts after a number.
 pub struct GetFacts {

@@ -118,6 +118,9 @@ async fn project(client: &Client, args: &WatchArgs, file: &SharedFile) -> Result
     }
 }
 
+/// A file's bytes, if there is one, and the list in it.
+type Found = (Option<Vec<u8>>, Json);
+
 /// The file and the project being brought together.
 struct Sync<'a> {
     context: &'a Context<'a>,
@@ -167,7 +170,7 @@ impl Sync<'_> {
     }
 
     /// The file as it is; an empty list where there is none, `None` where it cannot be read for now.
-    fn read(&mut self) -> Result<Option<(Option<Vec<u8>>, Json)>, CliError> {
+    fn read(&mut self) -> Result<Option<Found>, CliError> {
         let broken = |why: &str| (String::new(), format!("the file cannot be read for now: {why}"));
         let bytes = match self.file.read(plan_file::PLAN_MAX) {
             Ok(Some(bytes)) => bytes,

@@ -8,6 +8,9 @@ use devstack_dag::record::Status;
 
 use crate::gateway::draw::layers::Digraph;
 
+/// What leads to a node, what it leads to, and its status: nodes of one kin are alike.
+type Kin<'g> = (&'g [u32], &'g [u32], &'static str);
+
 /// How much is folded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fold {
@@ -110,7 +113,7 @@ impl Folded {
     /// Nodes of one status that the same nodes lead to and that lead to the same nodes. Whatever leads from one leads from all, so
     /// that a cycle of their groups would be one of theirs.
     fn twins(&self, statuses: &[Status], kept: &[bool]) -> Vec<Vec<u32>> {
-        let mut alike: HashMap<(&[u32], &[u32], &'static str), Vec<u32>> = HashMap::new();
+        let mut alike: HashMap<Kin<'_>, Vec<u32>> = HashMap::new();
         for node in (0..self.graph.len() as u32).filter(|&node| !self.is_kept(kept, node)) {
             let status = self.status(statuses, node).as_str();
             alike.entry((self.graph.before(node), self.graph.after(node), status)).or_default().push(node);

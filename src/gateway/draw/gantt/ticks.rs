@@ -45,7 +45,7 @@ pub fn ticks(from: u64, until: u64, most: u64) -> Vec<Tick> {
 fn label(at: u64, step: u64) -> String {
     let moment = i64::try_from(at).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     let Some(moment) = moment else { return String::new() };
-    let format = if at % 86_400_000 == 0 {
+    let format = if at.is_multiple_of(86_400_000) {
         "%-d %b"
     } else if step < 60_000 {
         "%H:%M:%S"
