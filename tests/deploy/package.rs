@@ -175,7 +175,7 @@ fn a_package_is_installed_upgraded_while_an_attempt_runs_and_removed() {
     machine.devstack("--timeout 60s task wait shop/A");
     assert!(machine.devstack("-o json task list").contains(r#""attempts":1"#));
 
-    // A node that hangs is started anew by systemd, one that is killed too.
+    // A node that is killed is started anew by systemd.
     let node = machine.property("devstack-node", "MainPID");
     machine.sh(&format!("kill -KILL {node}"));
     machine.until("the node is back", |machine| {
