@@ -3,7 +3,10 @@
 //!
 //! A variant is only ever added at the end; a type within that must change gets a new variant beside the old one. So a
 //! node understands the version before its own, and refuses, by name, what is newer than itself.
+//! A host of this version works for a Taskmaster of the version before, which it tells only what that one understands.
 //! Deliberately absent: frames and sessions (crate cluster), and bulk: bundles, logs and long texts go over HTTPS.
+
+mod versions;
 
 use devstack_dag::{
     attempt::{Order, Report},
@@ -27,6 +30,10 @@ const BODY: bincode::config::Configuration<
     bincode::config::Limit<DECODE_LIMIT>,
 > = bincode::config::standard().with_limit::<DECODE_LIMIT>();
 
+/// The version of the messages that this node writes. 1: orders whose prompts the host completes, reports of a result
+/// only. 2: whole prompts, and reports of what else an attempt left.
+pub const VERSION: u16 = 2;
+
 /// From the Taskmaster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToHost {
@@ -44,6 +51,9 @@ pub enum ToHost {
     /// This machine is no member any more: end every attempt. Sent as a call, answered with nothing when it was taken; a host
     /// that does not know it refuses the call, and has by then taken what was sent before.
     Removed,
+    /// The version of the messages that this Taskmaster understands ([`VERSION`]), before its welcome. One that does not say
+    /// it understands version 1.
+    Understands(u16),
 }
 
 /// What a host must know to work for this Taskmaster.
@@ -57,8 +67,9 @@ pub struct Welcome {
     pub log_size: u64,
 }
 
-/// To an AgentHost, in this process or at the other end of a link. Crosses hosts.
+/// To an AgentHost, in this process or at the other end of a link. Crosses hosts, in the form of [`versions::HostOrder`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "versions::HostOrder", into = "versions::HostOrder")]
 pub enum HostOrder {
     /// Run this attempt; one that is there already is left alone.
     Start(Box<Order>),
@@ -83,8 +94,9 @@ pub struct LogOrder {
     pub follow: bool,
 }
 
-/// From an agent host.
+/// From an agent host, in the form of [`versions::ToTaskmaster`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "versions::ToTaskmaster", into = "versions::ToTaskmaster")]
 pub enum ToTaskmaster {
     /// The AgentHost lives.
     Alive,
@@ -151,6 +163,15 @@ impl Introduction {
         let mut next = || texts.next().filter(|text| !text.is_empty());
         Self { version: next(), runtime: next(), sandbox: next() }
     }
+}
+
+/// The bytes of a host's message for a Taskmaster that understands this version of messages: one of version 1 is told of the
+/// result only.
+///
+/// # Errors
+/// Only for a message over the limit.
+pub fn encode_for(version: u16, message: &ToTaskmaster) -> Result<Vec<u8>, Unreadable> {
+    if version >= 2 { encode(message) } else { encode(&versions::ToTaskmaster::version_1(message.clone())) }
 }
 
 /// A body that this version cannot read: the sender is newer, or hostile.

@@ -13,7 +13,9 @@ use devstack_dag::{
     command::{Command, HostReport},
     effect::Effect,
     ids::{HostName, ProjectName, RoleName, TaskId, Text, Timestamp},
-    plan::{Executor, Limits, Network, PlanSpec, Priority, ProjectSpec, RetryFrom, Review, RoleSpec, TaskSpec},
+    plan::{
+        Executor, Limits, Network, PlanSpec, Priority, ProjectSpec, RetryFrom, Review, RoleSpec, TaskSpec, VerifyOn,
+    },
     record::Record,
 };
 
@@ -57,7 +59,7 @@ fn hosts(hosts: u32, slots: u32, roles: usize) {
     for _ in 0..decisions {
         let Some(Effect::StartAttempt { host, order }) = running.pop_front() else { panic!("nothing runs") };
         let (attempt, outcome) = (order.attempt, Outcome::Exited(0));
-        let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
+        let report = Report::new(attempt, outcome);
         let decision = engine.step(Timestamp(2), Command::FinishAttempt { host, report }).unwrap();
         running.extend(decision.effects.into_iter().filter(|effect| matches!(effect, Effect::StartAttempt { .. })));
     }
@@ -82,6 +84,8 @@ fn plan(tasks: usize, dependencies: impl Fn(usize) -> Vec<usize>) -> PlanSpec {
         attempts: 3,
         retry_from: RetryFrom::Last,
         allow_empty: false,
+        mass_delete: false,
+        may_change: Box::default(),
     };
     let spec = RoleSpec {
         name: role.clone(),
@@ -94,6 +98,7 @@ fn plan(tasks: usize, dependencies: impl Fn(usize) -> Vec<usize>) -> PlanSpec {
         profile: None,
         max_cost_micros: None,
         labels: Default::default(),
+        max_disconnect_ms: None,
     };
     let project = ProjectSpec {
         name: ProjectName::new("p").unwrap(),
@@ -106,6 +111,9 @@ fn plan(tasks: usize, dependencies: impl Fn(usize) -> Vec<usize>) -> PlanSpec {
         roles: vec![spec],
         profiles: Vec::new(),
         budget_micros: None,
+        protected: Vec::new(),
+        verify_on: VerifyOn::Any,
+        prompt_template: None,
     };
     PlanSpec { project, tasks: (0..tasks).map(task).collect() }
 }
@@ -146,7 +154,7 @@ fn run(name: &str, plan: PlanSpec, slots: u32) {
     while let Some(effect) = work.pop() {
         let Effect::StartAttempt { order, .. } = effect else { continue };
         let (attempt, outcome) = (order.attempt, Outcome::Exited(0));
-        let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
+        let report = Report::new(attempt, outcome);
         let finish = Command::FinishAttempt { host: host.clone(), report };
         let Decision { effects, touched, .. } = engine.step(Timestamp(2), finish).unwrap();
         // The shell stores every changed record.

@@ -93,6 +93,11 @@ pub struct Order {
     pub profile: Option<Arc<Profile>>,
     /// The model it was told to use, for prices.
     pub model: Option<Box<str>>,
+    /// Is the prompt whole? Then the host adds nothing to it. Orders of a Taskmaster of wire version 1 have prompts that the
+    /// host completes.
+    pub composed: bool,
+    /// The attempt is replaced when its host is silent this long, in milliseconds; `None`: as the Taskmaster's welcome says.
+    pub max_disconnect_ms: Option<u64>,
 }
 
 /// Something an agent is told about the past of its task.
@@ -182,6 +187,56 @@ pub struct Report {
     pub tail: Text,
     /// Model usage, if the agent reported any.
     pub usage: Option<Usage>,
+    /// What else it left.
+    pub left: Left,
+    /// What the agent says that it did; an agent's claim.
+    pub summary: Option<Text>,
+    /// Why a person must look at the result before it is merged. Set by the Taskmaster's own import, never by a host.
+    pub held: Option<Box<str>>,
+}
+
+impl Report {
+    /// The report of an attempt that left nothing and said nothing.
+    pub fn new(attempt: AttemptId, outcome: Outcome) -> Self {
+        let (commit, tail, usage) = (None, Text::empty(), None);
+        Self { attempt, outcome, commit, tail, usage, left: Left::default(), summary: None, held: None }
+    }
+}
+
+/// What an attempt left besides its result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// What could not be taken into the result.
+    pub skipped: Vec<Skipped>,
+    /// So many more were skipped.
+    pub more: u32,
+    /// Other branches with new commits; pinned in the hub, and not merged.
+    pub branches: Vec<Branch>,
+}
+
+impl Left {
+    /// Did it leave nothing else?
+    pub fn is_empty(&self) -> bool {
+        self.skipped.is_empty() && self.more == 0 && self.branches.is_empty()
+    }
+}
+
+/// A path that could not be taken into a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Where, within the workspace.
+    pub path: Box<str>,
+    /// Why, for people and agents.
+    pub why: Box<str>,
+}
+
+/// A branch of a workspace besides the agent's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    /// Its name, without `refs/heads/`.
+    pub name: Box<str>,
+    /// Its last commit.
+    pub commit: CommitId,
 }
 
 /// Model usage of one attempt, as far as the agent says. Unknown is never 0.

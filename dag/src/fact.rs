@@ -9,12 +9,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attempt::{Conflict, Feedback, Outcome, Stage, Start, Usage},
+    attempt::{Conflict, Feedback, Left, Outcome, Stage, Start, Usage},
     command::Job,
     command::Quarantine,
-    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Text, Timestamp},
     plan::{Executor, ProjectSpec, TaskSpec},
-    record::{BlockedReason, Status},
+    record::{BlockedReason, Pins, Status},
 };
 
 /// Something that happened, with the time it was decided.
@@ -348,5 +348,28 @@ pub enum FactKind {
     HostRemoved {
         /// The host.
         host: HostName,
+    },
+    /// What an attempt left besides its result, and what its agent says that it did.
+    AttemptLeft {
+        /// Which.
+        attempt: AttemptId,
+        /// What it left.
+        left: Left,
+        /// What its agent says.
+        summary: Option<Text>,
+    },
+    /// A person must look at a task's result before it is merged, or need not any more.
+    TaskHeld {
+        /// Which.
+        task: TaskRef,
+        /// Why; `None`: no more.
+        why: Option<Box<str>>,
+    },
+    /// A host is held to these limits, or to none.
+    HostPinned {
+        /// The host.
+        host: HostName,
+        /// The limits.
+        pins: Option<Box<Pins>>,
     },
 }

@@ -34,6 +34,25 @@ pub struct ProjectSpec {
     pub profiles: Vec<Arc<Profile>>,
     /// What all attempts together may cost, in millionths of a US dollar.
     pub budget_micros: Option<u64>,
+    /// Globs of paths that a result may only change with a person's approval.
+    #[serde(default)]
+    pub protected: Vec<String>,
+    /// Where the checks run, as seen from the host that did the work.
+    #[serde(default)]
+    pub verify_on: VerifyOn,
+    /// What an agent's prompt is composed by; `None`: the shipped template.
+    #[serde(default)]
+    pub prompt_template: Option<Text>,
+}
+
+/// Where the checks of a result run. A preference: nothing waits for it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VerifyOn {
+    /// On any host.
+    Any,
+    /// On another host than the one that did the work, where another one has the role and room.
+    #[default]
+    OtherHost,
 }
 
 /// Who decides in REVIEW.
@@ -69,6 +88,10 @@ pub struct RoleSpec {
     /// What the host must be: each of these is among its labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Its attempts on a host that is silent this long are replaced, in milliseconds; `None`: as the task's timeout and the
+    /// Taskmaster's configuration say.
+    #[serde(default)]
+    pub max_disconnect_ms: Option<u64>,
 }
 
 /// A profile, as a role uses it.
@@ -170,6 +193,12 @@ pub struct TaskSpec {
     pub retry_from: RetryFrom,
     /// Is an attempt that changes nothing done?
     pub allow_empty: bool,
+    /// May its result delete a large part of the tree without a person's approval?
+    #[serde(default)]
+    pub mass_delete: bool,
+    /// Globs of protected paths that its result may change without a person's approval.
+    #[serde(default)]
+    pub may_change: Box<[Box<str>]>,
 }
 
 /// Tasks submitted together for a project.

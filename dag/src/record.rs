@@ -3,14 +3,14 @@
 //! backoff again, so a stepped wall clock can make nothing early or late.
 //! Deliberately absent: encoding (the store's door) and derived state (ready set, agents in use).
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attempt::{Conflict, Feedback, Outcome, Stage, Start, Usage},
+    attempt::{Conflict, Feedback, Left, Outcome, Stage, Start, Usage},
     command::Quarantine,
-    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Text, Timestamp},
     plan::{ProjectSpec, TaskSpec},
 };
 
@@ -140,6 +140,15 @@ pub struct TaskRecord {
     pub created_at: Timestamp,
     /// When anything last changed.
     pub updated_at: Timestamp,
+    /// Why a person must look at its result before it is merged.
+    #[serde(default)]
+    pub held: Option<Box<str>>,
+    /// What the agent of its newest result says that it did; an agent's claim.
+    #[serde(default)]
+    pub summary: Option<Text>,
+    /// Work attempts that stalled and were not charged, since the budget was last renewed.
+    #[serde(default)]
+    pub stalls: u32,
 }
 
 /// An attempt.
@@ -173,6 +182,9 @@ pub struct AttemptRecord {
     pub started_at: Timestamp,
     /// When its report was accepted.
     pub ended_at: Option<Timestamp>,
+    /// What it left besides its result; `None`: nothing.
+    #[serde(default)]
+    pub left: Option<Box<Left>>,
 }
 
 /// A merge, from intent to outcome. Landed ones stay as history.
@@ -290,7 +302,25 @@ pub struct HostIntentRecord {
     /// Its name.
     pub host: HostName,
     /// It gets no more attempts.
-    pub drain: Drain,
+    pub drain: Option<Drain>,
+    /// What it is held to, whatever it claims; `None`: nothing was said yet.
+    #[serde(default)]
+    pub pins: Option<Box<Pins>>,
+}
+
+/// What a host may be and see, whatever it claims.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pins {
+    /// Attempts at once, at most.
+    pub max_slots: u32,
+    /// Labels that it may claim.
+    pub labels: BTreeMap<String, String>,
+    /// Roles whose attempts it may get; empty: all.
+    pub roles: Vec<RoleName>,
+    /// Projects whose attempts it may get; empty: all.
+    pub projects: Vec<ProjectName>,
+    /// Names of secrets that it may claim.
+    pub secrets: Vec<String>,
 }
 
 /// A host that is being emptied.

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use devstack_dag::{
-    attempt::{Order, Outcome, Report, Usage},
+    attempt::{Left, Order, Outcome, Report, Usage},
     ids::{AttemptId, Text, Timestamp},
 };
 use devstack_shim::redact::Redactor;
@@ -144,6 +144,9 @@ fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> Exit {
             tail: Text::Inline(tail.into()),
             // What the agent program counts, before what the model says of itself.
             usage: said.usage.or_else(|| result.usage.map(UsageFile::into_usage)),
+            left: Left::default(),
+            summary: None,
+            held: None,
         },
         bundle,
         start: order.start.clone(),

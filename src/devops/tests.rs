@@ -6,7 +6,7 @@ use std::{path::Path, process::Command, sync::Arc};
 
 use devstack_dag::{
     ids::{CommitId, MergeId, Timestamp},
-    plan::{ProjectSpec, Review},
+    plan::{ProjectSpec, Review, VerifyOn},
 };
 
 use super::jobs::{self, Done, Job, Project};
@@ -38,6 +38,9 @@ impl Fixture {
             profiles: Vec::new(),
             budget_micros: None,
             roles: Vec::new(),
+            protected: Vec::new(),
+            verify_on: VerifyOn::default(),
+            prompt_template: None,
         };
         let hubs = Arc::new(Hubs::new(dir.path().join("projects"), Git::probe().unwrap()));
         Self { dir, hubs, spec }

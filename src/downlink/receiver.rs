@@ -152,6 +152,7 @@ impl Downlink {
 
     fn welcome(&self, host: &NodeName) {
         // It is gone again: the next session says it.
+        let _ = self.send(host, &ToHost::Understands(wire::VERSION));
         let _ = self.send(host, &ToHost::Welcome(self.0.welcome.clone()));
     }
 

@@ -1,17 +1,18 @@
-//! The bytes of rows: bincode 2 behind the envelope's schema version. Version 2 is the types of `devstack_dag` as they
+//! The bytes of rows: bincode 2 behind the envelope's schema version. Version 3 is the types of `devstack_dag` as they
 //! are, frozen by `tests/store/golden`; of an older version its module has what is different in the next one.
 //!
-//! How version 3 is added, before the first change of such a type that is not a new last variant of an enum:
-//! 1. copy the type as it was into `schema/v2.rs` with all that contains it up to the row, and never touch it again. Of an
+//! How version 4 is added, before the first change of such a type that is not a new last variant of an enum:
+//! 1. copy the type as it was into `schema/v3.rs` with all that contains it up to the row, and never touch it again. Of an
 //!    enum only the variants that change are copied; the others read as in the next version;
-//! 2. write `impl From<v2::…>` for each, give [`Row`] a `decode_v2` beside `decode_v1`, and let what `v1` has end in `v2`
-//!    (versions chain: v1 → v2 → v3);
+//! 2. write `impl From<v3::…>` for each, give [`Row`] a `decode_v3` beside `decode_v2`, and let what `v2` has end in `v3`
+//!    (versions chain: v1 → v2 → v3 → v4);
 //! 3. raise [`SCHEMA`], which is what is written from then on, and add golden files for it; the old ones stay, and
 //!    must decode to the same values for ever.
 //!
 //! Why so strict: bincode has no field names. An added field fails to decode, an inserted variant decodes as ANOTHER one.
 
 mod v1;
+mod v2;
 
 use devstack_dag::{
     fact::Fact,
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{InstallationLabel, MAX_RECORD, Meta, Seq, StoreError, StoredReply, Term};
 
 /// The schema version that is written.
-pub(crate) const SCHEMA: u8 = 2;
+pub(crate) const SCHEMA: u8 = 3;
 
 /// Bytes that decoding one value may claim: numbers claim their full width however short they are written, so a
 /// row of [`MAX_RECORD`] may claim eight times as much. Only a damaged length can ask for more.
@@ -77,6 +78,11 @@ pub(crate) trait Row: Serialize + DeserializeOwned {
 
     /// Reads a body of version 1. Most rows are the same in version 2.
     fn decode_v1(body: &[u8]) -> Result<Self, String> {
+        Self::decode_v2(body)
+    }
+
+    /// Reads a body of version 2. Most rows are the same in version 3.
+    fn decode_v2(body: &[u8]) -> Result<Self, String> {
         decode_exact(body)
     }
 
@@ -84,6 +90,7 @@ pub(crate) trait Row: Serialize + DeserializeOwned {
     fn decode(schema: u8, body: &[u8]) -> Result<Self, String> {
         match schema {
             1 => Self::decode_v1(body),
+            2 => Self::decode_v2(body),
             SCHEMA => decode_exact(body),
             newer => Err(format!("schema version {newer} is of a newer devstack")),
         }
@@ -97,11 +104,19 @@ impl Row for Fact {
     fn decode_v1(body: &[u8]) -> Result<Self, String> {
         v1::fact(body)
     }
+
+    fn decode_v2(body: &[u8]) -> Result<Self, String> {
+        v2::fact(body)
+    }
 }
 
 impl Row for Record {
     fn decode_v1(body: &[u8]) -> Result<Self, String> {
         v1::record(body)
+    }
+
+    fn decode_v2(body: &[u8]) -> Result<Self, String> {
+        v2::record(body)
     }
 }
 

@@ -9,7 +9,7 @@ use devstack_dag::{
     Answer, Engine, Rejection,
     attempt::{Conflict, Outcome, Report, Start},
     command::{Command, HostReport},
-    ids::{AttemptId, CommitId, HostName, ProjectName, Text, Timestamp},
+    ids::{AttemptId, CommitId, HostName, ProjectName, Timestamp},
     plan::PlanSpec,
 };
 use ractor::Message;
@@ -186,7 +186,7 @@ pub struct Exit {
 impl Exit {
     /// An attempt that left nothing.
     pub fn without_result(host: HostName, attempt: AttemptId, outcome: Outcome) -> Self {
-        let report = Report { attempt, outcome, commit: None, tail: Text::empty(), usage: None };
+        let report = Report::new(attempt, outcome);
         Self::of(host, report)
     }
 

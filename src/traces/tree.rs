@@ -172,7 +172,7 @@ mod tests {
         Config, Engine,
         attempt::{Report, Usage},
         command::{Command, HostReport},
-        ids::{CommitId, MergeId, Text},
+        ids::{CommitId, MergeId},
         record::MergeState,
     };
 
@@ -193,7 +193,7 @@ mod tests {
         step(2000, Command::ReportHost(HostReport::new(host.clone(), 1)));
         let end = |number, code, usage| {
             let attempt = devstack_dag::ids::AttemptId { task: task.clone(), number };
-            let report = Report { attempt, outcome: Outcome::Exited(code), commit: None, tail: Text::empty(), usage };
+            let report = Report { usage, ..Report::new(attempt, Outcome::Exited(code)) };
             Command::FinishAttempt { host: host.clone(), report }
         };
         step(5000, end(1, 1, None));

@@ -60,6 +60,8 @@ pub(super) struct Shared {
 struct Present {
     session: Option<(SessionId, NodeName)>,
     welcome: Option<Welcome>,
+    /// The version of messages that its Taskmaster understands; 0: it did not say, and understands version 1.
+    version: u16,
     /// It was told that this machine is no member, and that was acted upon.
     removed: bool,
     /// The heartbeat, or with no session the wait before attempts are stopped.
@@ -127,9 +129,12 @@ impl Uplink {
 
     /// Sends a message on the present session; without one it is dropped, to be made up for by the next report.
     pub(super) fn send(&self, message: &ToTaskmaster) {
-        let peer = self.present().session.as_ref().map(|(_, peer)| peer.clone());
+        let (peer, version) = {
+            let present = self.present();
+            (present.session.as_ref().map(|(_, peer)| peer.clone()), present.version)
+        };
         let (Some(peer), Some(link)) = (peer, self.0.link.get()) else { return };
-        match wire::encode(message) {
+        match wire::encode_for(version, message) {
             Ok(body) => {
                 // The session ended just now: the next one begins with a report.
                 let _ = link.send(&peer, wire::TO_TASKMASTER, body);
@@ -172,6 +177,7 @@ impl Uplink {
             ToHost::SendLog(order) => self.0.logs.send(self, order),
             ToHost::CloseLog { channel } => self.0.logs.close(channel),
             ToHost::Removed => self.removed("its Taskmaster said so"),
+            ToHost::Understands(version) => self.present().version = version,
         }
     }
 
@@ -237,6 +243,7 @@ impl Receiver for Uplink {
         present.time(timer);
         present.session = None;
         present.welcome = None;
+        present.version = 0;
         drop(present);
         self.0.logs.close_all();
     }

@@ -76,7 +76,7 @@ impl Fake {
         let task = TaskRef { project: project.parse().unwrap(), id: id.parse().unwrap() };
         let attempt = self.inner.lock().unwrap().engine.running(&task).unwrap().attempt.clone();
         let commit = None;
-        let report = Report { attempt, outcome: Outcome::Exited(code), commit, tail: Text::empty(), usage: None };
+        let report = Report { commit, ..Report::new(attempt, Outcome::Exited(code)) };
         let host = HostName::new("one").unwrap();
         self.step(Command::FinishAttempt { host, report }).unwrap();
     }
@@ -140,7 +140,7 @@ impl Inner {
                 _ => Outcome::Exited(0),
             };
             let tail = Text::Inline("the end".into());
-            reports.push(Report { attempt: order.attempt.clone(), outcome, commit: None, tail, usage: None });
+            reports.push(Report { tail, ..Report::new(order.attempt.clone(), outcome) });
         }
         Ok((decision.answer, reports))
     }

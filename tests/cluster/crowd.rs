@@ -67,7 +67,7 @@ impl Simulated {
 
     fn exit(&self, to: &NodeName, attempt: AttemptId) {
         let (outcome, tail) = (Outcome::Exited(0), Text::empty());
-        let report = Report { attempt, outcome, commit: None, tail, usage: None };
+        let report = Report { tail, ..Report::new(attempt, outcome) };
         self.send(to, &ToTaskmaster::Exited { report, result: None });
     }
 

@@ -18,7 +18,7 @@ use devstack_cluster::{
 use devstack_dag::{
     attempt::{Outcome, Report},
     command::HostReport,
-    ids::{AttemptId, HostName, ProjectName, TaskId, TaskRef, Text},
+    ids::{AttemptId, HostName, ProjectName, TaskId, TaskRef},
 };
 use tokio::sync::mpsc;
 
@@ -132,7 +132,7 @@ fn attempt(task: &str) -> AttemptId {
 
 fn done(task: &str) -> Report {
     let commit = Some("0123456789012345678901234567890123456789".parse().unwrap());
-    Report { attempt: attempt(task), outcome: Outcome::Exited(0), commit, tail: Text::Inline("".into()), usage: None }
+    Report { commit, ..Report::new(attempt(task), Outcome::Exited(0)) }
 }
 
 fn own_report(slots: u32, attempts: Vec<AttemptId>) -> ToTaskmaster {

@@ -8,24 +8,27 @@ use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use devstack::store::{Commit, InstallationLabel, Meta, Seq, SledOptions, SledStore, Store, Term};
 use devstack_dag::{
-    attempt::{Outcome, Stage, Start, Usage},
+    attempt::{Branch, Left, Outcome, Skipped, Stage, Start, Usage},
     fact::{Fact, FactKind},
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, RoleName, TaskRef, Text, Timestamp},
-    plan::{Limits, Network, ProfileUse, ProjectSpec, Review, RoleSpec, TaskSpec},
+    plan::{Limits, Network, ProfileUse, ProjectSpec, Review, RoleSpec, TaskSpec, VerifyOn},
     profile::{Limit, Measure, Price, Profile, PromptBy, Reading, SecretFile, Setting, When},
-    record::{AttemptRecord, MergeRecord, MergeState, PlanRecord, ProjectRecord, ProviderRecord, Record, Spent},
+    record::{
+        AttemptRecord, Drain, HostIntentRecord, MergeRecord, MergeState, Pins, PlanRecord, ProjectRecord,
+        ProviderRecord, Record, Spent, TaskRecord,
+    },
 };
 
 use crate::sample::*;
 
 /// The version that is written.
-const NEWEST: u8 = 2;
+const NEWEST: u8 = 3;
 
 fn golden(version: u8) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/store/golden/v{version}.txt"))
 }
 
-/// As a version could say it: roles have labels since version 2.
+/// As a version could say it: roles have labels since version 2, and a project its protected paths since version 3.
 fn project(version: u8) -> ProjectSpec {
     let labels: &[(String, String)] = if version < 2 { &[] } else { &[("gpu".into(), "a100".into())] };
     ProjectSpec {
@@ -47,9 +50,13 @@ fn project(version: u8) -> ProjectSpec {
             profile: Some(ProfileUse { name: "cli".into(), model: Some("m".into()), max_turns: Some(300) }),
             max_cost_micros: Some(2_500_000),
             labels: labels.iter().cloned().collect(),
+            max_disconnect_ms: (version >= 3).then_some(600_000),
         }],
         profiles: vec![Arc::new(profile())],
         budget_micros: Some(10_000_000),
+        protected: if version < 3 { Vec::new() } else { vec![".github/**".into()] },
+        verify_on: if version < 3 { VerifyOn::Any } else { VerifyOn::OtherHost },
+        prompt_template: (version >= 3).then(|| Text::Inline("{title}".into())),
     }
 }
 
@@ -85,7 +92,7 @@ fn profile() -> Profile {
 fn records(version: u8) -> Vec<Record> {
     let commit = |byte| CommitId([byte; 20]);
     let attempt = AttemptId { task: TaskRef { project: shop(), id: task_id(2) }, number: 300 };
-    vec![
+    let mut records = vec![
         Record::Project(ProjectRecord {
             spec: project(version),
             paused: true,
@@ -122,7 +129,7 @@ fn records(version: u8) -> Vec<Record> {
             cancelled: true,
             at: Timestamp(1_700_000_000_000),
         }),
-        Record::Task(Box::new(full_task())),
+        Record::Task(Box::new(held_task(version))),
         task_record(3),
         Record::Attempt(Box::new(AttemptRecord {
             attempt: attempt.clone(),
@@ -147,6 +154,7 @@ fn records(version: u8) -> Vec<Record> {
             }),
             started_at: Timestamp(1_700_000_000_001),
             ended_at: Some(Timestamp(1_700_000_000_002)),
+            left: (version >= 3).then(|| Box::new(left())),
         })),
         Record::Merge(Box::new(MergeRecord {
             project: shop(),
@@ -159,7 +167,41 @@ fn records(version: u8) -> Vec<Record> {
             at: Timestamp(1_700_000_000_003),
         })),
         host("h1", 2),
-    ]
+    ];
+    if version >= 3 {
+        records.push(Record::HostIntent(HostIntentRecord {
+            host: HostName::new("h1").unwrap(),
+            drain: Some(Drain { since: Timestamp(1_700_000_000_006), deadline_ms: Some(60_000) }),
+            pins: Some(Box::new(pins())),
+        }));
+    }
+    records
+}
+
+/// A task with every field that the version has.
+fn held_task(version: u8) -> TaskRecord {
+    let task = full_task();
+    if version < 3 {
+        return task;
+    }
+    let spec = TaskSpec { mass_delete: true, may_change: Box::new([".github/**".into()]), ..(*task.spec).clone() };
+    let summary = Some(Text::Inline("did it".into()));
+    TaskRecord { spec: Arc::new(spec), held: Some("look at it".into()), summary, stalls: 1, ..task }
+}
+
+fn left() -> Left {
+    let skipped = vec![Skipped { path: "dep/x".into(), why: "a repository of its own".into() }];
+    Left { skipped, more: 300, branches: vec![Branch { name: "fix/x".into(), commit: CommitId([7; 20]) }] }
+}
+
+fn pins() -> Pins {
+    Pins {
+        max_slots: 4,
+        labels: [("gpu".into(), "a100".into())].into(),
+        roles: vec![RoleName::new("dev").unwrap()],
+        projects: vec![shop()],
+        secrets: vec!["KEY".into()],
+    }
 }
 
 fn facts(version: u8) -> Vec<Fact> {
@@ -169,12 +211,24 @@ fn facts(version: u8) -> Vec<Fact> {
         let prompt = Text::Blob(devstack_dag::ids::BlobId([9; 32]), 5_000);
         tasks[1] = Arc::new(TaskSpec { prompt, ..(*tasks[1]).clone() });
     }
-    vec![Fact { at: Timestamp(1_700_000_000_004), kind: described }, long]
+    let mut facts = vec![Fact { at: Timestamp(1_700_000_000_004), kind: described }, long];
+    if version >= 3 {
+        let task = TaskRef { project: shop(), id: task_id(2) };
+        let attempt = AttemptId { task: task.clone(), number: 300 };
+        let host = HostName::new("h1").unwrap();
+        let kinds = [
+            FactKind::AttemptLeft { attempt, left: left(), summary: Some(Text::Inline("did it".into())) },
+            FactKind::TaskHeld { task, why: Some("look at it".into()) },
+            FactKind::HostPinned { host, pins: Some(Box::new(pins())) },
+        ];
+        facts.extend(kinds.map(|kind| Fact { at: Timestamp(1_700_000_000_007), kind }));
+    }
+    facts
 }
 
-fn meta() -> Meta {
+fn meta(version: u8) -> Meta {
     let label = InstallationLabel([0xab; 16]);
-    Meta { seq: Seq(1_002), first: Seq(1_001), term: Term(4), last_time: Timestamp(1_700_000_000_005), label }
+    Meta { seq: Seq(1_000 + facts(version).len() as u64), first: Seq(1_001), term: Term(4), last_time: Timestamp(1_700_000_000_005), label }
 }
 
 fn content() -> Commit {
@@ -204,8 +258,8 @@ fn unhex(text: &str) -> Vec<u8> {
 /// What this version writes: the rows of a small store, and a digest of the chunks of a large commit.
 fn written() -> BTreeMap<String, String> {
     let (small, large) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    open(small.path()).restore(&meta(), &content()).unwrap();
-    open(large.path()).restore(&meta(), &plan(Seq(0), 2_000)).unwrap();
+    open(small.path()).restore(&meta(NEWEST), &content()).unwrap();
+    open(large.path()).restore(&meta(NEWEST), &plan(Seq(0), 2_000)).unwrap();
     let mut all = rows(small.path());
     let mut chunks = blake3::Hasher::new();
     for (key, row) in rows(large.path()).iter().filter(|(key, _)| key.starts_with("63")) {
@@ -250,7 +304,7 @@ fn opens(version: u8) {
     db.flush().unwrap();
     drop(db);
     let store = SledStore::open(dir.path(), SledOptions::default()).unwrap();
-    assert_eq!(store.meta(), meta());
+    assert_eq!(store.meta(), meta(version));
     assert_eq!(sorted(store.load().unwrap().records), sorted(records(version)));
     let page = store.reader().facts(Seq(1_000), 9).unwrap();
     assert_eq!(page.facts.into_iter().map(|(_, fact)| fact).collect::<Vec<_>>(), facts(version));

@@ -38,6 +38,8 @@ pub(crate) fn spec(number: usize) -> TaskSpec {
         attempts: 3,
         retry_from: RetryFrom::Last,
         allow_empty: false,
+        mass_delete: false,
+        may_change: Box::default(),
     }
 }
 
@@ -67,6 +69,9 @@ pub(crate) fn task(number: usize) -> TaskRecord {
         delivered_at: None,
         created_at: Timestamp(1_700_000_000_000),
         updated_at: Timestamp(1_700_000_000_000),
+        held: None,
+        summary: None,
+        stalls: 0,
     }
 }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use devstack::wire::{self, HostOrder, Introduction, LogOrder, ToHost, ToTaskmaster, Uploaded, Welcome};
 use devstack_dag::{
-    attempt::{Conflict, Feedback, Order, Outcome, Report, Stage, Start, Usage},
+    attempt::{Branch, Conflict, Feedback, Left, Order, Outcome, Report, Skipped, Stage, Start, Usage},
     command::{HostReport, Quarantine, ShardReport},
     ids::{AgentName, AttemptId, BlobId, CommitId, HostName, ProjectName, RoleName, TaskId, TaskRef, Text},
     plan::{Limits, Network},
@@ -52,7 +52,14 @@ fn order() -> Box<Order> {
         idle_timeout_ms: 6,
         profile: None,
         model: Some("m".into()),
+        composed: false,
+        max_disconnect_ms: None,
     })
+}
+
+/// An order with what version 2 added.
+fn order_v2() -> Box<Order> {
+    Box::new(Order { composed: true, max_disconnect_ms: Some(7), ..*order() })
 }
 
 fn report() -> Report {
@@ -63,7 +70,16 @@ fn report() -> Report {
         commit: Some(commit(9)),
         tail: Text::Inline("out".into()),
         usage: Some(usage),
+        ..Report::new(attempt(), Outcome::Exited(0))
     }
+}
+
+/// A report with what version 2 added.
+fn report_v2() -> Report {
+    let skipped = vec![Skipped { path: "dep".into(), why: "a repository of its own".into() }];
+    let branches = vec![Branch { name: "fix/x".into(), commit: commit(4) }];
+    let left = Left { skipped, more: 2, branches };
+    Report { left, summary: Some(Text::Inline("did it".into())), ..report() }
 }
 
 fn host_report() -> HostReport {
@@ -103,20 +119,42 @@ fn to_taskmaster() -> Vec<ToTaskmaster> {
     ]
 }
 
+/// What version 2 added.
+fn to_host_v2() -> Vec<ToHost> {
+    vec![
+        ToHost::Order(HostOrder::Start(order_v2())),
+        ToHost::Order(HostOrder::Salvage(order_v2())),
+        ToHost::Understands(2),
+    ]
+}
+
+/// What version 2 added.
+fn to_taskmaster_v2() -> Vec<ToTaskmaster> {
+    vec![ToTaskmaster::Exited { report: report_v2(), result: Some(Uploaded { size: 9, digest: [8; 32] }) }]
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The golden file has a line a message. `DEVSTACK_BLESS=1` writes it anew: only for messages that are new.
-fn frozen<T: Serialize + DeserializeOwned + PartialEq + Debug>(golden: &str, messages: &[T]) {
+/// The golden file has a line a message. `DEVSTACK_BLESS=1` writes it anew: only for messages that are new. `encode`: how
+/// they are written; `None`: this version only reads them.
+fn frozen<T>(golden: &str, messages: &[T], encode: Option<fn(&T) -> Vec<u8>>)
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire").join(golden);
-    let lines: Vec<String> = messages.iter().map(|message| hex(&wire::encode(message).unwrap())).collect();
-    if std::env::var_os("DEVSTACK_BLESS").is_some() {
+    let lines: Option<Vec<String>> =
+        encode.map(|encode| messages.iter().map(|message| hex(&encode(message))).collect());
+    if let (Some(lines), Some(_)) = (&lines, std::env::var_os("DEVSTACK_BLESS")) {
         std::fs::write(&path, lines.join("\n") + "\n").unwrap();
     }
     let known = std::fs::read_to_string(&path).unwrap();
-    for ((line, known), message) in lines.iter().zip(known.lines()).zip(messages) {
-        assert_eq!(line, known, "the bytes of this message are not those of version 1: {message:?}");
+    assert_eq!(messages.len(), known.lines().count());
+    for (number, (known, message)) in known.lines().zip(messages).enumerate() {
+        if let Some(lines) = &lines {
+            assert_eq!(lines[number], known, "the bytes of this message are not those of {golden}: {message:?}");
+        }
         let bytes: Vec<u8> =
             (0..known.len() / 2).map(|i| u8::from_str_radix(&known[2 * i..2 * i + 2], 16).unwrap()).collect();
         assert_eq!(wire::decode::<T>(&bytes).as_ref(), Ok(message));
@@ -125,17 +163,38 @@ fn frozen<T: Serialize + DeserializeOwned + PartialEq + Debug>(golden: &str, mes
         assert!(wire::decode::<T>(&longer).is_err(), "trailing bytes");
         assert!(wire::decode::<T>(&bytes[..bytes.len() - 1]).is_err() || bytes.len() == 1, "cut short");
     }
-    assert_eq!(lines.len(), known.lines().count());
+}
+
+fn encode<T: Serialize>(message: &T) -> Vec<u8> {
+    wire::encode(message).unwrap()
 }
 
 #[test]
 fn orders_are_frozen() {
-    frozen("to_host.v1", &to_host());
+    // A Taskmaster is upgraded last: it never writes orders of version 1, and its hosts may read them.
+    frozen("to_host.v1", &to_host(), None);
+    frozen("to_host.v2", &to_host_v2(), Some(encode));
 }
 
 #[test]
 fn reports_are_frozen() {
-    frozen("to_taskmaster.v1", &to_taskmaster());
+    frozen("to_taskmaster.v1", &to_taskmaster(), Some(|message| wire::encode_for(1, message).unwrap()));
+    frozen("to_taskmaster.v2", &to_taskmaster_v2(), Some(encode));
+}
+
+#[test]
+fn a_taskmaster_of_version_1_is_told_of_the_result_only() {
+    let [ended] = &to_taskmaster_v2()[..] else { unreachable!() };
+    let told = wire::decode::<ToTaskmaster>(&wire::encode_for(1, ended).unwrap()).unwrap();
+    assert_eq!(told, ToTaskmaster::Exited { report: report(), result: Some(Uploaded { size: 9, digest: [8; 32] }) });
+}
+
+#[test]
+fn a_host_has_no_say_in_what_holds_its_result_back() {
+    let report = Report { held: Some("no".into()), ..report_v2() };
+    let sent = encode(&ToTaskmaster::Exited { report, result: None });
+    let read = wire::decode::<ToTaskmaster>(&sent).unwrap();
+    assert_eq!(read, ToTaskmaster::Exited { report: report_v2(), result: None });
 }
 
 /// A host says of itself what its Taskmaster shows, whichever of both is a version ahead.

@@ -48,11 +48,14 @@ impl Engine {
         if known.outcome.is_some() || known.attempt.number != task.attempts {
             return Answer::Fenced;
         }
-        let Report { attempt, outcome, commit, tail, usage } = report;
+        let Report { attempt, outcome, commit, tail, usage, left, summary, .. } = report;
         let (stage, number, role) = (known.stage, attempt.number, known.role.clone());
         let commit = commit.filter(|_| stage == Stage::Work && self.project_of(task).has_repository());
         let verdict = self.judge(task, &outcome, commit);
         let outcome = bounded(outcome, self.config.reason_bytes);
+        if !left.is_empty() || summary.is_some() {
+            draft.fact(FactKind::AttemptLeft { attempt: attempt.clone(), left, summary });
+        }
         draft.fact(FactKind::AttemptEnded {
             attempt,
             outcome: outcome.clone(),

@@ -164,6 +164,8 @@ pub(super) fn resolution_task(
         attempts: spec.attempts,
         retry_from: RetryFrom::Last,
         allow_empty: false,
+        mass_delete: false,
+        may_change: Box::default(),
     }
 }
 
@@ -192,6 +194,8 @@ pub(super) fn sync_task(
         attempts,
         retry_from: RetryFrom::Last,
         allow_empty: false,
+        mass_delete: false,
+        may_change: Box::default(),
     }
 }
 
@@ -230,6 +234,7 @@ pub(super) fn task_bytes(spec: &TaskSpec) -> usize {
         + text_bytes(&spec.prompt)
         + list(spec.dependencies.len(), spec.dependencies.iter().map(|d| d.as_str().len()).sum())
         + list(command.len(), command.iter().map(|c| c.len()).sum())
+        + list(spec.may_change.len(), spec.may_change.iter().map(|glob| glob.len()).sum())
         + executor
         + 10 * NUMBER
 }
@@ -254,6 +259,8 @@ pub(super) fn project_bytes(spec: &ProjectSpec) -> usize {
         + option(&spec.base)
         + spec.integration.len()
         + strings(&spec.checks)
+        + strings(&spec.protected)
+        + spec.prompt_template.as_ref().map_or(0, text_bytes)
         + spec.resolver.as_ref().map_or(0, |r| r.as_str().len())
         + spec.roles.iter().map(role).sum::<usize>()
         + spec.profiles.iter().map(|profile| profile.bytes()).sum::<usize>()

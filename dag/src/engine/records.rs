@@ -49,7 +49,7 @@ pub enum Damaged {
     #[error("attempt `{0}` runs on a host without a record; restore the store from a backup")]
     NoHost(AttemptId),
     /// People want something of a host that is not there.
-    #[error("host `{0}` is to be drained but has no record; restore the store from a backup")]
+    #[error("host `{0}` is to be drained or is held to limits, but has no record; restore the store from a backup")]
     NoDrainedHost(HostName),
     /// The newest attempt of a task is not there.
     #[error("attempt `{0}` has no record; restore the store from a backup")]
@@ -100,7 +100,7 @@ impl Engine {
             }
         }
         for intent in intents {
-            if !engine.change_host(&intent.host, |host| host.drain = Some(intent.drain)) {
+            if !engine.change_host(&intent.host, |host| (host.drain, host.pins) = (intent.drain, intent.pins)) {
                 return Err(Damaged::NoDrainedHost(intent.host));
             }
         }
@@ -338,6 +338,9 @@ impl Engine {
             delivered_at: git.delivered_at,
             created_at: task.created_at,
             updated_at: task.updated_at,
+            held: task.held.clone(),
+            summary: task.summary.as_deref().cloned(),
+            stalls: task.stalls,
         }
     }
 }
@@ -369,5 +372,7 @@ fn restore_task(record: TaskRecord, project: ProjectIx) -> Task {
     task.git = (git != Git::default()).then(|| Box::new(git));
     task.feedback = record.feedback;
     task.updated_at = record.updated_at;
+    (task.held, task.stalls) = (record.held, record.stalls);
+    task.summary = record.summary.map(Box::new);
     task
 }

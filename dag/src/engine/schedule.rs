@@ -181,6 +181,8 @@ impl Engine {
             idle_timeout_ms: spec.idle_timeout_ms,
             profile,
             model: role.profile.as_ref().and_then(|profile| profile.model.clone()),
+            composed: false,
+            max_disconnect_ms: role.max_disconnect_ms,
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     attempt::{Conflict, Feedback, Stage},
     command::Quarantine,
-    ids::{AgentName, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Timestamp},
+    ids::{AgentName, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Text, Timestamp},
     offer::Offer,
     placement::Needs,
     plan::{Executor, Priority, RoleSpec, TaskSpec},
@@ -17,7 +17,7 @@ use crate::{
     profile::Profile,
     ready::{Key, Ready},
     record::{
-        AttemptRecord, BlockedReason, Drain, HostIntentRecord, HostRecord, Kind, MergeRecord, PlanRecord,
+        AttemptRecord, BlockedReason, Drain, HostIntentRecord, HostRecord, Kind, MergeRecord, Pins, PlanRecord,
         ProjectRecord, Status,
     },
     room::{Fits, HostIx},
@@ -44,6 +44,9 @@ pub(crate) struct Task {
     pub(crate) charged: u32,
     pub(crate) uncharged: u32,
     pub(crate) limited: u32,
+    pub(crate) stalls: u32,
+    pub(crate) held: Option<Box<str>>,
+    pub(crate) summary: Option<Box<Text>>,
     pub(crate) backoff_ms: Option<u64>,
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
@@ -97,6 +100,9 @@ impl Task {
             charged: 0,
             uncharged: 0,
             limited: 0,
+            stalls: 0,
+            held: None,
+            summary: None,
             backoff_ms: None,
             created_at: at,
             updated_at: at,
@@ -316,6 +322,8 @@ pub(crate) struct Host {
     pub(crate) presence: Presence,
     /// People want it empty.
     pub(crate) drain: Option<Drain>,
+    /// What it is held to.
+    pub(crate) pins: Option<Box<Pins>>,
 }
 
 impl Host {
@@ -331,6 +339,7 @@ impl Host {
             quarantine: None,
             presence: Presence::Awaited,
             drain: None,
+            pins: None,
         }
     }
 
@@ -354,7 +363,8 @@ impl Host {
     }
 
     pub(crate) fn intent(&self) -> Option<HostIntentRecord> {
-        Some(HostIntentRecord { host: self.name.clone(), drain: self.drain? })
+        let said = self.drain.is_some() || self.pins.is_some();
+        said.then(|| HostIntentRecord { host: self.name.clone(), drain: self.drain, pins: self.pins.clone() })
     }
 
     pub(crate) fn record(&self) -> HostRecord {

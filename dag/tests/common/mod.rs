@@ -7,6 +7,7 @@ use devstack_dag::{
     ids::{AttemptId, CommitId, HostName, ProjectName, RoleName, TaskId, TaskRef, Text},
     plan::{
         Executor, Limits, Network, PlanSpec, Priority, ProfileUse, ProjectSpec, RetryFrom, Review, RoleSpec, TaskSpec,
+        VerifyOn,
     },
     profile::{Profile, PromptBy, Reading, Setting},
 };
@@ -47,6 +48,7 @@ pub fn role(name: &str, count: u32) -> RoleSpec {
         profile: None,
         max_cost_micros: None,
         labels: Default::default(),
+        max_disconnect_ms: None,
     }
 }
 
@@ -90,6 +92,8 @@ pub fn task(id: &str, dependencies: &[&str]) -> TaskSpec {
         attempts: 3,
         retry_from: RetryFrom::Last,
         allow_empty: false,
+        mass_delete: false,
+        may_change: Box::default(),
     }
 }
 
@@ -106,6 +110,9 @@ pub fn plan(tasks: Vec<TaskSpec>) -> PlanSpec {
         roles: vec![role("dev", 2)],
         profiles: Vec::new(),
         budget_micros: None,
+        protected: Vec::new(),
+        verify_on: VerifyOn::Any,
+        prompt_template: None,
     };
     PlanSpec { project, tasks }
 }

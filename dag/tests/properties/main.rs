@@ -12,7 +12,7 @@ use devstack_dag::{
     attempt::{Outcome, Report},
     command::{Command, HostReport},
     fact::Fact,
-    ids::{Text, Timestamp},
+    ids::Timestamp,
     invariants,
     plan::{PlanSpec, Priority},
     record::{Record, RecordKey, Status},
@@ -69,7 +69,7 @@ fn start(graph: &Graph, done: &BTreeSet<usize>, running: &mut BTreeSet<usize>, r
 
 fn finish(n: usize) -> Command {
     let attempt = common::attempt_id(&format!("t{n}"), 1);
-    let report = Report { attempt, outcome: Outcome::Exited(0), commit: None, tail: Text::empty(), usage: None };
+    let report = Report::new(attempt, Outcome::Exited(0));
     Command::FinishAttempt { host: host_name("h"), report }
 }
 

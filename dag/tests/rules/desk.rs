@@ -85,14 +85,14 @@ impl Desk {
     pub fn attempt_ends(&mut self, id: &str, number: u32, outcome: Outcome, result: Option<CommitId>) -> Vec<String> {
         let tail = Text::Inline("last words".into());
         let attempt = attempt_id(id, number);
-        self.reports(Report { attempt, outcome, commit: result, tail, usage: None })
+        self.reports(Report { commit: result, tail, ..Report::new(attempt, outcome) })
     }
 
     /// The newest attempt ends and says what it cost, in dollars.
     pub fn costs(&mut self, id: &str, outcome: Outcome, dollars: Option<u64>) -> Vec<String> {
         let attempt = attempt_id(id, self.task(id).attempts);
         let usage = dollars.map(|dollars| Usage { cost_micros: Some(dollars * 1_000_000), ..Usage::default() });
-        self.reports(Report { attempt, outcome, commit: None, tail: Text::empty(), usage })
+        self.reports(Report { usage, ..Report::new(attempt, outcome) })
     }
 
     /// The host of an attempt says how it went.

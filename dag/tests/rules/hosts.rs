@@ -5,7 +5,7 @@ use devstack_dag::{
     attempt::{Outcome, Report},
     command::{Command, HostReport, Quarantine},
     effect::{Effect, Timer},
-    ids::{RoleName, Text, Timestamp},
+    ids::{RoleName, Timestamp},
     presence::Presence,
     record::Status,
 };
@@ -57,13 +57,7 @@ fn what_a_fenced_attempt_left_is_given_in_before_it_is_forgotten() {
 fn a_host_has_no_say_about_the_attempts_of_another() {
     let (mut desk, _) = Desk::new(plan(vec![task("a", &[])]), 1);
     let other = host_name("other");
-    let report = Report {
-        attempt: attempt_id("a", 1),
-        outcome: Outcome::Exited(0),
-        commit: None,
-        tail: Text::empty(),
-        usage: None,
-    };
+    let report = Report::new(attempt_id("a", 1), Outcome::Exited(0));
     assert_eq!(desk.act(Command::FinishAttempt { host: other.clone(), report }), [""; 0]);
     assert_eq!((desk.answer(), desk.status("a")), (Answer::Fenced, Status::Wip));
     let attempts = vec![attempt_id("a", 1)];

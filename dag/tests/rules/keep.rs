@@ -29,7 +29,7 @@ fn prompts_feedback_and_conflicts_name_blobs_and_what_is_forgotten_does_not() {
     assert_eq!(kept(&desk), [1].into());
     let failed = |number| {
         let (attempt, tail) = (attempt_id("a", number), blob(2));
-        let report = Report { attempt, outcome: Outcome::Exited(1), commit: None, tail, usage: None };
+        let report = Report { tail, ..Report::new(attempt, Outcome::Exited(1)) };
         Command::FinishAttempt { host: host_name("h"), report }
     };
     desk.act(failed(1));

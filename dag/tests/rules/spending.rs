@@ -101,7 +101,12 @@ fn checks_cost_nothing_and_go_on() {
     let usage = Some(devstack_dag::attempt::Usage { cost_micros: Some(5), ..Default::default() });
     let (outcome, commit, tail) =
         (Outcome::Exited(0), Some(crate::common::commit(5)), devstack_dag::ids::Text::empty());
-    desk.reports(devstack_dag::attempt::Report { attempt, outcome, commit, tail, usage });
+    desk.reports(devstack_dag::attempt::Report {
+        commit,
+        tail,
+        usage,
+        ..devstack_dag::attempt::Report::new(attempt, outcome)
+    });
     assert_eq!(desk.prepared("a", 1, 1, 6), ["check a/2 dev1@h"]);
 }
 

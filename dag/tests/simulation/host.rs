@@ -106,7 +106,7 @@ impl Host {
     fn end(&mut self, attempt: AttemptId, outcome: Outcome, commit: Option<CommitId>, cost: Option<u64>) -> Command {
         let tail = Text::Inline("last words".into());
         let usage = cost.map(|cost| Usage { cost_micros: Some(cost), ..Usage::default() });
-        let report = Report { attempt: attempt.clone(), outcome, commit, tail, usage };
+        let report = Report { commit, tail, usage, ..Report::new(attempt.clone(), outcome) };
         self.attempts.insert(attempt, Held::Finished(report.clone()));
         Command::FinishAttempt { host: self.name.clone(), report }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use devstack_dag::{
     ids::{ProjectName, RoleName},
-    plan::{Limits, Network, ProjectSpec, Review, RoleSpec},
+    plan::{Limits, Network, ProjectSpec, Review, RoleSpec, VerifyOn},
 };
 
 use super::{
@@ -142,7 +142,19 @@ fn role<'i>(
     let Chosen { command, profile, max_cost_micros, named } = chosen;
     // A profile that is wrong is told; its role must not be called idle too.
     let command = own.unwrap_or(if named && command.is_empty() { vec!["false".into()] } else { command });
-    Some(RoleSpec { name: name?, count, command, image, secrets, network, limits, profile, max_cost_micros, labels })
+    Some(RoleSpec {
+        name: name?,
+        count,
+        command,
+        image,
+        secrets,
+        network,
+        limits,
+        profile,
+        max_cost_micros,
+        labels,
+        max_disconnect_ms: None,
+    })
 }
 
 /// A name that an engine takes for an image: `devstack/agent`, `agent:1`, `agent@sha256:…`.
@@ -309,6 +321,9 @@ pub(super) fn project<'i>(
         roles: roles.list.into_iter().map(|role| role.value).collect(),
         profiles: profiles.used(),
         budget_micros: budget.map(|budget| budget.value),
+        protected: Vec::new(),
+        verify_on: VerifyOn::default(),
+        prompt_template: None,
     };
     let size = size(&project);
     if size > PROJECT_MAX {

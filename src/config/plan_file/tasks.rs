@@ -169,6 +169,8 @@ fn task<'i>(
         attempts: pace.attempts.unwrap_or(defaults.attempts),
         retry_from: pace.retry_from.unwrap_or(defaults.retry_from),
         allow_empty,
+        mass_delete: false,
+        may_change: Box::default(),
     };
     Some(Placed { spec, at: id.at, dependencies_at })
 }

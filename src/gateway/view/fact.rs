@@ -210,6 +210,23 @@ fn describe(kind: &FactKind, to: &mut dto::Fact) {
             to.kind = "provider-served".to_owned();
             to.message = format!("the provider {provider} serves again");
         }
+        FactKind::AttemptLeft { attempt, left, .. } => {
+            let skipped = left.skipped.len() + left.more as usize;
+            let branches = left.branches.len();
+            let message = format!("{attempt} left {skipped} paths that were not taken and {branches} other branches");
+            to.attempt("attempt-left", attempt, message);
+        }
+        FactKind::TaskHeld { task, why: Some(why) } => {
+            to.task("task-held", task, format!("{task} must be looked at before it is merged: {why}"));
+        }
+        FactKind::TaskHeld { task, why: None } => {
+            to.task("task-held", task, format!("{task} may be merged without a further look"));
+        }
+        FactKind::HostPinned { host, pins } => {
+            to.kind = "host-pinned".to_owned();
+            let held = pins.as_ref().map_or_else(|| "none".to_owned(), |pins| format!("{} slots", pins.max_slots));
+            to.message = format!("host {host} is held to limits: {held}");
+        }
         FactKind::JobRepeated { job } => {
             to.kind = "job-repeated".to_owned();
             to.message = format!("{} is tried again", named(job));

@@ -4,24 +4,25 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use devstack_dag::{
-    fact::{Fact, FactKind},
+    fact::Fact,
     ids::{CommitId, ProjectName, RoleName, Timestamp},
-    plan::{self, Limits, Network, ProfileUse, Review},
+    plan::{Limits, Network, ProfileUse, Review},
     profile::Profile,
-    record::{self, Record, Spent},
+    record::{Record, Spent},
 };
 use serde::Deserialize;
 
-use super::{decode_exact, decode_start};
+use super::{decode_exact, decode_start, v2};
 
-/// The number of the only variant of [`FactKind`] and of [`Record`] that has roles in it: the first of each.
+/// The number of the only variant of [`devstack_dag::fact::FactKind`] and of [`Record`] that has roles in it: the first of
+/// each.
 const WITH_ROLES: u32 = 0;
 
 /// Reads a fact.
 pub(super) fn fact(body: &[u8]) -> Result<Fact, String> {
     match decode_start::<(Timestamp, u32)>(body)? {
         (_, WITH_ROLES) => decode_exact::<RolesFact>(body).map(Fact::from),
-        _ => decode_exact(body),
+        _ => v2::fact(body),
     }
 }
 
@@ -29,7 +30,7 @@ pub(super) fn fact(body: &[u8]) -> Result<Fact, String> {
 pub(super) fn record(body: &[u8]) -> Result<Record, String> {
     match decode_start::<u32>(body)? {
         WITH_ROLES => decode_exact::<RolesRecord>(body).map(Record::from),
-        _ => decode_exact(body),
+        _ => v2::record(body),
     }
 }
 
@@ -91,7 +92,7 @@ struct RoleSpec {
 impl From<RolesFact> for Fact {
     fn from(fact: RolesFact) -> Self {
         let RolesFactKind::ProjectDescribed { spec, head } = fact.kind;
-        Self { at: fact.at, kind: FactKind::ProjectDescribed { spec: spec.into(), head } }
+        v2::described(fact.at, spec.into(), head)
     }
 }
 
@@ -99,11 +100,12 @@ impl From<RolesRecord> for Record {
     fn from(RolesRecord::Project(old): RolesRecord) -> Self {
         let ProjectRecord { spec, paused, head, delivered, delivery_blocked, plans, merges, spent } = old;
         let spec = spec.into();
-        Self::Project(record::ProjectRecord { spec, paused, head, delivered, delivery_blocked, plans, merges, spent })
+        let next = v2::ProjectRecord { spec, paused, head, delivered, delivery_blocked, plans, merges, spent };
+        Self::Project(next.into())
     }
 }
 
-impl From<ProjectSpec> for plan::ProjectSpec {
+impl From<ProjectSpec> for v2::ProjectSpec {
     fn from(old: ProjectSpec) -> Self {
         let ProjectSpec { name, source, base, integration, checks, review, resolver, roles, profiles, budget_micros } =
             old;
@@ -112,7 +114,7 @@ impl From<ProjectSpec> for plan::ProjectSpec {
     }
 }
 
-impl From<RoleSpec> for plan::RoleSpec {
+impl From<RoleSpec> for v2::RoleSpec {
     fn from(old: RoleSpec) -> Self {
         let RoleSpec { name, count, command, image, secrets, network, limits, profile, max_cost_micros } = old;
         let labels = BTreeMap::new();

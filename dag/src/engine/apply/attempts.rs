@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::{
-    attempt::{Outcome, Stage, Start, Usage},
+    attempt::{Left, Outcome, Stage, Start, Usage},
     engine::{
         Engine,
         compose::{person_agent, person_host, person_role},
         state::TaskIx,
         touched::Touched,
     },
-    ids::{AgentName, AttemptId, CommitId, HostName, RoleName, Timestamp},
+    ids::{AgentName, AttemptId, CommitId, HostName, RoleName, Text, Timestamp},
     record::{AttemptRecord, Status},
 };
 
@@ -45,6 +45,7 @@ impl Engine {
             usage: None,
             started_at: at,
             ended_at: None,
+            left: None,
         };
         self.push_history(ix, record, touched);
         self.set_status(ix, if stage == Stage::Work { Status::Wip } else { Status::Testing });
@@ -143,6 +144,26 @@ impl Engine {
         touched.task(ix);
     }
 
+    pub(super) fn attempt_left(
+        &mut self,
+        at: Timestamp,
+        attempt: &AttemptId,
+        left: &Left,
+        summary: Option<&Text>,
+        touched: &mut Touched,
+    ) {
+        let Some(ix) = self.ix(&attempt.task) else { return };
+        let task = &mut self.tasks[ix as usize];
+        let Some(record) = task.history.iter_mut().rev().find(|a| a.attempt.number == attempt.number) else { return };
+        record.left = (!left.is_empty()).then(|| Box::new(left.clone()));
+        if let Some(summary) = summary {
+            task.summary = Some(Box::new(summary.clone()));
+        }
+        task.updated_at = at;
+        touched.attempt(ix, attempt.number);
+        touched.task(ix);
+    }
+
     pub(super) fn result_given(
         &mut self,
         at: Timestamp,
@@ -170,6 +191,7 @@ impl Engine {
             usage: None,
             started_at: at,
             ended_at: Some(at),
+            left: None,
         };
         let task = &mut self.tasks[ix as usize];
         (task.attempts, task.backoff_ms, task.updated_at) = (attempt.number, None, at);

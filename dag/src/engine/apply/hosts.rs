@@ -8,7 +8,7 @@ use crate::{
     ids::{HostName, Timestamp},
     offer::Offer,
     presence::Presence,
-    record::Drain,
+    record::{Drain, Pins},
     room::HostIx,
 };
 
@@ -80,6 +80,12 @@ impl Engine {
 
     pub(super) fn host_undrained(&mut self, name: &HostName, touched: &mut Touched) {
         if self.change_host(name, |host| host.drain = None) {
+            touched.host_intent(name.clone());
+        }
+    }
+
+    pub(super) fn host_pinned(&mut self, name: &HostName, pins: Option<&Pins>, touched: &mut Touched) {
+        if self.change_host(name, |host| host.pins = pins.cloned().map(Box::new)) {
             touched.host_intent(name.clone());
         }
     }

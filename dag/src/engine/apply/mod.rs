@@ -74,6 +74,11 @@ impl Engine {
             }
             F::ProviderResumed { provider } => self.provider_resumed(provider, touched),
             F::ProviderServed { provider } => self.provider_served(provider, touched),
+            F::AttemptLeft { attempt, left, summary } => {
+                self.attempt_left(at, attempt, left, summary.as_ref(), touched);
+            }
+            F::TaskHeld { task, why } => self.task_held(at, task, why.as_deref(), touched),
+            F::HostPinned { host, pins } => self.host_pinned(host, pins.as_deref(), touched),
         }
     }
 }

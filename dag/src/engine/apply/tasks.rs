@@ -87,6 +87,14 @@ impl Engine {
         touched.task(ix);
     }
 
+    pub(super) fn task_held(&mut self, at: Timestamp, task: &TaskRef, why: Option<&str>, touched: &mut Touched) {
+        let Some(ix) = self.ix(task) else { return };
+        let task = &mut self.tasks[ix as usize];
+        task.held = why.map(Into::into);
+        task.updated_at = at;
+        touched.task(ix);
+    }
+
     pub(super) fn executor_changed(
         &mut self,
         at: Timestamp,
