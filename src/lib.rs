@@ -12,6 +12,7 @@ pub mod downlink;
 pub mod exchange;
 pub mod fault;
 pub mod gateway;
+pub mod helper;
 pub mod members;
 pub mod node;
 pub mod notify;

@@ -58,6 +58,9 @@ enum Command {
 
 fn main() -> ExitCode {
     devstack::allocator::bound();
+    if let Some(code) = devstack::repository::worker::serve_if_asked() {
+        return code;
+    }
     let args = Args::parse();
     if let Some(Command::Join { token, name, state_dir }) = &args.command {
         return match join(&args.config, token, name.clone(), state_dir) {

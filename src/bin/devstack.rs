@@ -9,5 +9,8 @@ use devstack::{
 
 fn main() -> ExitCode {
     devstack::allocator::bound();
+    if let Some(code) = devstack::repository::worker::serve_if_asked() {
+        return code;
+    }
     cli::main(Seams { node: &Here, by_hand: &Here })
 }

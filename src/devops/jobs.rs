@@ -7,7 +7,7 @@ use std::{
 };
 
 use devstack_dag::{
-    attempt::{Conflict, Outcome, Start},
+    attempt::{Branch, Conflict, Outcome, Report, Skipped, Start},
     command::{self, Command},
     effect::MergeRequest,
     ids::{CommitId, MergeId, ProjectName, TaskId, Timestamp},
@@ -22,7 +22,7 @@ use crate::{
     repository::{
         self, ConflictFound, Hub, Hubs, Prepared, Published,
         deliver::Delivery,
-        quarantine::{Expectation, Imported, Refusal},
+        quarantine::{Accepted, Expectation, Imported, Refusal},
         source::Source,
         sync::Synced,
     },
@@ -146,6 +146,16 @@ pub(super) fn run(project: &Project, job: Job) -> Done {
     }
 }
 
+/// Put what was taken into a report. A result that is its own base changed nothing: only branches came with it.
+fn take(report: &mut Report, accepted: Accepted, base: CommitId) {
+    let Accepted { tip, branches, left_out, held } = accepted;
+    report.commit = (tip != base).then_some(tip);
+    report.held = held.map(Into::into);
+    report.left.branches = branches.into_iter().map(|(name, commit)| Branch { name: name.into(), commit }).collect();
+    let skipped = |(name, why): (String, String)| Skipped { path: format!("branch {name}").into(), why: why.into() };
+    report.left.skipped.extend(left_out.into_iter().map(skipped));
+}
+
 fn refused(error: &repository::Error) -> SourceRefused {
     let invalid = matches!(error, repository::Error::Source(_));
     let text = error.to_string();
@@ -219,6 +229,8 @@ impl Project {
     /// Quarantine, pin, report: a result that is refused ends the attempt as a policy finding.
     fn import(&self, exit: Exit) -> Result<Command, Stop> {
         let Exit { host, mut report, bundle, start, secrets } = exit;
+        // What is pinned here counts, not what a host says.
+        (report.held, report.left.branches) = (None, Vec::new());
         let Some(bundle) = bundle else { return Ok(Command::FinishAttempt { host, report }) };
         fault::point(Point::DevopsBeforeImport);
         let (base, must_contain) = match start {
@@ -239,7 +251,7 @@ impl Project {
         let imported = self.hub()?.import_result(&bundle, &expected)?;
         fault::point(Point::DevopsAfterPin);
         match imported {
-            Imported::Accepted(commit) => report.commit = Some(commit),
+            Imported::Accepted(accepted) => take(&mut report, accepted, base),
             Imported::Refused(refusal) => {
                 tracing::warn!(attempt = %report.attempt, ?refusal, "the result was refused");
                 report.commit = None;

@@ -99,7 +99,7 @@ impl ByHand for Here {
         let write = || {
             let theirs = conflict.theirs.as_deref().map(commit).transpose()?;
             let must_contain: Vec<CommitId> = theirs.into_iter().collect();
-            checkout::bundle_from_dir(dir, commit(&conflict.base)?, &must_contain, bundle)
+            checkout::bundle_from_dir(&Git::probe()?, dir, commit(&conflict.base)?, &must_contain, bundle)
         };
         write().map(|commit| commit.to_string()).map_err(|error: repository::Error| by_hand(&error))
     }

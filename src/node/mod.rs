@@ -49,7 +49,7 @@ use crate::{
     store::{Blobs, JournalConfig, StoreLock},
     taskmaster::{Outbox, StartDevops, message::TaskmasterMessage},
 };
-use backend::{Backups, Bundles, Core};
+use backend::{Backups, Bundles, Core, Diffs};
 use export::Export;
 use ground::Ground;
 use housekeeping::Housekeeping;
@@ -213,6 +213,7 @@ impl Node {
                 pushes: Uploads::open(uploads.join("pushed"), config.limits.repository_size).map_err(failed)?,
                 bundles: Bundles::open(uploads.join("bundles")).map_err(failed)?,
                 backups: Backups::new(config.state_dir.clone(), attempts_behind),
+                diffs: Diffs::default(),
                 scratch: uploads.clone(),
                 versions: std::hash::RandomState::new(),
                 remote,

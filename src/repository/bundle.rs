@@ -1,17 +1,19 @@
 //! Bundles that we write for workspaces, resolutions and mirrors on other machines.
 //! Deliberately absent: reading them (`bundle_header`, and git in a quarantine).
 
-use std::{fs::File, io::Write, path::Path};
+use std::{
+    fs::File,
+    io::{Seek, Write},
+    path::Path,
+};
 
 use devstack_dag::ids::CommitId;
-use git2::{Repository, Revwalk};
 
 use super::{
     Error,
     bundle_header::SIGNATURE,
     git::{Run, TRANSFER_DEADLINE},
     hub::Hub,
-    oid,
 };
 
 /// The ref that a result's bundle names, and no other: `HEAD` of the workspace.
@@ -19,66 +21,32 @@ pub const RESULT_REF: &str = devstack_shim::layout::BUNDLE_REF;
 /// What a bundle carries: refs by commit and full name.
 pub(crate) type Refs<'a> = &'a [(CommitId, &'a str)];
 
-/// Everything reachable from `refs` and not from `known`.
-fn walk<'r>(repo: &'r Repository, refs: Refs<'_>, known: &[CommitId]) -> Result<Revwalk<'r>, Error> {
-    let mut walk = repo.revwalk()?;
-    for (tip, _) in refs {
-        walk.push(oid(*tip)).map_err(|_| Error::Unknown(*tip))?;
-    }
-    for commit in known {
-        walk.hide(oid(*commit)).map_err(|_| Error::Unknown(*commit))?;
-    }
-    Ok(walk)
-}
-
-/// Write a bundle of everything reachable from `refs` and not from `known` into a new file.
-pub(crate) fn write_bundle(repo: &Repository, refs: Refs<'_>, known: &[CommitId], path: &Path) -> Result<(), Error> {
-    let mut walk = walk(repo, refs, known)?;
-    let mut pack = repo.packbuilder()?;
-    pack.insert_walk(&mut walk)?;
-    let mut text = format!("{SIGNATURE}\n");
-    for commit in known {
-        text.push_str(&format!("-{commit} \n"));
-    }
-    for (tip, name) in refs {
-        text.push_str(&format!("{tip} {name}\n"));
-    }
-    text.push('\n');
+/// Write a bundle of everything reachable from `refs` and not from `known` into a new file. `run` is `git pack-objects`
+/// in the repository: git walks the trees and packs them, in a process of its own and within a deadline. Its header names
+/// the commits as they are here, wherever the refs have moved meanwhile.
+pub(crate) fn write_bundle(run: Run, refs: Refs<'_>, known: &[CommitId], path: &Path) -> Result<(), Error> {
+    let prerequisites: String = known.iter().map(|commit| format!("-{commit} \n")).collect();
+    let names: String = refs.iter().map(|(tip, name)| format!("{tip} {name}\n")).collect();
+    let header = format!("{SIGNATURE}\n{prerequisites}{names}\n");
     let mut file = File::create(path).map_err(Error::io("create", path))?;
-    let mut failed = file.write_all(text.as_bytes()).err();
-    if failed.is_none() {
-        pack.foreach(|chunk| {
-            failed = file.write_all(chunk).err();
-            failed.is_none()
-        })
-        .or_else(|e| if e.code() == git2::ErrorCode::User { Ok(()) } else { Err(e) })?;
-    }
-    match failed {
-        Some(source) => Err(Error::Io { what: "write", path: path.to_owned(), source }),
-        None => Ok(()),
-    }
+    file.write_all(header.as_bytes()).map_err(Error::io("write", path))?;
+    let tips = refs.iter().map(|(tip, _)| format!("{tip}\n"));
+    let wanted: String = tips.chain(known.iter().map(|commit| format!("^{commit}\n"))).collect();
+    let run = run.args(["--revs", "--stdout", "--quiet"]).stdin(input(wanted.as_bytes())?).stdout(file);
+    // Of two processors, and with bounded memory whatever the sizes of the files.
+    let run = run.config("pack.threads=2").config("pack.windowMemory=128m").config("core.bigFileThreshold=32m");
+    run.deadline(TRANSFER_DEADLINE).ok().map(drop)
 }
 
-/// Steps of at most so many commits are packed by the library in this process; longer ones and whole histories by git, which is many times
-/// faster for bulk.
-const OWN_PACK_MAX: usize = 200;
-
-/// As [`write_bundle`], of any length: `run` is `git bundle` in the same repository. For a long history git names the refs as it
-/// finds them, which may have moved past `refs` meanwhile, and leaves out those that `known` contains.
-pub(crate) fn write_history(
-    repo: &Repository,
-    run: Run,
-    refs: Refs<'_>,
-    known: &[CommitId],
-    path: &Path,
-) -> Result<(), Error> {
-    // What nobody knows anything of is bulk, however few its commits are.
-    if !known.is_empty() && walk(repo, refs, known)?.take(OWN_PACK_MAX + 1).count() <= OWN_PACK_MAX {
-        return write_bundle(repo, refs, known, path);
-    }
-    let run = run.deadline(TRANSFER_DEADLINE).args(["create", "--quiet", "--version=2"]).args([path]);
-    let run = run.args(refs.iter().map(|(_, name)| name)).args(known.iter().map(|commit| format!("^{commit}")));
-    run.ok().map(drop)
+/// A file in memory to be read by a child.
+fn input(bytes: &[u8]) -> Result<File, Error> {
+    let fill = || -> std::io::Result<File> {
+        let mut file = File::from(rustix::fs::memfd_create("input", rustix::fs::MemfdFlags::CLOEXEC)?);
+        file.write_all(bytes)?;
+        file.rewind()?;
+        Ok(file)
+    };
+    fill().map_err(Error::io("make", "a file in memory"))
 }
 
 impl Hub {
@@ -86,12 +54,12 @@ impl Hub {
     /// new file: what a mirror elsewhere takes in.
     pub fn history_bundle(&self, head: CommitId, have: Option<CommitId>, path: &Path) -> Result<(), Error> {
         let (name, known) = (self.integration_ref(), Vec::from_iter(have));
-        self.with(|repo| write_history(repo, self.run("bundle"), &[(head, &name)], &known, path))
+        write_bundle(self.run("pack-objects"), &[(head, &name)], &known, path)
     }
 
     /// A bundle with what a workspace needs and its mirror lacks: `tip` (a harvested commit, the blocked side of a
     /// conflict, a prepared merge) without what `known` (a head that the mirror has) contains. Its one ref is [`RESULT_REF`].
     pub fn bundle_for(&self, tip: CommitId, known: CommitId, path: &Path) -> Result<(), Error> {
-        self.with(|repo| write_bundle(repo, &[(tip, RESULT_REF)], &[known], path))
+        write_bundle(self.run("pack-objects"), &[(tip, RESULT_REF)], &[known], path)
     }
 }

@@ -5,7 +5,7 @@
 use std::{fs, path::Path};
 
 use devstack_dag::ids::CommitId;
-use git2::{Repository, RepositoryState, StatusOptions};
+use git2::{RepositoryState, StatusOptions};
 
 use super::{
     Error,
@@ -68,7 +68,7 @@ pub fn checkout_by_hand(
         return Ok(false);
     };
     let bundle = dir.join(".git").join("devstack-theirs.bundle");
-    write_bundle(&Repository::open_bare(hub)?, &[(theirs, RESULT_REF)], &[base], &bundle)?;
+    write_bundle(git.run("pack-objects").git_dir(hub), &[(theirs, RESULT_REF)], &[base], &bundle)?;
     let fetch = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--"];
     inside(git, "fetch", dir).args(fetch).args([&bundle]).args([format!("{RESULT_REF}:{THEIRS}")]).ok()?;
     fs::remove_file(&bundle).map_err(Error::io("remove", &bundle))?;
@@ -92,6 +92,7 @@ fn inside(git: &Git, subcommand: &str, dir: &Path) -> Run {
 /// Write the commit checked out in a person's directory as a bundle for [`super::Hub::import_result`]; returns the commit.
 /// It must contain `base` and every commit of `must_contain`.
 pub fn bundle_from_dir(
+    git: &Git,
     dir: &Path,
     base: CommitId,
     must_contain: &[CommitId],
@@ -116,6 +117,6 @@ pub fn bundle_from_dir(
     }
     let mut known = vec![base];
     known.extend(must_contain);
-    write_bundle(&repo, &[(tip, RESULT_REF)], &known, bundle)?;
+    write_bundle(git.run("pack-objects").git_dir(repo.path()), &[(tip, RESULT_REF)], &known, bundle)?;
     Ok(tip)
 }

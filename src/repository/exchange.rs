@@ -13,7 +13,7 @@ use devstack_dag::ids::CommitId;
 
 use super::{
     Error,
-    bundle::write_history,
+    bundle::write_bundle,
     bundle_header::read_header,
     deliver::{bring, swap},
     git::Git,
@@ -103,7 +103,7 @@ impl Exchange {
         if let Some(tip) = branches.integration_tip.filter(|_| base != integration) {
             refs.push((tip, &integration));
         }
-        write_history(&repo, self.git.run("bundle").git_dir(&self.dir), &refs, &known, path)
+        write_bundle(self.git.run("pack-objects").git_dir(&self.dir), &refs, &known, path)
     }
 
     /// Is this commit here?

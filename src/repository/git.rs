@@ -10,9 +10,13 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::Read,
-    os::{fd::AsFd, unix::process::CommandExt},
+    os::{
+        fd::AsFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,7 +27,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::Error;
+use super::{Error, worker::Workers};
 
 /// The oldest git with `merge-tree --write-tree`.
 const OLDEST: (u32, u32) = (2, 38);
@@ -60,6 +64,9 @@ const CREDENTIAL_VARIABLES: [&str; 12] = [
 pub struct Git {
     program: PathBuf,
     version: (u32, u32),
+    workers: Arc<Workers>,
+    /// Those that work for people who look: they lower their own priority.
+    viewers: Arc<Workers>,
 }
 
 /// What a run gave.
@@ -67,6 +74,8 @@ pub struct Git {
 pub(crate) struct Output {
     /// The exit code; -1 for a signal.
     pub(crate) code: i32,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
     /// All of its standard output.
     pub(crate) stdout: Vec<u8>,
     /// Standard error, lossy.
@@ -81,7 +90,7 @@ impl Git {
             .map(|dir| dir.join("git"))
             .find(|file| file.is_file())
             .ok_or_else(|| Error::NoGit("git is not installed".into()))?;
-        let git = Self { program, version: OLDEST };
+        let git = Self { program, version: OLDEST, workers: Arc::default(), viewers: Arc::default() };
         let said = git.run("version").ok()?.stdout;
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         let version = parse_version(&said).ok_or_else(|| Error::NoGit(format!("`{said}` is not a version of git")))?;
@@ -94,6 +103,23 @@ impl Git {
     /// Major and minor version.
     pub fn version(&self) -> (u32, u32) {
         self.version
+    }
+
+    /// Helper processes for what others wrote, kept warm and shared by all clones.
+    pub(super) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Helper processes for what people look at.
+    pub(super) fn viewers(&self) -> &Workers {
+        &self.viewers
+    }
+
+    /// The same, with another program as its helper.
+    #[must_use]
+    pub fn with_worker(self, program: crate::helper::Program) -> Self {
+        let workers = || Arc::new(Workers::new(program.clone()));
+        Self { workers: workers(), viewers: workers(), ..self }
     }
 
     /// Can attributes be read from a commit in a bare repository?
@@ -121,6 +147,7 @@ pub(crate) struct Run {
     environment: Vec<(OsString, OsString)>,
     directory: PathBuf,
     stdin: Option<File>,
+    stdout: Option<File>,
     deadline: Duration,
     memory_kib: Option<u64>,
     credentials: bool,
@@ -136,6 +163,7 @@ impl Run {
             environment: Vec::new(),
             directory: "/".into(),
             stdin: None,
+            stdout: None,
             deadline: LOCAL_DEADLINE,
             memory_kib: None,
             credentials: false,
@@ -185,6 +213,12 @@ impl Run {
         self
     }
 
+    /// Where it writes; unless said, its output is collected.
+    pub(crate) fn stdout(mut self, file: File) -> Self {
+        self.stdout = Some(file);
+        self
+    }
+
     /// How long it may run.
     pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -214,7 +248,7 @@ impl Run {
         }
         let (status, stdout, stderr) = result.map_err(|detail| Error::GitBounded { command: name, detail })?;
         let stderr = String::from_utf8_lossy(&stderr).replace(NOISE, "");
-        Ok(Output { code: status.code().unwrap_or(-1), stdout, stderr })
+        Ok(Output { code: status.code().unwrap_or(-1), signal: status.signal(), stdout, stderr })
     }
 
     /// Run it; anything but exit code 0 is an error.
@@ -250,7 +284,8 @@ impl Run {
             command.arg("-c").arg(setting);
         }
         command.args(self.global).arg(&self.name).args(self.arguments);
-        command.stdin(self.stdin.map_or_else(Stdio::null, Stdio::from)).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(self.stdin.map_or_else(Stdio::null, Stdio::from));
+        command.stdout(self.stdout.map_or_else(Stdio::piped, Stdio::from)).stderr(Stdio::piped());
         command
     }
 }
@@ -271,16 +306,16 @@ impl Output {
 /// Read both streams to their ends, then the exit status; `Err` names the limit that was reached.
 fn collect(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), String> {
     let late = || "it ran past its deadline".to_owned();
-    let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
+    let (mut out, Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
         return Err("its output is not a pipe".into());
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let (mut out_open, mut err_open) = (true, true);
+    let (mut out_open, mut err_open) = (out.is_some(), true);
     while out_open || err_open {
         let left = deadline.checked_duration_since(Instant::now()).ok_or_else(late)?;
         let (mut out_ready, mut err_ready) = (false, false);
         let mut fds = Vec::with_capacity(2);
-        if out_open {
+        if let Some(out) = out.as_ref().filter(|_| out_open) {
             fds.push(PollFd::new(out.as_fd(), PollFlags::POLLIN));
         }
         if err_open {
@@ -298,8 +333,8 @@ fn collect(child: &mut Child, deadline: Instant) -> Result<(ExitStatus, Vec<u8>,
             err_ready = ready.next().unwrap_or(false);
         }
         drop(fds);
-        if out_ready {
-            out_open = read_some(&mut out, &mut stdout)?;
+        if let Some(out) = out.as_mut().filter(|_| out_ready) {
+            out_open = read_some(out, &mut stdout)?;
         }
         if err_ready {
             err_open = read_some(&mut err, &mut stderr)?;

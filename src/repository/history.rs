@@ -2,12 +2,24 @@
 //! Deliberately absent: anything that writes.
 
 use devstack_dag::ids::CommitId;
-use git2::{DiffFormat, DiffOptions, ObjectType, Sort};
+use git2::{DiffFormat, DiffOptions, ObjectType, Repository, Sort};
+use serde::{Deserialize, Serialize};
 
-use super::{Error, hub::Hub, id, oid};
+use super::{
+    Error,
+    hub::Hub,
+    id, oid,
+    policy::Limits,
+    trees::{Stopped, changes::changes},
+    worker::{self, Answer, Diff, Job},
+};
+use crate::helper::Cancel;
+
+/// Renames are searched for among at most so many changed files: each is compared with each.
+const RENAMES_MAX: usize = 1_000;
 
 /// A text that may have been cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounded {
     /// The text, lossy UTF-8.
     pub text: String,
@@ -46,38 +58,23 @@ impl Hub {
         self.with(|repo| Ok(merge_bases(repo, one, two)?.first().copied()))
     }
 
-    /// The change from one commit's tree to another's, as a patch of at most `limit` bytes.
-    pub fn diff(&self, from: CommitId, to: CommitId, limit: usize) -> Result<Bounded, Error> {
-        self.diff_of(from, to, &[], limit)
-    }
-
-    /// The same, of these paths only; none: of all.
-    pub fn diff_of(&self, from: CommitId, to: CommitId, paths: &[String], limit: usize) -> Result<Bounded, Error> {
-        let mut options = DiffOptions::new();
-        // Names, whatever characters they have, and no patterns.
-        options.disable_pathspec_match(true);
-        for path in paths {
-            options.pathspec(path);
+    /// The change from one commit's tree to another's, as a patch of at most `limit` bytes, of these paths only; none: of
+    /// all. Made in a helper process, which is ended when the request is cancelled.
+    pub fn diff(
+        &self,
+        from: CommitId,
+        to: CommitId,
+        paths: &[String],
+        limit: usize,
+        cancel: Option<&Cancel>,
+    ) -> Result<Bounded, Error> {
+        let diff = Diff { repo: self.dir().to_owned(), from, to, paths: paths.to_vec(), limit };
+        match worker::ask(self.git().viewers(), &Job::Diff(diff), cancel) {
+            Ok(Answer::Diff(patch)) => Ok(patch),
+            Err(Error::Unreadable(how)) => Ok(not_shown(&format!("making it {how}"))),
+            Ok(_) => Err(worker::other_answer()),
+            Err(error) => Err(error),
         }
-        self.with(|repo| {
-            let tree = |c: CommitId| repo.find_commit(oid(c)).and_then(|c| c.tree()).map_err(|_| Error::Unknown(c));
-            let mut diff = repo.diff_tree_to_tree(Some(&tree(from)?), Some(&tree(to)?), Some(&mut options))?;
-            diff.find_similar(None)?;
-            let (mut bytes, mut truncated) = (Vec::new(), false);
-            let printed = diff.print(DiffFormat::Patch, |_, _, line| {
-                if matches!(line.origin(), '+' | '-' | ' ') {
-                    bytes.push(line.origin() as u8);
-                }
-                bytes.extend_from_slice(line.content());
-                truncated = bytes.len() > limit;
-                !truncated
-            });
-            match printed {
-                Err(e) if e.code() != git2::ErrorCode::User => return Err(e.into()),
-                _ => bytes.truncate(limit),
-            }
-            Ok(Bounded { text: String::from_utf8_lossy(&bytes).into_owned(), truncated })
-        })
     }
 
     /// The newest `limit` commits reachable from `tip`, children before parents.
@@ -114,6 +111,45 @@ impl Hub {
             Ok(Some(Bounded { text: String::from_utf8_lossy(shown).into_owned(), truncated: blob.size() > limit }))
         })
     }
+}
+
+/// Make a diff, in a helper process. The trees are walked within bounds first; what is too much is said instead.
+pub(super) fn diff(repo: &Repository, asked: &Diff) -> Result<Bounded, Error> {
+    let tree = |c: CommitId| repo.find_commit(oid(c)).and_then(|c| c.tree()).map_err(|_| Error::Unknown(c));
+    let (from, to) = (tree(asked.from)?, tree(asked.to)?);
+    let changed = match changes(&repo.odb()?, Some(from.id()), Some(to.id()), &Limits::default().bounds()) {
+        Ok(changed) => changed.len(),
+        Err(Stopped::Bound(why) | Stopped::Broken(why)) => return Ok(not_shown(&why)),
+    };
+    let mut options = DiffOptions::new();
+    // Names, whatever characters they have, and no patterns.
+    options.disable_pathspec_match(true);
+    for path in &asked.paths {
+        options.pathspec(path);
+    }
+    let mut diff = repo.diff_tree_to_tree(Some(&from), Some(&to), Some(&mut options))?;
+    if changed <= RENAMES_MAX {
+        diff.find_similar(None)?;
+    }
+    let (mut bytes, mut truncated) = (Vec::new(), false);
+    let printed = diff.print(DiffFormat::Patch, |_, _, line| {
+        if matches!(line.origin(), '+' | '-' | ' ') {
+            bytes.push(line.origin() as u8);
+        }
+        bytes.extend_from_slice(line.content());
+        truncated = bytes.len() > asked.limit;
+        !truncated
+    });
+    match printed {
+        Err(e) if e.code() != git2::ErrorCode::User => return Err(e.into()),
+        _ => bytes.truncate(asked.limit),
+    }
+    Ok(Bounded { text: String::from_utf8_lossy(&bytes).into_owned(), truncated })
+}
+
+/// Instead of a diff that is too much.
+fn not_shown(why: &str) -> Bounded {
+    Bounded { text: format!("(the diff is not shown: {why})\n"), truncated: true }
 }
 
 /// Is `ancestor` the same as, or an ancestor of, `of`?

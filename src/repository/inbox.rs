@@ -17,7 +17,7 @@ use super::{
     history::is_ancestor,
     hub::{Hub, HubOptions, read_ref},
     id, oid,
-    quarantine::{Bounds, Refusal, Stop, damaged, index, open_plain, pack_count, policy},
+    quarantine::{Bounds, Pushed, Refusal, Stop, damaged, index, open_plain, pack_count, policy},
     scratch::Scratch,
     source::TOLERATED,
 };
@@ -93,14 +93,14 @@ impl Inbox {
             HubOptions::new(branch)?; // refuses what is no name of a branch
         }
         match self.examine(path, push, max) {
-            Ok((scratch, objects)) => self.accept(&scratch, objects, push),
+            Ok((scratch, pushed)) => self.accept(&scratch, pushed, push),
             Err(Stop::Refused(refusal)) => Ok(Taken::Refused(refusal)),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
 
     /// Everything up to the decision; writes to the scratch only.
-    fn examine(&self, path: &Path, push: &Push, max: u64) -> Result<(Scratch, u64), Stop> {
+    fn examine(&self, path: &Path, push: &Push, max: u64) -> Result<(Scratch, Pushed), Stop> {
         let mut file = open_plain(path)?;
         let size = file.metadata().map_err(Error::io("read", path))?.len();
         if size > max {
@@ -126,14 +126,14 @@ impl Inbox {
             index(self.repo.git(), self.dir(), &scratch, file, &bounds)?;
         }
         for (name, tip) in push.refs() {
-            if scratch.repo().find_commit(oid(tip)).is_err() {
+            if scratch.repo()?.find_commit(oid(tip)).is_err() {
                 return Err(damaged(format!("the commit {tip} of `{name}` is neither in the bundle nor here")));
             }
         }
-        Ok((scratch, objects))
+        Ok((scratch, Pushed { objects, bytes: size }))
     }
 
-    fn accept(&self, scratch: &Scratch, objects: u64, push: &Push) -> Result<Taken, Error> {
+    fn accept(&self, scratch: &Scratch, pushed: Pushed, push: &Push) -> Result<Taken, Error> {
         let [base, integration] = [&push.base, &push.integration].map(|branch| format!("refs/heads/{branch}"));
         let lock = self.repo.lock()?;
         let mut kept = false;
@@ -141,8 +141,8 @@ impl Inbox {
             let read = |name: &str| self.repo.with(|repo| read_ref(repo, name));
             let (old, mut moves) = (read(&integration)?, Vec::new());
             match (old, push.integration_tip) {
-                (Some(here), Some(tip)) if is_ancestor(scratch.repo(), tip, here)? => {}
-                (Some(here), Some(tip)) if !is_ancestor(scratch.repo(), here, tip)? => {
+                (Some(here), Some(tip)) if is_ancestor(scratch.repo()?, tip, here)? => {}
+                (Some(here), Some(tip)) if !is_ancestor(scratch.repo()?, here, tip)? => {
                     return Ok(Taken::Diverged(here));
                 }
                 (_, Some(tip)) => moves.push((&integration, old, tip)),
@@ -152,7 +152,7 @@ impl Inbox {
                 moves.push((&base, read(&base)?, push.base_tip));
             }
             if !std::mem::replace(&mut kept, true) {
-                self.repo.keep_objects(&lock, scratch, objects)?;
+                self.repo.keep_objects(&lock, scratch, pushed)?;
             }
             let mut swapped = true;
             for (name, old, tip) in moves.into_iter().filter(|(_, old, tip)| *old != Some(*tip)) {

@@ -8,7 +8,14 @@ use devstack_dag::{
 };
 use git2::{Oid, Repository};
 
-use super::{Error, history::merge_bases, hub::Hub, id, message, oid, policy, scratch::Scratch};
+use super::{
+    Error,
+    history::merge_bases,
+    hub::Hub,
+    id, message, oid,
+    scratch::Scratch,
+    worker::{self, Answer, Job},
+};
 
 /// Conflicting paths that are named (the record's limit).
 const PATHS_MAX: usize = 100;
@@ -75,9 +82,13 @@ impl Hub {
             }
         }
         if !request.must_contain.is_empty() {
-            let left = self.with(|repo| policy::markers_left(repo, request.commit, &request.must_contain))?;
-            if let Some(path) = left {
-                return Ok(Prepared::Refused(format!("conflict markers are left in {path}")));
+            let (repo, sides) = (self.dir().to_owned(), request.must_contain.clone());
+            match worker::ask(self.git().workers(), &Job::Markers { repo, tip: request.commit, sides }, None) {
+                Ok(Answer::Markers(None)) => {}
+                Ok(Answer::Markers(Some(finding))) => return Ok(Prepared::Refused(finding)),
+                Err(Error::Unreadable(how)) => return Ok(Prepared::Refused(format!("reading it {how}"))),
+                Ok(_) => return Err(worker::other_answer()),
+                Err(error) => return Err(error),
             }
         }
         self.merge_commits(onto, request.commit, &message::merge_message(request), now)
@@ -105,7 +116,7 @@ impl Hub {
                 Prepared::Conflict(ConflictFound { ours: onto, theirs, base, paths, messages })
             }
             Merged::Tree(tree) => {
-                let commit = commit_merge(scratch.repo(), tree, onto, theirs, message, now)?;
+                let commit = commit_merge(scratch.repo()?, tree, onto, theirs, message, now)?;
                 let lock = self.lock()?;
                 self.land(&lock, &scratch)?;
                 Prepared::Candidate { onto, commit }

@@ -8,7 +8,9 @@
 //! | [`hub`], `hubs` | creates and opens the hub, its head, its lock; each opened once a node |
 //! | [`pins`] | `refs/devstack/attempts/<task>/<n>`: commits of attempts stay reachable |
 //! | [`merge`], [`publish`] | prepare a merge without moving a ref; move the ref and prove it |
-//! | [`quarantine`], [`policy`], [`secrets`] | take a bundle from an untrusted host |
+//! | [`quarantine`] | takes a bundle from an untrusted host: indexes it, has it judged, lands what passed |
+//! | `judge`, [`policy`], [`secrets`], `trees` | the judgement, and the walks of trees that it rests on |
+//! | [`worker`] | the helper process in which judgements and diffs are made |
 //! | [`source`], [`sync`], [`deliver`] | the person's repository: read, follow, give back |
 //! | [`inbox`], [`exchange`] | a source that a person uploads: the Taskmaster's end, and theirs |
 //! | [`mirror`], [`bundle`] | what workspaces borrow and are sent |
@@ -32,6 +34,7 @@ pub mod hub;
 mod hubs;
 pub mod image;
 pub mod inbox;
+mod judge;
 pub mod lock;
 pub mod merge;
 pub mod message;
@@ -45,6 +48,8 @@ pub mod secrets;
 pub mod source;
 pub mod starter;
 pub mod sync;
+mod trees;
+pub mod worker;
 
 use std::path::PathBuf;
 
@@ -112,6 +117,12 @@ pub enum Error {
     /// The library failed.
     #[error("git library: {0}")]
     Library(#[from] git2::Error),
+    /// What an agent or a person committed cannot be read: twice it ended the helper that tried.
+    #[error("{0}")]
+    Unreadable(String),
+    /// A helper process could not do its job; nothing was changed, and the job may be done later.
+    #[error("{0}")]
+    Worker(String),
     /// Another process or job holds the project; try again later.
     #[error("the project at {0} is busy: another job holds its lock; try again")]
     Busy(PathBuf),

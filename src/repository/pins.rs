@@ -1,5 +1,6 @@
 //! `refs/devstack/attempts/<task>/<n>`: the commit of every finished attempt stays reachable until its task is proven
-//! done, and then for a retention. Merging reads only these refs.
+//! done, and then for a retention. Merging reads only these refs. `refs/devstack/branches/<task>/<n>/<branch>`: other
+//! branches that an attempt left, kept as long.
 //! Deliberately absent: knowing which tasks are done or for how long (the engine says so).
 
 use std::collections::BTreeMap;
@@ -14,13 +15,52 @@ use super::{
 
 /// Where the pins are.
 const ROOT: &str = "refs/devstack/attempts";
+/// Where the branches are.
+const BRANCHES: &str = "refs/devstack/branches";
 
 /// The ref of an attempt's commit. The project is the hub's.
 pub fn pin_ref(attempt: &AttemptId) -> String {
     format!("{ROOT}/{}/{}", attempt.task.id, attempt.number)
 }
 
+/// The ref of another branch that an attempt left.
+pub fn branch_ref(attempt: &AttemptId, branch: &str) -> String {
+    format!("{BRANCHES}/{}/{}/{branch}", attempt.task.id, attempt.number)
+}
+
 impl Hub {
+    /// Pin branches that an attempt left, by name; they are in the hub. Pinning the same again changes nothing.
+    pub(crate) fn pin_branches(&self, attempt: &AttemptId, branches: &[(String, CommitId)]) -> Result<(), Error> {
+        if branches.is_empty() {
+            return Ok(());
+        }
+        let lock = self.lock()?;
+        for (branch, commit) in branches {
+            let name = branch_ref(attempt, branch);
+            let there = self.with(|repo| read_ref(repo, &name))?;
+            if there != Some(*commit) && !self.swap_ref(&lock, &name, there, *commit)? {
+                return Err(Error::NotPinned(attempt.clone()));
+            }
+            self.sync_ref(&name)?;
+        }
+        Ok(())
+    }
+
+    /// The branches pinned for an attempt, by name.
+    pub fn branches(&self, attempt: &AttemptId) -> Result<Vec<(String, CommitId)>, Error> {
+        let root = branch_ref(attempt, "");
+        self.with(|repo| {
+            let mut found = Vec::new();
+            for reference in repo.references_glob(&format!("{root}*"))? {
+                let reference = reference?;
+                let name = reference.name().ok().and_then(|name| name.strip_prefix(root.as_str())).map(str::to_owned);
+                found.extend(name.zip(reference.target().map(id)));
+            }
+            found.sort_unstable();
+            Ok(found)
+        })
+    }
+
     /// Pin a commit that is in the hub as an attempt's result, durably. Pinning the same again changes nothing;
     /// another commit under the same number is [`Error::NotPinned`].
     pub fn pin(&self, attempt: &AttemptId, commit: CommitId) -> Result<(), Error> {
@@ -59,10 +99,15 @@ impl Hub {
     /// Drop one pin, whatever its age. For a number that is given again after its command was refused.
     pub fn unpin(&self, attempt: &AttemptId) -> Result<(), Error> {
         let _lock = self.lock()?;
-        self.with(|repo| match repo.find_reference(&pin_ref(attempt)) {
-            Ok(mut reference) => Ok(reference.delete()?),
-            Err(e) if e.code() == git2::ErrorCode::NotFound => Ok(()),
-            Err(e) => Err(e.into()),
+        self.with(|repo| {
+            for reference in repo.references_glob(&format!("{}*", branch_ref(attempt, "")))? {
+                reference?.delete()?;
+            }
+            match repo.find_reference(&pin_ref(attempt)) {
+                Ok(mut reference) => Ok(reference.delete()?),
+                Err(e) if e.code() == git2::ErrorCode::NotFound => Ok(()),
+                Err(e) => Err(e.into()),
+            }
         })
     }
 
@@ -72,17 +117,26 @@ impl Hub {
         let _lock = self.lock()?;
         self.with(|repo| {
             let mut dropped = 0;
-            for reference in repo.references_glob(&format!("{ROOT}/*"))? {
-                let mut reference = reference?;
-                let pin =
-                    reference.name().ok().and_then(|name| name.strip_prefix(ROOT)?.strip_prefix('/')?.split_once('/'));
-                let upto = pin.and_then(|(task, number)| Some((due.get(task)?, number.parse::<u32>().ok()?)));
-                if upto.is_some_and(|(upto, number)| number <= *upto) {
-                    reference.delete()?;
-                    dropped += 1;
+            for root in [ROOT, BRANCHES] {
+                for reference in repo.references_glob(&format!("{root}/*"))? {
+                    let mut reference = reference?;
+                    let (task, number) = match reference.name().ok().and_then(|name| attempt_of(root, name)) {
+                        Some(attempt) => attempt,
+                        None => continue,
+                    };
+                    if due.get(task).is_some_and(|upto| number <= *upto) {
+                        reference.delete()?;
+                        dropped += 1;
+                    }
                 }
             }
             Ok(dropped)
         })
     }
+}
+
+/// The task and the number in `<root>/<task>/<number>`, whatever follows.
+fn attempt_of<'n>(root: &str, name: &'n str) -> Option<(&'n str, u32)> {
+    let mut parts = name.strip_prefix(root)?.strip_prefix('/')?.split('/');
+    Some((parts.next()?, parts.next()?.parse().ok()?))
 }

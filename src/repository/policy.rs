@@ -2,15 +2,26 @@
 //! is checked out or run.
 //! Deliberately absent: fsck (git does it when the pack enters the quarantine) and the quarantine itself.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::ControlFlow};
 
 use devstack_dag::ids::CommitId;
-use git2::{Commit, Delta, Diff, DiffOptions, FileMode, Oid, Patch, Repository, Tree};
+use git2::{Commit, DiffOptions, Oid, Patch, Repository, Tree};
+use serde::{Deserialize, Serialize};
 
-use super::{Error, id, message::one_line, oid, secrets::Scanner};
+use super::{
+    Error, id,
+    judge::shown,
+    message::one_line,
+    oid,
+    secrets::Scanner,
+    trees::{
+        Bounds, Stopped,
+        changes::{Change, Side, changes, each_change},
+    },
+};
 
 /// What a result may be. The defaults are far above honest work and far below harm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of the bundle file. Default 256 MiB: a full history of a large project is 72.
     pub bundle_bytes: u64,
@@ -27,6 +38,15 @@ pub struct Limits {
     /// How far in the future a commit may be dated, in seconds. Default a day: clocks differ, and merges are
     /// never dated before their parents.
     pub future_secs: i64,
+    /// Refuse two names of one directory that differ only in upper and lower case. Default no.
+    pub case_twins: bool,
+}
+
+impl Limits {
+    /// The bounds of a walk of its trees.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds { paths: self.paths, case_twins: self.case_twins, ..Bounds::default() }
+    }
 }
 
 impl Default for Limits {
@@ -39,6 +59,7 @@ impl Default for Limits {
             paths: 50_000,
             blob_bytes: 32 << 20,
             future_secs: 86_400,
+            case_twins: false,
         }
     }
 }
@@ -47,7 +68,7 @@ impl Default for Limits {
 pub(crate) type Finding = String;
 
 /// The longest path that is shown in a finding, in characters.
-const SHOWN_MAX: usize = 200;
+pub(super) const SHOWN_MAX: usize = 200;
 /// The longest target of a symlink that is read, in bytes (PATH_MAX).
 const LINK_MAX: usize = 4096;
 
@@ -91,29 +112,26 @@ impl Checks<'_> {
         if let Err(finding) = self.identity(commit) {
             return Ok(Err(finding));
         }
-        let tree = commit.tree()?;
-        let parents = commit.parents().map(|p| p.tree()).collect::<Result<Vec<_>, _>>()?;
-        let diff = self.changes(parents.first(), &tree)?;
-        for (index, delta) in diff.deltas().enumerate() {
-            *paths += 1;
-            if *paths > self.limits.paths {
-                return Ok(Err(format!("more than {} changed paths", self.limits.paths)));
+        let first = commit.parents().next().map(|parent| parent.tree_id());
+        let bounds = Bounds { paths: self.limits.paths.saturating_sub(*paths), ..self.limits.bounds() };
+        let changed = match changes(&self.repo.odb()?, first, Some(commit.tree_id()), &bounds) {
+            Ok(changed) => changed,
+            Err(Stopped::Bound(_)) if bounds.paths < self.limits.paths => {
+                return Ok(Err(format!("more than {} changed paths, over all new commits", self.limits.paths)));
             }
-            if delta.status() == Delta::Deleted {
-                continue;
-            }
-            let Some(path) = delta.new_file().path_bytes() else { continue };
-            let inherited = parents.iter().skip(1).any(|p| same_entry(p, path, &delta));
+            Err(Stopped::Bound(why)) => return Ok(Err(why)),
+            Err(Stopped::Broken(why)) => return Err(git2::Error::from_str(&why).into()),
+        };
+        *paths += changed.len();
+        let others = commit.parents().skip(1).map(|p| p.tree()).collect::<Result<Vec<_>, _>>()?;
+        for change in &changed {
+            let Some(new) = change.new else { continue };
+            let inherited = others.iter().any(|parent| has_entry(parent, &change.path, new));
             if inherited {
                 continue; // a merge: it is as in another parent, which was checked or is ours
             }
-            if let Err(finding) = self.entry(&diff, index, &delta, path, seen)? {
-                // A name that is a secret is not repeated in the answer.
-                let name = match self.scanner.bytes(path) {
-                    Some(_) => "a name that is not shown".to_owned(),
-                    None => one_line(&String::from_utf8_lossy(path), SHOWN_MAX),
-                };
-                return Ok(Err(format!("{finding}: {name}")));
+            if let Err(finding) = self.entry(change, new, seen)? {
+                return Ok(Err(format!("{finding}: {}", shown(self.scanner, &change.path))));
             }
         }
         Ok(Ok(()))
@@ -139,55 +157,54 @@ impl Checks<'_> {
     }
 
     /// One added or changed entry.
-    fn entry(
-        &self,
-        diff: &Diff<'_>,
-        index: usize,
-        delta: &git2::DiffDelta<'_>,
-        path: &[u8],
-        seen: &mut HashSet<(Oid, Oid)>,
-    ) -> Result<Result<(), Finding>, Error> {
+    fn entry(&self, change: &Change, new: Side, seen: &mut HashSet<(Oid, Oid)>) -> Result<Result<(), Finding>, Error> {
+        let path = change.path.as_slice();
         if let Some(finding) = forbidden_path(path) {
             return Ok(Err(finding.into()));
         }
         if let Some(rule) = self.scanner.bytes(path) {
             return Ok(Err(format!("a path holds {rule}")));
         }
-        let new = delta.new_file();
-        match new.mode() {
-            FileMode::Commit => return Ok(Err("submodules are not taken; commit the files instead".into())),
-            FileMode::Link => {
-                let (size, _) = self.repo.odb()?.read_header(new.id())?;
+        match new.mode {
+            0o160_000 => return Ok(Err("submodules are not taken; commit the files instead".into())),
+            0o120_000 => {
+                let (size, _) = self.repo.odb()?.read_header(new.id)?;
                 if size > LINK_MAX {
                     return Ok(Err("a symlink with a target that is too long".into()));
                 }
-                let blob = self.repo.find_blob(new.id())?;
+                let blob = self.repo.find_blob(new.id)?;
                 if leaves_tree(path, blob.content()) {
                     return Ok(Err("a symlink that leads out of the tree or into `.git`".into()));
                 }
             }
-            FileMode::Blob | FileMode::BlobExecutable | FileMode::BlobGroupWritable => {}
-            other => return Ok(Err(format!("an entry of a kind that is not taken ({other:?})"))),
+            0o100_644 | 0o100_755 | 0o100_664 => {}
+            other => return Ok(Err(format!("an entry of a kind that is not taken ({other:o})"))),
         }
-        let (size, _) = self.repo.odb()?.read_header(new.id())?;
+        let (size, _) = self.repo.odb()?.read_header(new.id)?;
         if size as u64 > self.limits.blob_bytes {
             return Ok(Err(format!("a file of {} MiB, more than {}", size >> 20, self.limits.blob_bytes >> 20)));
         }
-        if !seen.insert((delta.old_file().id(), new.id())) {
+        let old = change.old.map_or(Oid::ZERO_SHA1, |old| old.id);
+        if !seen.insert((old, new.id)) {
             return Ok(Ok(()));
         }
-        match self.secret_in(diff, index, new.id())? {
+        match self.secret_in(change, new.id)? {
             Some(rule) => Ok(Err(format!("{rule} (also a later commit that removes it leaves it in the history)"))),
             None => Ok(Ok(())),
         }
     }
 
     /// Scan the added lines, or a binary file as a whole.
-    fn secret_in(&self, diff: &Diff<'_>, index: usize, blob: Oid) -> Result<Option<&'static str>, Error> {
-        let binary = |repo: &Repository| Ok(self.scanner.bytes(repo.find_blob(blob)?.content()));
-        let Some(patch) = Patch::from_diff(diff, index)? else { return binary(self.repo) };
+    fn secret_in(&self, change: &Change, blob: Oid) -> Result<Option<&'static str>, Error> {
+        let new = self.repo.find_blob(blob)?;
+        let file = change.old.filter(|old| old.mode != 0o160_000);
+        let old = file.map(|old| self.repo.find_blob(old.id)).transpose()?;
+        let old = old.as_ref().map_or(&[][..], |old| old.content());
+        let mut options = DiffOptions::new();
+        options.context_lines(0).max_size(self.limits.blob_bytes as i64);
+        let patch = Patch::from_buffers(old, None, new.content(), None, Some(&mut options))?;
         if patch.delta().flags().is_binary() {
-            return binary(self.repo);
+            return Ok(self.scanner.bytes(new.content()));
         }
         for hunk in 0..patch.num_hunks() {
             for line in 0..patch.num_lines_in_hunk(hunk)? {
@@ -201,23 +218,13 @@ impl Checks<'_> {
         }
         Ok(None)
     }
-
-    fn changes(&self, old: Option<&Tree<'_>>, new: &Tree<'_>) -> Result<Diff<'_>, Error> {
-        let mut options = DiffOptions::new();
-        options
-            .context_lines(0)
-            .include_typechange(true)
-            .ignore_submodules(false)
-            .max_size(self.limits.blob_bytes as i64);
-        Ok(self.repo.diff_tree_to_tree(old, Some(new), Some(&mut options))?)
-    }
 }
 
-/// Does this tree have the same thing at the same path?
-fn same_entry(tree: &Tree<'_>, path: &[u8], delta: &git2::DiffDelta<'_>) -> bool {
+/// Does this tree have the same thing at the same path? The library goes down a path that was bounded before.
+fn has_entry(tree: &Tree<'_>, path: &[u8], side: Side) -> bool {
     let Ok(path) = std::str::from_utf8(path) else { return false };
-    let new = delta.new_file();
-    tree.get_path(path.as_ref()).is_ok_and(|e| e.id() == new.id() && e.filemode() == i32::from(new.mode()))
+    let mode = i32::try_from(side.mode).unwrap_or_default();
+    tree.get_path(path.as_ref()).is_ok_and(|e| e.id() == side.id && e.filemode_raw() == mode)
 }
 
 /// Why a path is not taken. Case, trailing dots and spaces, NTFS streams and short names, and the invisible characters that
@@ -265,23 +272,38 @@ fn leaves_tree(path: &[u8], target: &[u8]) -> bool {
     false
 }
 
-/// The first path of a resolution with conflict markers that neither side has: a file that differs from all `sides`
-/// and holds a start and an end marker in this order.
-pub(crate) fn markers_left(repo: &Repository, tip: CommitId, sides: &[CommitId]) -> Result<Option<String>, Error> {
-    let tree = repo.find_commit(oid(tip))?.tree()?;
+/// Are conflict markers left in a resolution that neither side has? Says in which file, the first that differs from all
+/// `sides` and holds a start and an end marker in this order.
+pub(crate) fn markers_left(
+    repo: &Repository,
+    tip: CommitId,
+    sides: &[CommitId],
+    bounds: &Bounds,
+) -> Result<Option<Finding>, Error> {
+    let tree = repo.find_commit(oid(tip))?.tree_id();
     let sides = sides.iter().map(|c| repo.find_commit(oid(*c))?.tree()).collect::<Result<Vec<_>, _>>()?;
-    let diff = repo.diff_tree_to_tree(sides.first(), Some(&tree), None)?;
-    for delta in diff.deltas().filter(|d| d.status() != Delta::Deleted) {
-        let Some(path) = delta.new_file().path_bytes() else { continue };
-        let known = sides.iter().skip(1).any(|side| same_entry(side, path, &delta));
-        if known || delta.new_file().mode() == FileMode::Commit {
-            continue;
+    let others = sides.get(1..).unwrap_or_default();
+    let mut found = None;
+    let walked = each_change(&repo.odb()?, sides.first().map(Tree::id), Some(tree), bounds, &mut |change| {
+        let Some(new) = change.new.filter(|new| new.mode != 0o160_000) else { return ControlFlow::Continue(()) };
+        if others.iter().any(|side| has_entry(side, &change.path, new)) {
+            return ControlFlow::Continue(());
         }
-        if has_markers(repo.find_blob(delta.new_file().id())?.content()) {
-            return Ok(Some(one_line(&String::from_utf8_lossy(path), SHOWN_MAX)));
+        match repo.find_blob(new.id) {
+            Ok(blob) if !has_markers(blob.content()) => return ControlFlow::Continue(()),
+            Ok(_) => {
+                let path = one_line(&String::from_utf8_lossy(&change.path), SHOWN_MAX);
+                found = Some(Ok(format!("conflict markers are left in {path}")));
+            }
+            Err(error) => found = Some(Err(error)),
         }
+        ControlFlow::Break(())
+    });
+    match walked {
+        Ok(_) => Ok(found.transpose()?),
+        Err(Stopped::Bound(why)) => Ok(Some(format!("it cannot be searched for conflict markers: {why}"))),
+        Err(Stopped::Broken(why)) => Err(git2::Error::from_str(&why).into()),
     }
-    Ok(None)
 }
 
 fn has_markers(content: &[u8]) -> bool {

@@ -1,8 +1,8 @@
 //! Takes a result from an untrusted host. Only a bundle file is read, never a repository that an agent could write:
 //! no alternates, `gitdir:` file, filter or hook of theirs is ever consulted. The pack is indexed in a scratch with fsck
-//! on and memory bounded, its commits are checked as data, and only what passed enters the hub and is pinned. Of a refused
-//! result nothing stays.
-//! Deliberately absent: what a refusal means for the task (the engine decides).
+//! on and memory bounded, by a git of its own; its objects are judged as data in a helper process; and only what passed
+//! enters the hub and is pinned. Of a refused result nothing stays. No object of it is read in this process before that.
+//! Deliberately absent: the judgement (`judge`), and what a refusal means for the task (the engine decides).
 
 use std::{
     fs::File,
@@ -12,25 +12,31 @@ use std::{
 };
 
 use devstack_dag::ids::{AttemptId, CommitId, Timestamp};
-use git2::Odb;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
-    bundle::RESULT_REF,
-    bundle_header,
-    git::Git,
+    bundle::{RESULT_REF, write_bundle},
+    bundle_header::{self, Header},
+    durable::land_objects,
+    git::{Git, Output, TRANSFER_DEADLINE},
     hub::Hub,
+    judge::{Branch, Judgement, LIST, LaidOut, Passed},
     lock::ProjectLock,
     mirror::Mirror,
-    oid,
-    policy::{self, Checks, Limits},
+    policy::Limits,
     scratch::Scratch,
-    secrets::Scanner,
+    worker::{self, Answer, Job},
 };
 
-/// A pack with at most so many objects is taken apart, so that the hub does not collect thousands of small packs. Each
-/// object costs two syncs.
-const LOOSE_MAX: u64 = 200;
+/// Branches beside the result that a bundle may carry.
+const BRANCHES_MAX: usize = 16;
+/// Where the bundle of a result has them.
+const BRANCH_ROOT: &str = "refs/devstack/branches/";
+/// The longest name of one, in bytes: it becomes part of a file's path.
+const BRANCH_NAME_MAX: usize = 200;
+/// A pushed pack with at most so many objects, and of so many bytes, is taken apart.
+const LOOSE_MAX: (u64, u64) = (200, 64 << 20);
 /// Address space of the indexer, in KiB: 4 GiB, what the largest allowed pack needs twice over.
 const INDEX_MEMORY_KIB: u64 = 4 << 20;
 /// A pack within the limits is indexed in seconds.
@@ -57,13 +63,26 @@ pub struct Expectation<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Imported {
     /// In the hub, durable, pinned.
-    Accepted(CommitId),
+    Accepted(Accepted),
     /// Nothing of it is in the hub.
     Refused(Refusal),
 }
 
-/// Why a result was not taken. The texts are for an agent and a person.
+/// A result that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The result itself.
+    pub tip: CommitId,
+    /// Other branches that the attempt left, by name, each pinned ([`super::pins::branch_ref`]).
+    pub branches: Vec<(String, CommitId)>,
+    /// Branches of which nothing was taken, and why, for an agent and a person.
+    pub left_out: Vec<(String, String)>,
+    /// Why a person must look at the result before it is merged; `None`: no need.
+    pub held: Option<String>,
+}
+
+/// Why a result was not taken. The texts are for an agent and a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// It holds what must not enter the history: the task's fault ([`devstack_dag::attempt::Outcome::Policy`]).
     Policy(String),
@@ -95,51 +114,93 @@ impl Hub {
     /// Take the bundle at `path` as the result of an attempt.
     pub fn import_result(&self, path: &Path, expected: &Expectation<'_>) -> Result<Imported, Error> {
         let ground = Ground { dir: self.dir(), git: self.git(), contains: &|commit| self.contains(commit) };
-        match ground.examine(path, expected) {
-            Ok((scratch, tip, objects)) => {
-                self.accept(&scratch, objects)?;
+        match ground.examine(path, expected, true) {
+            Ok((scratch, tip, passed)) => {
+                self.accept(&scratch, &passed.laid_out)?;
                 self.pin(expected.attempt, tip)?;
-                Ok(Imported::Accepted(tip))
+                let named = |branch: Branch| (branch.name, branch.commit);
+                let branches: Vec<_> = passed.branches.into_iter().map(named).collect();
+                self.pin_branches(expected.attempt, &branches)?;
+                let (left_out, held) = (passed.left_out, passed.held);
+                Ok(Imported::Accepted(Accepted { tip, branches, left_out, held }))
             }
             Err(Stop::Refused(refusal)) => Ok(Imported::Refused(refusal)),
             Err(Stop::Failed(error)) => Err(error),
         }
     }
 
-    /// Bring a checked scratch into the hub: a small pack as single objects, a large one as it is.
-    fn accept(&self, scratch: &Scratch, objects: u64) -> Result<(), Error> {
+    /// Bring what was laid out in a scratch into the hub: a small result as single objects, a large one as a pack of our
+    /// own, with no longer chains of deltas than git makes.
+    fn accept(&self, scratch: &Scratch, laid_out: &LaidOut) -> Result<(), Error> {
+        if *laid_out == LaidOut::Listed {
+            self.repack(scratch)?;
+        }
         let lock = self.lock()?;
-        self.keep_objects(&lock, scratch, objects)
+        self.land_apart(&lock, scratch)
     }
 
-    /// As [`Hub::accept`], by whoever holds the lock.
-    pub(super) fn keep_objects(&self, lock: &ProjectLock, scratch: &Scratch, objects: u64) -> Result<(), Error> {
-        if objects > LOOSE_MAX {
-            self.land(lock, scratch)?;
-            return Ok(());
-        }
-        let packed = open_objects(scratch)?;
-        self.with(|repo| {
-            let hub = repo.odb()?;
-            for object in object_ids(&packed)? {
-                let found = packed.read(object)?;
-                hub.write(found.kind(), found.data())?; // synced by the library; what is there already is left
-            }
-            Ok(())
-        })
+    /// Pack the objects that a scratch lists.
+    fn repack(&self, scratch: &Scratch) -> Result<(), Error> {
+        let (list, packs) = (scratch.dir().join(LIST), scratch.landing().join("pack"));
+        std::fs::create_dir_all(&packs).map_err(Error::io("create", &packs))?;
+        let list = File::open(&list).map_err(Error::io("open", list))?;
+        let run = scratch.redirect(self.run("pack-objects")).deadline(TRANSFER_DEADLINE).stdin(list);
+        let run = run.config("pack.threads=2").config("pack.windowMemory=128m").config("core.bigFileThreshold=8m");
+        run.args(["--quiet", "--no-reuse-delta", "--depth=50"]).args([packs.join("pack")]).ok().map(drop)
     }
+
+    fn land_apart(&self, _lock: &ProjectLock, scratch: &Scratch) -> Result<(), Error> {
+        land_objects(self.durability(), &scratch.landing(), &self.dir().join("objects")).map(drop)
+    }
+
+    /// Bring all that a person pushed into the hub, by whoever holds the lock: a small pack as single objects, a large one
+    /// as it is.
+    pub(super) fn keep_objects(&self, lock: &ProjectLock, scratch: &Scratch, pushed: Pushed) -> Result<(), Error> {
+        if pushed.objects > LOOSE_MAX.0 || pushed.bytes > LOOSE_MAX.1 {
+            return self.land(lock, scratch).map(drop);
+        }
+        let job = Job::Loosen { repo: self.dir().to_owned(), scratch: scratch.dir().to_owned() };
+        match worker::ask(self.git().workers(), &job, None)? {
+            Answer::Done => self.land_apart(lock, scratch),
+            _ => Err(worker::other_answer()),
+        }
+    }
+}
+
+/// What a person's bundle holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pushed {
+    pub(super) objects: u64,
+    pub(super) bytes: u64,
 }
 
 impl Mirror {
     /// Judges the bundle at `path` as a hub would, and keeps nothing: on a host that knows the values of secrets, which
-    /// never leave it. `None`: nothing is wrong with it.
+    /// never leave it. `None`: nothing is wrong with it. Branches that fail are taken out of the bundle.
     pub fn screen(&self, path: &Path, expected: &Expectation<'_>) -> Result<Option<Refusal>, Error> {
         let ground = Ground { dir: self.dir(), git: self.git(), contains: &|commit| Ok(self.contains(commit)) };
-        match ground.examine(path, expected) {
-            Ok(_) => Ok(None),
+        match ground.examine(path, expected, false) {
+            Ok((_, _, passed)) if passed.left_out.is_empty() => Ok(None),
+            Ok((scratch, tip, passed)) => self.write_again(&scratch, tip, &passed, path).map(|()| None),
             Err(Stop::Refused(refusal)) => Ok(Some(refusal)),
             Err(Stop::Failed(error)) => Err(error),
         }
+    }
+
+    /// The bundle at `path` with what passed alone.
+    fn write_again(&self, scratch: &Scratch, tip: CommitId, passed: &Passed, path: &Path) -> Result<(), Error> {
+        for (branch, why) in &passed.left_out {
+            tracing::warn!(branch, why, "a branch is left out of its result");
+        }
+        let known = bundle_header::read_header(File::open(path).map_err(Error::io("open", path))?);
+        let known = known.map_err(|detail| Error::Git { command: "bundle".into(), detail })?.prerequisites;
+        let names: Vec<String> = passed.branches.iter().map(|branch| format!("{BRANCH_ROOT}{}", branch.name)).collect();
+        let mut refs = vec![(tip, RESULT_REF)];
+        refs.extend(passed.branches.iter().zip(&names).map(|(branch, name)| (branch.commit, name.as_str())));
+        let fresh = path.with_extension("passed");
+        let run = scratch.redirect(self.git().run("pack-objects").git_dir(self.dir()));
+        write_bundle(run, &refs, &known, &fresh)?;
+        std::fs::rename(&fresh, path).map_err(Error::io("replace", path))
     }
 }
 
@@ -151,8 +212,13 @@ struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    /// Everything up to the decision; writes to the scratch only.
-    fn examine(&self, path: &Path, expected: &Expectation<'_>) -> Result<(Scratch, CommitId, u64), Stop> {
+    /// Everything up to the decision; writes to the scratch only. With `keep`, what is accepted is laid out for landing.
+    fn examine(
+        &self,
+        path: &Path,
+        expected: &Expectation<'_>,
+        keep: bool,
+    ) -> Result<(Scratch, CommitId, Passed), Stop> {
         let limits = &expected.limits;
         let mut file = open_plain(path)?;
         let size = file.metadata().map_err(Error::io("read", path))?.len();
@@ -160,12 +226,7 @@ impl Ground<'_> {
             return Err(policy(format!("the result is {} MiB, more than {}", size >> 20, limits.bundle_bytes >> 20)));
         }
         let header = bundle_header::read_header(&mut file).map_err(damaged)?;
-        let [(tip, name)] = header.refs.as_slice() else {
-            return Err(damaged("the bundle must carry exactly one ref"));
-        };
-        if name != RESULT_REF {
-            return Err(damaged("the bundle's ref is not the result's"));
-        }
+        let (tip, branches) = refs_of(&header)?;
         for commit in &header.prerequisites {
             if !(self.contains)(*commit)? {
                 return Err(damaged(format!("the bundle needs commit {commit}, which the hub does not have")));
@@ -181,40 +242,56 @@ impl Ground<'_> {
             let bounds = Bounds { bytes: limits.bundle_bytes, deadline: INDEX_DEADLINE, tolerated: &[] };
             index(self.git, self.dir, &scratch, file, &bounds)?;
         }
-        self.judge(&scratch, *tip, expected)?;
-        Ok((scratch, *tip, objects))
+        let judgement = Judgement {
+            repo: self.dir.to_owned(),
+            scratch: scratch.dir().to_owned(),
+            result: tip,
+            branches,
+            base: expected.base,
+            must_contain: expected.must_contain.to_vec(),
+            secrets: expected.secrets.to_vec(),
+            limits: *limits,
+            now: expected.now,
+            keep,
+        };
+        match worker::ask(self.git.workers(), &Job::Judge(judgement), None) {
+            Ok(Answer::Judged(Ok(passed))) => Ok((scratch, tip, passed)),
+            Ok(Answer::Judged(Err(refusal))) => Err(Stop::Refused(refusal)),
+            Err(Error::Unreadable(how)) => Err(policy(format!("reading the result {how}"))),
+            Ok(_) => Err(worker::other_answer().into()),
+            Err(error) => Err(error.into()),
+        }
     }
+}
 
-    /// Check the result as data.
-    fn judge(&self, scratch: &Scratch, tip: CommitId, expected: &Expectation<'_>) -> Result<(), Stop> {
-        bounded_size(scratch, expected.limits.unpacked_bytes)?;
-        let repo = scratch.repo();
-        let Ok(commit) = repo.find_commit(oid(tip)) else { return Err(damaged("the bundle's commit is not in it")) };
-        for needed in std::iter::once(&expected.base).chain(expected.must_contain) {
-            if !policy::descends(repo, commit.id(), *needed)? {
-                let resolution = expected.must_contain.contains(needed);
-                let why = if resolution { "merge both sides of the conflict" } else { "work on top of the given base" };
-                return Err(policy(format!("the result does not contain commit {needed}: {why}")));
-            }
-        }
-        let mut known = vec![expected.base];
-        known.extend(expected.must_contain);
-        let scanner = Scanner::new(expected.secrets);
-        let now = i64::try_from(expected.now.0 / 1000).unwrap_or(i64::MAX);
-        let checks = Checks { repo, limits: &expected.limits, scanner: &scanner, now };
-        match checks.range(tip, &known) {
-            Ok(Ok(())) => {}
-            Ok(Err(finding)) => return Err(policy(finding)),
-            Err(Error::Library(e)) => return Err(damaged(format!("the result is not whole: {e}"))),
-            Err(error) => return Err(error.into()),
-        }
-        if !expected.must_contain.is_empty()
-            && let Some(path) = policy::markers_left(repo, tip, expected.must_contain)?
-        {
-            return Err(policy(format!("conflict markers are left in {path}")));
-        }
-        Ok(())
+/// The result, which comes first, and the branches beside it.
+fn refs_of(header: &Header) -> Result<(CommitId, Vec<Branch>), Stop> {
+    let Some(((tip, name), others)) = header.refs.split_first() else {
+        return Err(damaged("the bundle carries no ref"));
+    };
+    if name != RESULT_REF {
+        return Err(damaged("the bundle's ref is not the result's"));
     }
+    if others.len() > BRANCHES_MAX {
+        return Err(damaged(format!("the bundle carries more than {BRANCHES_MAX} branches beside the result")));
+    }
+    let mut branches: Vec<Branch> = Vec::with_capacity(others.len());
+    for (commit, name) in others {
+        let branch = name
+            .strip_prefix(BRANCH_ROOT)
+            .filter(|branch| branch.len() <= BRANCH_NAME_MAX && git2::Branch::name_is_valid(branch).unwrap_or(false));
+        let Some(branch) = branch else {
+            return Err(damaged("the bundle carries a ref that is neither the result's nor a branch's"));
+        };
+        // Refs are files: where one is a file, none can be a directory.
+        let clash =
+            |one: &str, two: &str| one == two || one.strip_prefix(two).is_some_and(|rest| rest.starts_with('/'));
+        if branches.iter().any(|other| clash(&other.name, branch) || clash(branch, &other.name)) {
+            return Err(damaged("the bundle carries two branches that cannot be beside each other"));
+        }
+        branches.push(Branch { name: branch.to_owned(), commit: *commit });
+    }
+    Ok((*tip, branches))
 }
 
 /// What a pack may be.
@@ -238,6 +315,7 @@ pub(super) fn index(git: &Git, dir: &Path, scratch: &Scratch, pack: File, bounds
     let run = run.args(["--stdin", "--fix-thin", strict.as_str(), limit.as_str()]);
     match run.stdin(pack).memory_kib(INDEX_MEMORY_KIB).deadline(bounds.deadline).output() {
         Ok(output) if output.code == 0 => Ok(()),
+        Ok(output) if is_ours(&output) => Err(output.failed("index-pack").into()),
         Ok(output) => Err(refused_pack(&output.stderr)),
         Err(Error::GitBounded { detail, .. }) => Err(damaged(format!("the pack could not be read: {detail}"))),
         Err(error) => Err(error.into()),
@@ -268,6 +346,18 @@ pub(super) fn pack_count(file: &mut File, at: u64) -> Result<u64, Stop> {
     Ok(u64::from(u32::from_be_bytes([a, b, c, d])))
 }
 
+/// Did this machine end it, or refuse it room? That says nothing about the pack.
+fn is_ours(output: &Output) -> bool {
+    const FULL: [&str; 5] = [
+        "No space left on device",
+        "Disk quota exceeded",
+        "Input/output error",
+        "Read-only file system",
+        "Too many open files",
+    ];
+    output.signal == Some(nix::libc::SIGKILL) || FULL.iter().any(|full| output.stderr.contains(full))
+}
+
 /// Fsck's findings are the task's fault, anything else is damage.
 fn refused_pack(said: &str) -> Stop {
     let fsck = said
@@ -278,35 +368,4 @@ fn refused_pack(said: &str) -> Stop {
         Some(finding) => policy(format!("git's checks found: {finding}")),
         None => damaged(format!("the pack was refused: {last}")),
     }
-}
-
-/// The objects of a scratch alone.
-fn open_objects(scratch: &Scratch) -> Result<Odb<'static>, Error> {
-    let odb = Odb::new()?;
-    let objects = scratch.objects();
-    odb.add_disk_alternate(objects.to_str().ok_or_else(|| Error::NotAHub(objects.clone()))?)?;
-    Ok(odb)
-}
-
-fn object_ids(odb: &Odb<'_>) -> Result<Vec<git2::Oid>, Error> {
-    let mut ids = Vec::new();
-    odb.foreach(|object| {
-        ids.push(*object);
-        true
-    })?;
-    Ok(ids)
-}
-
-/// Refuse a pack that unpacks to too much; only headers are read.
-fn bounded_size(scratch: &Scratch, limit: u64) -> Result<(), Stop> {
-    let odb = open_objects(scratch)?;
-    let mut total = 0;
-    for object in object_ids(&odb)? {
-        let (size, _) = odb.read_header(object).map_err(|e| damaged(format!("an object cannot be read: {e}")))?;
-        total += size as u64;
-        if total > limit {
-            return Err(policy(format!("the result unpacks to more than {} MiB", limit >> 20)));
-        }
-    }
-    Ok(())
 }

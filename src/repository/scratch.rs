@@ -4,12 +4,13 @@
 //! Deliberately absent: what the objects mean.
 
 use std::{
+    cell::OnceCell,
     fs::{self, File},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use git2::Repository;
+use git2::{Odb, Oid, Repository};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::{Error, durable::read_dir, git::Run};
@@ -17,13 +18,16 @@ use super::{Error, durable::read_dir, git::Run};
 /// Where scratches live, within the hub: the same file system, so that landing is a rename.
 const FOLDER: &str = "scratch";
 
+/// Within a scratch: an object directory with what is to land, where that is not all that came.
+const LANDING: &str = "landing";
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// A scratch, locked while it lives so that no clean-up takes it for a leftover.
 pub(crate) struct Scratch {
     dir: PathBuf,
-    hub_objects: PathBuf,
-    repo: Repository,
+    hub: PathBuf,
+    repo: OnceCell<Repository>,
     _held: Flock<File>,
 }
 
@@ -44,11 +48,15 @@ impl Scratch {
             if let Ok(held) = Flock::lock(file, FlockArg::LockExclusiveNonblock)
                 && dir.is_dir()
             {
-                let hub_objects = hub.join("objects");
-                let repo = lay_out(&dir, &hub_objects)?;
-                return Ok(Self { dir, hub_objects, repo, _held: held });
+                lay_out(&dir)?;
+                return Ok(Self { dir, hub: hub.to_owned(), repo: OnceCell::new(), _held: held });
             }
         }
+    }
+
+    /// Where it is.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Its own objects.
@@ -57,8 +65,16 @@ impl Scratch {
     }
 
     /// As a repository that sees its own objects and the hub's, and writes its own without syncing: landing syncs.
-    pub(crate) fn repo(&self) -> &Repository {
-        &self.repo
+    pub(crate) fn repo(&self) -> Result<&Repository, Error> {
+        if self.repo.get().is_none() {
+            let _ = self.repo.set(open(&self.dir, &self.hub)?); // it was empty
+        }
+        self.repo.get().ok_or_else(|| Error::NotAHub(self.dir.clone()))
+    }
+
+    /// An object directory for what is to land, where that is not all that came.
+    pub(crate) fn landing(&self) -> PathBuf {
+        self.dir.join(LANDING).join("objects")
     }
 
     /// Remove what was not landed, to be used again.
@@ -73,7 +89,7 @@ impl Scratch {
 
     /// Let a run of git in the hub write here instead, without syncing.
     pub(crate) fn redirect(&self, run: Run) -> Run {
-        let run = run.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", &self.hub_objects);
+        let run = run.env("GIT_ALTERNATE_OBJECT_DIRECTORIES", self.hub.join("objects"));
         run.env("GIT_OBJECT_DIRECTORY", self.objects())
             .config("core.fsync=none")
             .config("core.fsyncObjectFiles=false")
@@ -96,18 +112,51 @@ impl Scratch {
     }
 }
 
-/// The least that is a repository, opened.
-fn lay_out(dir: &Path, hub_objects: &Path) -> Result<Repository, Error> {
+/// The least that is a repository.
+fn lay_out(dir: &Path) -> Result<(), Error> {
     let fill = || {
         fs::create_dir_all(dir.join("objects/pack"))?; // the library never looks for one that is made later
         fs::create_dir(dir.join("refs"))?;
         fs::write(dir.join("HEAD"), "ref: refs/heads/none\n")
     };
-    fill().map_err(Error::io("fill", dir))?;
+    fill().map_err(Error::io("fill", dir))
+}
+
+/// The scratch at `dir` as a repository that sees its own objects and those of the repository at `hub`.
+pub(super) fn open(dir: &Path, hub: &Path) -> Result<Repository, Error> {
     let repo = Repository::open_bare(dir)?;
-    let hub = hub_objects.to_str().ok_or_else(|| Error::NotAHub(hub_objects.to_owned()))?;
-    repo.odb()?.add_disk_alternate(hub)?; // in memory only: the scratch's objects can also be listed alone
+    add(&repo.odb()?, &hub.join("objects"))?; // in memory only: the scratch's objects can also be listed alone
     Ok(repo)
+}
+
+/// Let a database see the objects of a directory.
+pub(super) fn add(odb: &Odb<'_>, objects: &Path) -> Result<(), Error> {
+    let text = objects.to_str().ok_or_else(|| Error::NotAHub(objects.to_owned()))?;
+    Ok(odb.add_disk_alternate(text)?)
+}
+
+/// The objects of the scratch at `dir` alone.
+pub(super) fn came(dir: &Path) -> Result<Odb<'static>, Error> {
+    let odb = Odb::new()?;
+    add(&odb, &dir.join("objects"))?;
+    Ok(odb)
+}
+
+/// All that a database has.
+pub(super) fn ids(odb: &Odb<'_>) -> Result<Vec<Oid>, Error> {
+    let mut ids = Vec::new();
+    odb.foreach(|object| {
+        ids.push(*object);
+        true
+    })?;
+    Ok(ids)
+}
+
+/// A repository within the scratch at `dir`, for what is to land.
+pub(super) fn make_landing(dir: &Path) -> Result<Repository, Error> {
+    let dir = dir.join(LANDING);
+    lay_out(&dir)?;
+    Ok(Repository::open_bare(&dir)?)
 }
 
 impl Drop for Scratch {

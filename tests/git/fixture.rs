@@ -139,7 +139,7 @@ impl Project {
     pub(crate) fn harvest(&self, workspace: &Path, attempt: &AttemptId, base: CommitId) -> CommitId {
         let bundle = self.bundle(workspace, base);
         match self.import(&bundle, attempt, base) {
-            Imported::Accepted(commit) => commit,
+            Imported::Accepted(accepted) => accepted.tip,
             Imported::Refused(why) => panic!("refused: {why:?}"),
         }
     }

@@ -14,3 +14,4 @@ mod quarantine;
 mod replay;
 mod resolve;
 mod source;
+mod trees;

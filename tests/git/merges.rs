@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use devstack::repository::{Prepared, Published, bundle::RESULT_REF, quarantine::Imported};
+use devstack::repository::{
+    Prepared, Published,
+    bundle::RESULT_REF,
+    quarantine::{Accepted, Imported},
+};
 use tempfile::TempDir;
 
 use super::{
@@ -41,7 +45,8 @@ fn generated_branches_merge_as_git_merges_them() {
         git(&repo, &["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")]);
         git(&repo, &["update-ref", RESULT_REF, "HEAD"]);
         git(&repo, &["bundle", "create", "-q", bundle.to_str().expect("utf-8"), RESULT_REF, "^main"]);
-        let Imported::Accepted(commit) = hub.import_result(&bundle, &expectation(&attempt, base)).expect("import")
+        let Imported::Accepted(Accepted { tip: commit, .. }) =
+            hub.import_result(&bundle, &expectation(&attempt, base)).expect("import")
         else {
             panic!("{branch} was refused");
         };

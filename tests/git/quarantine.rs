@@ -77,7 +77,7 @@ fn refused_with(project: &Project, bundle: &Path, expected: &Expectation<'_>) ->
     assert_eq!(objects(project.hub.dir()), before, "something stayed in the hub");
     match imported {
         Imported::Refused(refusal) => refusal,
-        Imported::Accepted(commit) => panic!("{commit} was accepted"),
+        Imported::Accepted(accepted) => panic!("{accepted:?} was accepted"),
     }
 }
 
@@ -234,7 +234,7 @@ fn a_second_ref_in_the_bundle_is_refused() {
     let not = format!("^{base}");
     git(&workspace, &["update-ref", RESULT_REF, "HEAD"]);
     git(&workspace, &["bundle", "create", "-q", path.to_str().expect("utf-8"), RESULT_REF, "feat/dev1", &not]);
-    is_damaged(&refused(&project, &path, base), "exactly one ref");
+    is_damaged(&refused(&project, &path, base), "neither the result's nor a branch's");
     git(&workspace, &["bundle", "create", "-q", path.to_str().expect("utf-8"), "feat/dev1", &not]);
     is_damaged(&refused(&project, &path, base), "ref is not the result's");
 }
@@ -378,7 +378,8 @@ fn what_an_agent_planted_in_its_repository_is_never_consulted() {
     }
     fs::write(workspace.join(".git/objects/info/alternates"), "/nonexistent\n").expect("alternates");
     let one = attempt("T-001", 1);
-    assert_eq!(project.import(&bundle, &one, base), Imported::Accepted(commit));
+    let imported = project.import(&bundle, &one, base);
+    assert!(matches!(&imported, Imported::Accepted(accepted) if accepted.tip == commit), "{imported:?}");
     project.merge(&one, commit);
     assert!(!proof.exists(), "something of the agent's ran on the host");
 }
@@ -425,5 +426,148 @@ fn a_resolution_contains_both_sides_and_no_marker() {
     git(&workspace, &["commit", "-q", "--amend", "-m", "resolved"]);
     let bundle = project.bundle(&workspace, base);
     let imported = project.hub.import_result(&bundle, &expected).expect("works");
-    assert_eq!(imported, Imported::Accepted(commit_of(&workspace, "HEAD")));
+    let tip = commit_of(&workspace, "HEAD");
+    assert!(matches!(&imported, Imported::Accepted(accepted) if accepted.tip == tip), "{imported:?}");
+}
+
+/// A bundle of the workspace's HEAD and of these branches of it, since `base`.
+fn bundle_with(project: &Project, workspace: &Path, branches: &[(&str, &str)], base: CommitId) -> PathBuf {
+    let path = project.root.path().join("branches.bundle");
+    git(workspace, &["update-ref", RESULT_REF, "HEAD"]);
+    let mut refs = vec![RESULT_REF.to_owned()];
+    for (name, commit) in branches {
+        refs.push(format!("refs/devstack/branches/{name}"));
+        git(workspace, &["update-ref", refs.last().expect("pushed"), commit]);
+    }
+    let not = format!("^{base}");
+    let mut arguments = vec!["bundle", "create", "-q", path.to_str().expect("utf-8")];
+    arguments.extend(refs.iter().map(String::as_str).chain([not.as_str()]));
+    git(workspace, &arguments);
+    path
+}
+
+#[test]
+fn branches_come_along_and_one_that_fails_is_left_out() {
+    let (project, workspace, base) = scene();
+    write(&workspace, "x", "x\n");
+    let tip = project.commit(&workspace, "the result");
+    let mut commits = Vec::new();
+    for (branch, file, content) in
+        [("fix/x", "y", "y\n".to_owned()), ("bad", "key", ["-----BEGIN PRIV", "ATE KEY-----\n"].concat())]
+    {
+        git(&workspace, &["checkout", "-q", "-b", branch, &base.to_string()]);
+        write(&workspace, file, content);
+        commits.push(project.commit(&workspace, branch).to_string());
+    }
+    git(&workspace, &["checkout", "-q", "--orphan", "other"]);
+    commits.push(project.commit(&workspace, "on no base").to_string());
+    git(&workspace, &["checkout", "-q", "feat/dev1"]);
+    let branches = [("fix/x", commits[0].as_str()), ("bad", &commits[1]), ("other", &commits[2])];
+    let one = attempt("T-001", 1);
+    let Imported::Accepted(accepted) = project.import(&bundle_with(&project, &workspace, &branches, base), &one, base)
+    else {
+        panic!("refused")
+    };
+    let pinned = vec![("fix/x".to_owned(), commits[0].parse().expect("id"))];
+    assert_eq!((accepted.tip, &accepted.branches), (tip, &pinned));
+    assert_eq!(project.hub.branches(&one).expect("readable"), pinned);
+    let said: Vec<_> = accepted.left_out.iter().map(|(name, why)| (name.as_str(), why.as_str())).collect();
+    assert!(
+        matches!(said[..], [("bad", why), ("other", base)]
+        if why.contains("private key") && base.contains("does not contain commit")),
+        "{said:?}"
+    );
+    let objects = git(project.hub.dir(), &["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
+    assert!(objects.contains(&commits[0]) && !objects.contains(&commits[1]) && !objects.contains(&commits[2]));
+    git(project.hub.dir(), &["fsck", "--strict"]);
+    let due = [(one.task.id.clone(), 1)].into();
+    assert_eq!(project.hub.drop_pins(&due).expect("works"), 2, "the result's and the branch's");
+    assert!(project.hub.branches(&one).expect("readable").is_empty());
+}
+
+#[test]
+fn names_of_branches_are_bounded_and_many_are_refused() {
+    let (project, workspace, base) = scene();
+    write(&workspace, "x", "x\n");
+    let tip = project.commit(&workspace, "x").to_string();
+    let bundle = bundle_with(&project, &workspace, &[("a", &tip)], base);
+    let whole = fs::read(&bundle).expect("readable");
+    let line = format!("{tip} refs/devstack/branches/a\n");
+    let at = whole.windows(line.len()).position(|w| w == line.as_bytes()).expect("named");
+    let with = |lines: &str| {
+        fs::write(&bundle, [&whole[..at], lines.as_bytes(), &whole[at + line.len()..]].concat()).expect("written");
+        refused(&project, &bundle, base)
+    };
+    let named = |name: &str| format!("{tip} refs/devstack/branches/{name}\n");
+    for name in ["../x", "a..b", "a.lock", "", "-x", "a b", "a/", &"n".repeat(201), "a\u{1}"] {
+        is_damaged(&with(&named(name)), "neither the result's nor a branch's");
+    }
+    is_damaged(&with(&[named("a"), named("a")].concat()), "cannot be beside each other");
+    is_damaged(&with(&[named("a/b"), named("a")].concat()), "cannot be beside each other");
+    is_damaged(&with(&(0..17).map(|n| named(&n.to_string())).collect::<String>()), "more than 16");
+}
+
+#[test]
+fn an_object_that_nothing_needs_is_refused() {
+    let (project, workspace, base) = scene();
+    write(&workspace, "x", "x\n");
+    let tip = project.commit(&workspace, "x").to_string();
+    let stray = raw_object(&workspace, "blob", b"what nobody would have looked at\n");
+    let listed = git(&workspace, &["rev-list", "--objects", "--no-object-names", &format!("{base}..{tip}")]);
+    for (more, fine) in [("", true), (stray.as_str(), false)] {
+        let mut child = Command::new("git")
+            .current_dir(&workspace)
+            .args(["pack-objects", "-q", "--stdout"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("git starts");
+        let list = format!("{listed}\n{more}{}", if fine { "" } else { "\n" });
+        child.stdin.take().expect("piped").write_all(list.as_bytes()).expect("taken");
+        let pack = child.wait_with_output().expect("ends").stdout;
+        let path = project.root.path().join("stray.bundle");
+        let header = format!("# v2 git bundle\n-{base} \n{tip} {RESULT_REF}\n\n");
+        fs::write(&path, [header.as_bytes(), &pack].concat()).expect("written");
+        if fine {
+            project.import(&path, &attempt("T-002", 1), base);
+        } else {
+            let one = attempt("T-001", 1);
+            is_damaged(&refused_with(&project, &path, &expectation(&one, base)), &stray);
+        }
+    }
+}
+
+/// How long the chains of deltas in a repository's packs are, at most.
+fn longest_chain(repository: &Path) -> usize {
+    let packs = repository.join("objects/pack");
+    let packs = fs::read_dir(&packs).expect("readable").flatten().map(|entry| entry.path());
+    let indexes = packs.filter(|path| path.extension().is_some_and(|extension| extension == "idx"));
+    let said = indexes.map(|index| git(repository, &["verify-pack", "-v", index.to_str().expect("utf-8")]));
+    let depth = |line: &str| line.strip_prefix("chain length = ")?.split(':').next()?.parse::<usize>().ok();
+    said.flat_map(|said| said.lines().filter_map(depth).collect::<Vec<_>>()).max().unwrap_or_default()
+}
+
+#[test]
+fn long_chains_of_deltas_do_not_enter_the_hub() {
+    let (project, workspace, base) = scene();
+    // This way of writing makes each file a delta to the one before.
+    let same: String = (0..200).map(|line| format!("line {line}\n")).collect();
+    let file = |n: usize| format!("{same}{}", (0..n).map(|line| format!("more {line}\n")).collect::<String>());
+    let files = (0..300).map(|n| (n, file(n)));
+    let files: String =
+        files.map(|(n, text)| format!("M 644 inline many/{n:03}\ndata {}\n{text}\n", text.len())).collect();
+    let head = "commit refs/heads/chains\ncommitter A <a@example.invalid> 1700000000 +0000\ndata 5\nalike\n";
+    let mut import = Command::new("git");
+    import.current_dir(&workspace).args(["fast-import", "--quiet", "--depth=300"]).stdin(Stdio::piped());
+    let mut import = import.spawn().expect("git starts");
+    let stream = format!("{head}from {base}\n{files}");
+    import.stdin.take().expect("piped").write_all(stream.as_bytes()).expect("taken");
+    assert!(import.wait().expect("ends").success());
+    git(&workspace, &["config", "pack.depth", "300"]);
+    git(&workspace, &["checkout", "-q", "chains"]);
+    assert!(longest_chain(&workspace.join(".git")) > 50, "the test has what it is about");
+    project.harvest(&workspace, &attempt("T-001", 1), base);
+    let chain = longest_chain(project.hub.dir());
+    assert!((1..=50).contains(&chain), "{chain}");
+    git(project.hub.dir(), &["fsck", "--strict"]);
 }

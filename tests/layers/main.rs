@@ -9,7 +9,7 @@ use std::{
 /// Modules of the root crate, lowest layer first. A module may import from its own layer only what is listed in
 /// `SIBLINGS`, and anything from below.
 const LAYERS: &[&[&str]] = &[
-    &["actor", "allocator", "exchange", "fault", "config", "notify", "outgoing", "telemetry"],
+    &["actor", "allocator", "exchange", "fault", "config", "helper", "notify", "outgoing", "telemetry"],
     &["audit", "store", "runtime", "repository", "members", "wire", "traces"],
     &["backup"],
     &["taskmaster", "agent_host", "devops"],
@@ -36,7 +36,7 @@ const SIBLINGS: &[(&str, &str)] = &[
 /// Vendor crates and the only modules that may name them.
 const DOORS: &[(&str, &[&str])] = &[
     ("sled", &["store"]),
-    ("bincode", &["store", "wire"]),
+    ("bincode", &["store", "wire", "helper"]),
     ("bollard", &["runtime"]),
     ("tar", &["runtime", "backup"]),
     ("crc32fast", &["store"]),

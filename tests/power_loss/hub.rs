@@ -91,7 +91,7 @@ pub(crate) fn pin(
     let limits = Limits::default();
     let expected = Expectation { attempt, base: results.base, must_contain: &[], secrets: &[], limits, now: NOW };
     match hub.import_result(bundle, &expected).map_err(said)? {
-        Imported::Accepted(tip) if tip == commit => Ok(true),
+        Imported::Accepted(accepted) if accepted.tip == commit => Ok(true),
         other => Err(format!("the result of {attempt} was not taken: {other:?}")),
     }
 }

@@ -228,7 +228,13 @@ fn facts(version: u8) -> Vec<Fact> {
 
 fn meta(version: u8) -> Meta {
     let label = InstallationLabel([0xab; 16]);
-    Meta { seq: Seq(1_000 + facts(version).len() as u64), first: Seq(1_001), term: Term(4), last_time: Timestamp(1_700_000_000_005), label }
+    Meta {
+        seq: Seq(1_000 + facts(version).len() as u64),
+        first: Seq(1_001),
+        term: Term(4),
+        last_time: Timestamp(1_700_000_000_005),
+        label,
+    }
 }
 
 fn content() -> Commit {

@@ -40,7 +40,9 @@ pub(super) fn internal(error: impl Display) -> ApiError {
 /// Git's errors that a person can do something about say so themselves.
 pub(super) fn git(error: repository::Error) -> ApiError {
     match error {
-        repository::Error::NoGit(_) | repository::Error::Busy(_) => ApiError::unavailable(error.to_string()),
+        repository::Error::NoGit(_) | repository::Error::Busy(_) | repository::Error::Worker(_) => {
+            ApiError::unavailable(error.to_string())
+        }
         other => internal(other),
     }
 }

@@ -10,7 +10,7 @@ use devstack_dag::{
 };
 use futures::Stream;
 
-use super::{Core, errors};
+use super::{Core, diffs::Wanted, errors};
 use crate::{
     gateway::{ApiError, ByteStream, error::code, view},
     repository::history::Bounded,
@@ -36,8 +36,8 @@ impl Core {
             Start::Empty => return Err(nothing()),
         };
         let hub = self.hub(&task.project).await?;
-        let patch = errors::blocking(move || hub.diff(base, commit, DIFF_MAX)).await?.map_err(errors::git)?;
-        Ok(once(shown(patch)))
+        let wanted = Wanted { from: base, to: commit, paths: Vec::new(), limit: DIFF_MAX };
+        Ok(once(shown(&*self.diffs.get(hub, wanted).await?)))
     }
 
     /// From the runtime while its files are there, then from the shelf.
@@ -89,9 +89,9 @@ impl Core {
     }
 }
 
-fn shown(patch: Bounded) -> String {
+fn shown(patch: &Bounded) -> String {
     let cut = if patch.truncated { "\n(the diff is longer; the rest is left out)\n" } else { "" };
-    patch.text + cut
+    [patch.text.as_str(), cut].concat()
 }
 
 fn once(text: String) -> ByteStream {

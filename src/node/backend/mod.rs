@@ -3,6 +3,7 @@
 //! Deliberately absent: judgement. What may be done the engine decides; how it is shown the gateway's DTOs say.
 
 mod backup;
+mod diffs;
 mod errors;
 mod history;
 mod images;
@@ -27,6 +28,7 @@ use devstack_dag::{
     plan::{Network, PlanSpec, RoleSpec},
     profile::Profile,
 };
+pub(super) use diffs::Diffs;
 pub(super) use nodes::Bundles;
 use tokio::sync::oneshot;
 
@@ -68,6 +70,7 @@ pub(super) struct Core {
     pub(super) pushes: Uploads,
     pub(super) bundles: Bundles,
     pub(super) backups: Backups,
+    pub(super) diffs: Diffs,
     /// `None`: no other machine takes part.
     pub(super) remote: Option<RemoteSide>,
 }

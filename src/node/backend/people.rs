@@ -12,11 +12,13 @@ use devstack_dag::{
 use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
 
-use super::{Core, errors, stored_request};
+use super::{Core, diffs::Wanted, errors, stored_request};
 use crate::{
     gateway::{ApiError, ByteStream, RequestId, dto, error::code, view},
     repository::{
-        Hub, Hubs, policy,
+        Hub, Hubs,
+        history::Bounded,
+        policy,
         quarantine::{Expectation, Imported, Refusal},
     },
 };
@@ -93,15 +95,13 @@ impl Core {
         let by_hand = self.by_hand(task).await?;
         let hub = self.hub(&by_hand.record.project).await?;
         let theirs = by_hand.theirs.ok_or_else(|| ApiError::state("DS0310", format!("{name} has no two sides")))?;
-        let read = move || {
-            let base = by_hand.base(&hub)?;
-            let side = |tip| {
-                let patch = hub.diff_of(base, tip, &by_hand.paths, limit)?;
-                Ok::<_, crate::repository::Error>(dto::Side { patch: patch.text, cut: patch.truncated })
-            };
-            Ok(dto::Sides { ours: side(by_hand.ours)?, theirs: side(theirs)? })
-        };
-        errors::blocking(read).await?.map_err(errors::git)
+        let (ours, paths, repo) = (by_hand.ours, by_hand.paths.clone(), hub.clone());
+        let base = errors::blocking(move || by_hand.base(&repo)).await?.map_err(errors::git)?;
+        let ours = Wanted { from: base, to: ours, paths: paths.clone(), limit };
+        let theirs = Wanted { from: base, to: theirs, paths, limit };
+        let (ours, theirs) = (self.diffs.get(hub.clone(), ours).await?, self.diffs.get(hub, theirs).await?);
+        let side = |patch: &Bounded| dto::Side { patch: patch.text.clone(), cut: patch.truncated };
+        Ok(dto::Sides { ours: side(&ours), theirs: side(&theirs) })
     }
 
     /// The bundle is spooled, quarantined, pinned as the next attempt, and then the engine is told.
@@ -130,7 +130,7 @@ impl Core {
             hub.import_result(&file, &expected)
         });
         let commit = match imported.await?.map_err(errors::git)? {
-            Imported::Accepted(commit) => commit,
+            Imported::Accepted(accepted) => accepted.tip,
             Imported::Refused(Refusal::Policy(why) | Refusal::Damaged(why)) => {
                 let refused = ApiError::state(code::RESULT_REFUSED, format!("the result is refused: {why}"));
                 return Err(refused.hint("mend it in the directory, commit, and hand it in again"));

@@ -1,0 +1,232 @@
+//! What differs between two trees, path by path, as a file system would see it. Descends only where the ids differ,
+//! keeps a list instead of recursing, and stops at the bounds, so that ten objects cannot stand for ten to the tenth paths.
+//! Deliberately absent: renames, and the content of files.
+
+use std::{cmp::Ordering, ops::ControlFlow};
+
+use git2::{Odb, OdbObject, Oid};
+
+use super::{
+    Bounds, Stopped,
+    entries::{Entry, parse},
+    id_of, read,
+};
+
+/// Entries looked at in a whole walk, at least, and for each path that may change: a directory of a thousand files in
+/// which one changes costs two thousand.
+const LOOKED_AT: (usize, usize) = (100_000, 100);
+
+/// What is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Side {
+    /// The object.
+    pub(crate) id: Oid,
+    /// As in the tree: `0o100644` a file, `0o100755` a program, `0o120000` a link, `0o160000` a submodule.
+    pub(crate) mode: u32,
+}
+
+/// What became of a path.
+#[allow(dead_code, reason = "for those who decide by it")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Deleted,
+    /// Other content, of the same kind.
+    Content,
+    /// The same content with another mode: a file that became a program, or a link with the text of the file.
+    Mode,
+    /// Other content and another mode.
+    ContentAndMode,
+}
+
+/// One path that differs. Directories are not among them, only what is in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The whole path, with `/`.
+    pub(crate) path: Vec<u8>,
+    /// Before; `None`: nothing, or a directory.
+    pub(crate) old: Option<Side>,
+    /// Now; `None`: nothing, or a directory.
+    pub(crate) new: Option<Side>,
+}
+
+impl Change {
+    /// What became of the path.
+    #[allow(dead_code, reason = "for those who decide by it")]
+    pub(crate) fn kind(&self) -> Kind {
+        match (self.old, self.new) {
+            (None, _) => Kind::Added,
+            (_, None) => Kind::Deleted,
+            (Some(old), Some(new)) if old.mode == new.mode => Kind::Content,
+            (Some(old), Some(new)) if old.id == new.id => Kind::Mode,
+            _ => Kind::ContentAndMode,
+        }
+    }
+}
+
+/// All changes from `old` to `new`, ids of trees (`None`: the empty tree), in the order of their paths within each
+/// directory; [`Stopped::Bound`] for more than [`Bounds::paths`].
+pub(crate) fn changes(
+    odb: &Odb<'_>,
+    old: Option<Oid>,
+    new: Option<Oid>,
+    bounds: &Bounds,
+) -> Result<Vec<Change>, Stopped> {
+    let mut found = Vec::new();
+    let _ = each_change(odb, old, new, bounds, &mut |change| {
+        found.push(change);
+        ControlFlow::<()>::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// As [`changes`], one by one, until `visit` breaks.
+pub(crate) fn each_change<B>(
+    odb: &Odb<'_>,
+    old: Option<Oid>,
+    new: Option<Oid>,
+    bounds: &Bounds,
+    visit: &mut dyn FnMut(Change) -> ControlFlow<B>,
+) -> Result<ControlFlow<B>, Stopped> {
+    if old == new {
+        return Ok(ControlFlow::Continue(()));
+    }
+    let mut walk = Walk { odb, bounds, paths: 0, looked_at: 0, waiting: Vec::new() };
+    walk.waiting.push(Pair { path: Vec::new(), depth: 0, old, new });
+    while let Some(pair) = walk.waiting.pop() {
+        if let ControlFlow::Break(broken) = walk.directory(pair, visit)? {
+            return Ok(ControlFlow::Break(broken));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Two directories at one path, at least one of them there.
+struct Pair {
+    path: Vec<u8>,
+    depth: usize,
+    old: Option<Oid>,
+    new: Option<Oid>,
+}
+
+struct Walk<'w, 'o> {
+    odb: &'w Odb<'o>,
+    bounds: &'w Bounds,
+    paths: usize,
+    looked_at: usize,
+    waiting: Vec<Pair>,
+}
+
+impl Walk<'_, '_> {
+    fn directory<B>(
+        &mut self,
+        pair: Pair,
+        visit: &mut dyn FnMut(Change) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Stopped> {
+        let raw = |tree: Option<Oid>| tree.map(|tree| read(self.odb, tree)).transpose();
+        let (old, new) = (raw(pair.old)?, raw(pair.new)?);
+        let (old, new) = (sorted(old.as_ref())?, sorted(new.as_ref())?);
+        self.looked_at += old.len() + new.len() + 1;
+        if self.looked_at > LOOKED_AT.0.max(self.bounds.paths.saturating_mul(LOOKED_AT.1)) {
+            return Err(Stopped::Bound("its directories are too many and too large to compare".into()));
+        }
+        let first = self.waiting.len();
+        for (old, new) in pairs(&old, &new) {
+            if let ControlFlow::Break(broken) = self.entry(&pair, old, new, visit)? {
+                return Ok(ControlFlow::Break(broken));
+            }
+        }
+        self.waiting[first..].reverse(); // the first directory is taken first
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn entry<B>(
+        &mut self,
+        pair: &Pair,
+        old: Option<&Entry<'_>>,
+        new: Option<&Entry<'_>>,
+        visit: &mut dyn FnMut(Change) -> ControlFlow<B>,
+    ) -> Result<ControlFlow<B>, Stopped> {
+        let Some(any) = new.or(old) else { return Ok(ControlFlow::Continue(())) };
+        if old.zip(new).is_some_and(|(old, new)| (old.mode, old.id) == (new.mode, new.id)) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let path = joined(&pair.path, any.name);
+        if path.len() > self.bounds.path_bytes {
+            return Err(Stopped::Bound(format!(
+                "a path of {} bytes, more than {}",
+                path.len(),
+                self.bounds.path_bytes
+            )));
+        }
+        let side = |entry: Option<&Entry<'_>>| entry.filter(|entry| !entry.is_directory()).map(side);
+        let (old_side, new_side) = (side(old), side(new));
+        if old_side.is_some() || new_side.is_some() {
+            self.paths += 1;
+            self.count()?;
+            let change = Change { path: path.clone(), old: old_side, new: new_side };
+            if let ControlFlow::Break(broken) = visit(change) {
+                return Ok(ControlFlow::Break(broken));
+            }
+        }
+        let below = |entry: Option<&Entry<'_>>| entry.filter(|entry| entry.is_directory()).map(|entry| id_of(entry));
+        let (old, new) = (below(old), below(new));
+        if (old.is_some() || new.is_some()) && old != new {
+            let depth = pair.depth + 1;
+            if depth > self.bounds.depth {
+                return Err(Stopped::Bound(format!("directories more than {} levels deep", self.bounds.depth)));
+            }
+            self.waiting.push(Pair { path, depth, old, new });
+            self.count()?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A directory that differs has at least one path that does.
+    fn count(&self) -> Result<(), Stopped> {
+        if self.paths + self.waiting.len() > self.bounds.paths {
+            return Err(Stopped::Bound(format!("more than {} changed paths", self.bounds.paths)));
+        }
+        Ok(())
+    }
+}
+
+/// The entries by name: a source may have trees that git would sort another way.
+fn sorted<'a>(raw: Option<&'a OdbObject<'_>>) -> Result<Vec<Entry<'a>>, Stopped> {
+    let Some(raw) = raw else { return Ok(Vec::new()) };
+    let entries: Result<Vec<_>, _> = parse(raw.data()).collect();
+    let mut entries = entries.map_err(|why| Stopped::Broken(format!("the tree {} has {why}", raw.id())))?;
+    entries.sort_by(|a, b| a.name.cmp(b.name));
+    Ok(entries)
+}
+
+/// Both lists side by side, by name.
+fn pairs<'e, 'a>(
+    old: &'e [Entry<'a>],
+    new: &'e [Entry<'a>],
+) -> impl Iterator<Item = (Option<&'e Entry<'a>>, Option<&'e Entry<'a>>)> {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old.name.cmp(new.name),
+        };
+        Some(match order {
+            Ordering::Less => (old.next(), None),
+            Ordering::Greater => (None, new.next()),
+            Ordering::Equal => (old.next(), new.next()),
+        })
+    })
+}
+
+fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
+}
+
+fn side(entry: &Entry<'_>) -> Side {
+    Side { id: id_of(entry), mode: entry.mode }
+}

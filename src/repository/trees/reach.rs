@@ -1,0 +1,69 @@
+//! Which of the objects that came are reachable from some commits. Each is looked at once, from a list.
+//! Deliberately absent: what was here before: it is the border, and not looked into.
+
+use std::collections::HashSet;
+
+use devstack_dag::ids::CommitId;
+use git2::{Odb, Oid, Repository};
+
+use super::{Stopped, entries::parse, read};
+use crate::repository::oid;
+
+/// A commit object takes at most so many bytes: a message of a thousand screens.
+const COMMIT_MAX: usize = 1 << 20;
+
+/// What was reached.
+#[derive(Debug, Default)]
+pub(crate) struct Reached {
+    /// Everything.
+    pub(crate) objects: HashSet<Oid>,
+    /// The trees of the commits among it.
+    pub(crate) roots: Vec<Oid>,
+}
+
+/// What of `new`, the objects that came and the only ones in `came`, is reachable from `tips`, as commits of `repo`.
+pub(crate) fn reachable(
+    repo: &Repository,
+    came: &Odb<'_>,
+    new: &HashSet<Oid>,
+    tips: impl IntoIterator<Item = CommitId>,
+) -> Result<Reached, Stopped> {
+    let mut reached = Reached::default();
+    let mut commits: Vec<Oid> = tips.into_iter().map(oid).collect();
+    let mut trees = Vec::new();
+    while let Some(id) = commits.pop() {
+        if !new.contains(&id) || !reached.objects.insert(id) {
+            continue;
+        }
+        let broken =
+            |error: git2::Error| Stopped::Broken(format!("the commit {id} cannot be read: {}", error.message()));
+        let (size, _) = came.read_header(id).map_err(broken)?;
+        if size > COMMIT_MAX {
+            return Err(Stopped::Bound(format!(
+                "commit {id:.12} takes {} KiB, more than {}",
+                size >> 10,
+                COMMIT_MAX >> 10
+            )));
+        }
+        let commit = repo.find_commit(id).map_err(broken)?;
+        reached.roots.push(commit.tree_id());
+        trees.push(commit.tree_id());
+        commits.extend(commit.parent_ids());
+    }
+    while let Some(id) = trees.pop() {
+        if !new.contains(&id) || !reached.objects.insert(id) {
+            continue;
+        }
+        let raw = read(came, id)?;
+        for entry in parse(raw.data()) {
+            let entry = entry.map_err(|why| Stopped::Broken(format!("the tree {id} has {why}")))?;
+            let child = super::id_of(&entry);
+            if entry.is_directory() {
+                trees.push(child);
+            } else if new.contains(&child) {
+                reached.objects.insert(child);
+            }
+        }
+    }
+    Ok(reached)
+}
