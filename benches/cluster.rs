@@ -91,7 +91,8 @@ impl Cluster {
     /// A new member's credentials, in a directory.
     fn join(&self, name: &str, dir: &Path) -> Credentials {
         let members = self.members.as_ref().expect("before the start");
-        let token = NewToken { name: Some(name.into()), role: Role::AgentHost, life: Duration::from_secs(3600) };
+        let token =
+            NewToken { name: Some(name.into()), role: Role::AgentHost, life: Duration::from_secs(3600), pins: None };
         let (bearer, _) = members.create_token(&token, seconds()).expect("a token");
         let (key, name) = (NodeKey::generate().expect("a key"), NodeName::new(name).expect("a name"));
         let request = key.request().expect("a request");

@@ -100,6 +100,38 @@ pub struct Order {
     pub max_disconnect_ms: Option<u64>,
 }
 
+impl Order {
+    /// Every text in it, wherever it is kept.
+    pub fn texts(&self) -> impl Iterator<Item = &Text> {
+        // Every field is named, so that a new one is thought of here.
+        let Self {
+            prompt,
+            feedback,
+            conflict,
+            attempt: _,
+            stage: _,
+            agent: _,
+            role: _,
+            title: _,
+            command: _,
+            start: _,
+            secrets: _,
+            image: _,
+            network: _,
+            limits: _,
+            timeout_ms: _,
+            grace_ms: _,
+            idle_timeout_ms: _,
+            profile: _,
+            model: _,
+            composed: _,
+            max_disconnect_ms: _,
+        } = self;
+        let said = feedback.iter().map(|feedback| &feedback.text);
+        std::iter::once(prompt).chain(said).chain(conflict.iter().map(|conflict| &conflict.text))
+    }
+}
+
 /// Something an agent is told about the past of its task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feedback {

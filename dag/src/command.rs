@@ -10,6 +10,7 @@ use crate::{
     attempt::{Conflict, Report},
     effect::Timer,
     ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskRef, Text},
+    pins::PinChange,
     plan::PlanSpec,
 };
 
@@ -74,6 +75,21 @@ pub enum Command {
     // ---- hosts --------------------------------------------------------------------------------
     /// A host is there (again), with what it has and everything it observes. The full state, always.
     ReportHost(HostReport),
+    /// The same, of a machine that joined: it is held to its pins. If it has none yet, this gives it some: what people said
+    /// when it joined, and for the rest what it claims now.
+    ReportMember {
+        /// What it says.
+        report: HostReport,
+        /// What people said of it before it came.
+        joined: PinChange,
+    },
+    /// What a host is held to.
+    SetHost {
+        /// Which.
+        host: HostName,
+        /// What becomes different.
+        change: PinChange,
+    },
     /// A host is silent: it gets no attempt, and its own are UNKNOWN until it reports or is lost.
     SuspectHost(HostName),
     /// A host was silent for too long: its attempts end as infrastructure failures, uncharged, and start elsewhere at once.

@@ -95,6 +95,8 @@ pub enum Timer {
         /// Since when it drains: a later drain has a timer of its own.
         since: Timestamp,
     },
+    /// An attempt should have ended, and its host have said how.
+    Deadline(AttemptId),
     /// A parked provider may be asked again.
     Unpark {
         /// Which.

@@ -151,12 +151,12 @@ fn check_slots(engine: &Engine) -> Result<(), Violation> {
         ensure!(by_name == Some(&ix), "agent {} is not found by its name", run.agent);
         ensure!(engine.hosts.contains_key(&run.host), "{} runs on an unknown host", run.attempt);
     }
-    let mut free = 0;
+    let mut free = 0_u64;
     for host in engine.hosts.values() {
         let running = on_host.remove(&host.name).unwrap_or_default();
         ensure!(running == host.running, "host {} is believed to run other attempts", host.name);
         ensure!(running.len() as u32 <= host.allowed, "host {} runs more than its slots", host.name);
-        free += host.free();
+        free += u64::from(host.free());
     }
     ensure!(free == engine.free, "{} slots are free, not {}", free, engine.free);
     let mut room = Room::default();

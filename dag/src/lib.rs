@@ -18,6 +18,7 @@ pub mod ids;
 pub mod invariants;
 mod merge_queue;
 pub mod offer;
+pub mod pins;
 mod placement;
 pub mod plan;
 pub mod presence;

@@ -27,7 +27,8 @@ pub struct Offer {
 impl Offer {
     /// What a command says of a host, if it is a report.
     pub(crate) fn of(command: &Command, images_kept: usize) -> Option<(HostName, Self)> {
-        let Command::ReportHost(HostReport { host, labels, roles, images, shards, .. }) = command else { return None };
+        let (Command::ReportHost(report) | Command::ReportMember { report, .. }) = command else { return None };
+        let HostReport { host, labels, roles, images, shards, .. } = report;
         let mut offer = Self {
             labels: labels.clone(),
             roles: roles.clone(),

@@ -6,14 +6,16 @@ use std::{collections::BTreeMap, fmt};
 
 use crate::{
     engine::state::Host,
-    ids::{HostName, RoleName},
+    ids::{HostName, ProjectName, RoleName},
     profile::Words,
 };
 
 /// What the attempts of a role need of a host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Needs<'a> {
-    /// The host takes it.
+    /// The host may get its attempts.
+    pub(crate) project: &'a ProjectName,
+    /// The host takes it, and may.
     pub(crate) role: &'a RoleName,
     /// The host has each of these.
     pub(crate) labels: &'a BTreeMap<String, String>,
@@ -34,13 +36,28 @@ impl Needs<'_> {
     /// As far as is known. What a host that was not heard of is, nobody knows.
     fn may_be_met(&self, host: &Host) -> bool {
         self.secrets_on(host)
+            && host.may_take(self.project, self.role)
             && host.offer.as_ref().is_none_or(|offer| {
+                offer.accepts(self.role) && self.labels.iter().all(|(key, value)| host.has_label(key, value))
+            })
+    }
+
+    /// Would it be met if the host got all that it claims?
+    fn is_claimed(&self, host: &Host) -> bool {
+        let claims = |name: &str| host.secrets.iter().any(|known| known == name);
+        self.all.iter().all(|name| claims(name))
+            && self.open().all(|group| group.iter().any(|name| claims(name)))
+            && host.offer.as_ref().is_some_and(|offer| {
                 offer.accepts(self.role) && self.labels.iter().all(|(key, value)| offer.has_label(key, value))
             })
     }
 
+    fn takes_role(&self, host: &Host) -> bool {
+        host.may_take(self.project, self.role) && host.offer.as_ref().is_some_and(|offer| offer.accepts(self.role))
+    }
+
     fn secrets_on(&self, host: &Host) -> bool {
-        self.all.iter().all(|name| host.secrets.contains(name)) && self.open().all(|group| first(group, host).is_some())
+        self.all.iter().all(|name| host.knows(name)) && self.open().all(|group| first(group, host).is_some())
     }
 
     /// Nothing must be fetched first.
@@ -65,17 +82,23 @@ impl Needs<'_> {
         if hosts.is_empty() || hosts.iter().any(|host| self.met(host)) {
             return None;
         }
+        if let Some(host) = hosts.iter().find(|host| self.is_claimed(host)) {
+            let name = &host.name;
+            return Some(format!(
+                "no host that is there may take it: {name} says that it could, and is held to less (`devstack host show {name}`)"
+            ));
+        }
         let some = |has: &dyn Fn(&Host) -> bool| hosts.iter().any(|host| has(host));
         let mut lacks = Vec::new();
-        if !some(&|host| host.offer.as_ref().is_some_and(|offer| offer.accepts(self.role))) {
+        if !some(&|host| self.takes_role(host)) {
             lacks.push(format!("takes the role `{}`", self.role));
         }
         for (key, value) in self.labels {
-            if !some(&|host| host.offer.as_ref().is_some_and(|offer| offer.has_label(key, value))) {
+            if !some(&|host| host.has_label(key, value)) {
                 lacks.push(format!("has the label {key} = \"{value}\""));
             }
         }
-        for name in self.all.iter().filter(|name| !some(&|host| host.secrets.contains(name))) {
+        for name in self.all.iter().filter(|name| !some(&|host| host.knows(name))) {
             lacks.push(format!("knows the secret {name}"));
         }
         for group in self.open().filter(|group| !some(&|host| first(group, host).is_some())) {
@@ -103,7 +126,7 @@ impl fmt::Display for Needs<'_> {
 }
 
 fn first<'a>(group: &'a [Box<str>], host: &Host) -> Option<&'a str> {
-    group.iter().map(|name| &**name).find(|name| host.secrets.iter().any(|known| known == name))
+    group.iter().map(|name| &**name).find(|name| host.knows(name))
 }
 
 /// Can any host run it some day, whatever is running now, without a person doing something about the hosts?
@@ -142,15 +165,16 @@ mod tests {
     }
 
     /// What the role `dev` needs, to be filled in.
-    struct Asks(RoleName, BTreeMap<String, String>, Vec<String>);
+    struct Asks(RoleName, BTreeMap<String, String>, Vec<String>, ProjectName);
 
     impl Asks {
         fn new(pairs: &[(&str, &str)], secrets: &[&str]) -> Self {
-            Self(RoleName::new("dev").unwrap(), labels(pairs), secrets.iter().map(|s| s.to_string()).collect())
+            let secrets = secrets.iter().map(|s| s.to_string()).collect();
+            Self(RoleName::new("dev").unwrap(), labels(pairs), secrets, ProjectName::new("p").unwrap())
         }
 
         fn needs(&self) -> Needs<'_> {
-            Needs { role: &self.0, labels: &self.1, all: &self.2, groups: &[], image: None }
+            Needs { project: &self.3, role: &self.0, labels: &self.1, all: &self.2, groups: &[], image: None }
         }
     }
 

@@ -121,6 +121,19 @@ pub enum Rejection {
         /// Attempts that run on it.
         running: u32,
     },
+    /// `host set` of one that was not heard and is held to nothing yet.
+    #[error("host `{0}` has not reported yet, so what it claims is not known")]
+    HostUnheard(HostName),
+    /// `host set` with more names than a record holds.
+    #[error("what host `{host}` would be held to takes {bytes} bytes, more than {limit}")]
+    PinsTooLarge {
+        /// The host.
+        host: HostName,
+        /// How large.
+        bytes: usize,
+        /// The most.
+        limit: usize,
+    },
 }
 
 impl Rejection {
@@ -144,6 +157,8 @@ impl Rejection {
             Self::NoRepository(_) => "DS0220",
             Self::UnknownHost(_) => "DS0221",
             Self::HostInUse { .. } => "DS0222",
+            Self::HostUnheard(_) => "DS0223",
+            Self::PinsTooLarge { .. } => "DS0224",
         }
     }
 
@@ -175,6 +190,8 @@ impl Rejection {
             Self::HostInUse { host, .. } => {
                 format!("`devstack host drain {host}` first, or `--force` to end its attempts")
             }
+            Self::HostUnheard(_) => "start its node, then say it again".into(),
+            Self::PinsTooLarge { .. } => "name fewer labels, roles, projects and secrets, or shorter ones".into(),
             Self::NoRepository(task) => format!("`devstack task approve {task}` completes a person's task"),
         }
     }

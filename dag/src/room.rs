@@ -85,9 +85,18 @@ impl Room {
     }
 }
 
+impl Room {
+    /// As [`Self::choose`], of all but one; `None`: no other has room.
+    pub(crate) fn choose_other(&self, fits: &Fits, but: HostIx) -> Option<&HostName> {
+        let others = || self.order.iter().filter(|&(_, &ix)| ix != but);
+        let first = |wanted: &Hosts| others().find(|&(_, &ix)| wanted.has(ix));
+        first(&fits.at_once).or_else(|| first(&fits.able)).map(|((_, name), _)| name)
+    }
+}
+
 /// Used slots of all slots, as a fraction of 2³²: exact below 65,536 slots.
 pub(crate) fn load(host: &Host) -> u64 {
-    ((host.running.len() as u64) << 32) / u64::from(host.slots.max(1))
+    ((host.running.len() as u64) << 32) / u64::from(host.slots().max(1))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod cluster;
 mod config;
 mod dashboard;
 mod host;
+mod pins;
 mod plan;
 
 use std::{path::PathBuf, time::Duration};
@@ -15,6 +16,7 @@ pub(super) use cluster::{AuditArgs, BackupArgs, ClusterCommand, InitArgs, Restor
 pub(super) use config::{ConfigCommand, ConfigFile};
 pub(super) use dashboard::DashboardCommand;
 pub(super) use host::HostCommand;
+pub(super) use pins::PinArgs;
 pub(super) use plan::{ExportArgs, ExportFormat, ImportArgs, ListFormat, PlanCommand, WatchArgs};
 
 use crate::config::{node::Sandbox, units};

@@ -230,8 +230,13 @@ impl Project {
     fn import(&self, exit: Exit) -> Result<Command, Stop> {
         let Exit { host, mut report, bundle, start, secrets } = exit;
         // What is pinned here counts, not what a host says.
-        (report.held, report.left.branches) = (None, Vec::new());
+        (report.commit, report.held, report.left.branches) = (None, None, Vec::new());
         let Some(bundle) = bundle else { return Ok(Command::FinishAttempt { host, report }) };
+        if matches!(bundle.try_exists(), Ok(false)) {
+            // Its host was removed, or nobody waits for it any more. Trying again would bring nothing.
+            report.outcome = Outcome::Infrastructure("its result was removed before it was taken in".into());
+            return Ok(Command::FinishAttempt { host, report });
+        }
         fault::point(Point::DevopsBeforeImport);
         let (base, must_contain) = match start {
             Start::Empty => return Ok(Command::FinishAttempt { host, report }),
@@ -267,7 +272,11 @@ impl Project {
     fn prepare(&self, request: &MergeRequest) -> Result<Command, Stop> {
         self.fence.check()?;
         let attempt = request.attempt.clone();
-        let prepared = self.hub()?.prepare(request, (self.clock)())?;
+        let prepared = match self.hub()?.prepare(request, (self.clock)()) {
+            // Asking again would not bring the commit: a person decides.
+            Err(error @ repository::Error::NotPinned(_)) => Prepared::Refused(error.to_string()),
+            prepared => prepared?,
+        };
         fault::point(Point::DevopsAfterPrepare);
         Ok(match prepared {
             Prepared::Candidate { onto, commit } => Command::MergePrepared { attempt, onto, candidate: commit },

@@ -4,9 +4,13 @@
 //! A host speaks for itself alone: what it says of another is refused, and its link is cut.
 //! Deliberately absent: leases (the Taskmaster has them) and what a report means (the engine decides).
 
+mod given;
 mod logs;
 mod receiver;
+mod results;
 mod uploads;
 
+pub use given::Readable;
 pub use receiver::Downlink;
-pub use uploads::{Part, Received, UploadError, Uploads, of_attempt};
+pub use results::Results;
+pub use uploads::{Part, Received, UploadError, Uploads};

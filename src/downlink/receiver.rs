@@ -8,11 +8,12 @@ use std::{
 };
 
 use devstack_cluster::{CallError, Link, Message, NodeName, Receiver, Reply, Session, SessionId};
-use devstack_dag::ids::{AttemptId, HostName};
+use devstack_dag::ids::{AttemptId, BlobId, HostName};
 
 use super::{
+    given::{Given, Readable},
     logs::Logs,
-    uploads::{Uploads, of_attempt},
+    results::Results,
 };
 use crate::{
     actor::Address,
@@ -36,8 +37,10 @@ struct Shared {
     taskmaster: Address<TaskmasterMessage>,
     outbox: Outbox,
     welcome: Welcome,
-    uploads: Arc<Uploads>,
+    results: Arc<Results>,
     logs: Logs,
+    /// What each host was ordered.
+    given: Given,
     /// Set once, right after the start.
     link: OnceLock<Link>,
     /// The present session of each host: the end of an earlier one means nothing.
@@ -58,14 +61,15 @@ impl Downlink {
         taskmaster: Address<TaskmasterMessage>,
         outbox: Outbox,
         welcome: Welcome,
-        uploads: Arc<Uploads>,
+        results: Arc<Results>,
     ) -> Self {
         Self(Arc::new(Shared {
             taskmaster,
             outbox,
             welcome,
-            uploads,
+            results,
             logs: Logs::default(),
+            given: Given::default(),
             link: OnceLock::new(),
             present: Mutex::default(),
             introduced: Mutex::default(),
@@ -82,8 +86,13 @@ impl Downlink {
     }
 
     /// What hosts bring.
-    pub fn uploads(&self) -> &Arc<Uploads> {
-        &self.0.uploads
+    pub fn results(&self) -> &Arc<Results> {
+        &self.0.results
+    }
+
+    /// May this host read a text, on which these attempts run?
+    pub fn readable(&self, host: &HostName, text: BlobId, running: &[AttemptId]) -> Readable {
+        self.0.given.readable(host, text, running)
     }
 
     /// Is there a session with this host now?
@@ -118,6 +127,8 @@ impl Downlink {
             link.disconnect(&name, "it was removed from the cluster");
         }
         self.introduced().remove(host);
+        self.0.results.forget_host(host);
+        self.0.given.forget(host);
         // The Taskmaster is being restarted: the host is not among those that it expects.
         let _ = self.0.taskmaster.cast(TaskmasterMessage::HostGone(host.clone()));
     }
@@ -150,6 +161,12 @@ impl Downlink {
         link.send(to, wire::TO_HOST, body).map_err(|_| Unreachable)
     }
 
+    fn ask_again(&self, host: &HostName) {
+        let Ok(name) = NodeName::new(host.as_str()) else { return };
+        // It is gone: the next session begins with a report.
+        let _ = self.send(&name, &ToHost::Order(HostOrder::ReportAgain));
+    }
+
     fn welcome(&self, host: &NodeName) {
         // It is gone again: the next session says it.
         let _ = self.send(host, &ToHost::Understands(wire::VERSION));
@@ -170,8 +187,13 @@ impl Downlink {
             ToTaskmaster::Report(report) if report.host == *host => TaskmasterMessage::HostReported(report),
             ToTaskmaster::Report(report) => return Err(format!("it reports as {}", report.host)),
             ToTaskmaster::Exited { report, result } => {
-                let bundle = result.map(|result| self.0.uploads.path(&of_attempt(&report.attempt), &result.digest));
-                TaskmasterMessage::AttemptExited(Exit { bundle, ..Exit::of(host.clone(), report) })
+                let named = result.map(|result| self.0.results.reported(host, &report.attempt, &result));
+                if named == Some(None) {
+                    // This process was restarted since it came, or it never did: it is to be brought before it is reported.
+                    self.ask_again(host);
+                    return Ok(());
+                }
+                TaskmasterMessage::AttemptExited(Exit { bundle: named.flatten(), ..Exit::of(host.clone(), report) })
             }
             ToTaskmaster::NoLog { channel, why } => {
                 if let Ok(name) = NodeName::new(host.as_str()) {
@@ -245,7 +267,11 @@ impl HostRoute for Route {
     fn send(&self, order: HostOrder) -> Result<(), Unreachable> {
         if let HostOrder::Forget(attempt) = &order {
             // Its result is in the hub, or nobody wants it.
-            self.downlink.0.uploads.forget(&of_attempt(attempt));
+            self.downlink.0.results.forget(attempt);
+        }
+        if let Ok(host) = HostName::new(self.name.as_str()) {
+            // Before it is told: it may ask at once.
+            self.downlink.0.given.note(&host, &order);
         }
         self.downlink.send(&self.name, &ToHost::Order(order))
     }

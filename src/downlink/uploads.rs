@@ -54,6 +54,15 @@ pub enum UploadError {
     /// It is larger than it says, or than allowed.
     #[error("the file is larger than the {0} bytes that are allowed")]
     TooLarge(u64),
+    /// It is being sent already: come again.
+    #[error("this file is on its way already")]
+    Busy,
+    /// Another file of the same attempt was reported, and is being taken in.
+    #[error("another result of this attempt was reported already")]
+    Other,
+    /// All that may wait of one host does: come again when some of it was taken in.
+    #[error("results of this host that take {0} bytes wait already")]
+    Full(u64),
     /// The content is not what the digest says; it is thrown away: begin anew.
     #[error("the file is damaged: its digest is another")]
     Damaged,
@@ -127,11 +136,26 @@ impl Uploads {
         Ok(Received { bytes, complete: true })
     }
 
+    /// Removes one file of `of`, or what is there of it.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(super) async fn discard(&self, of: &Path, digest: &[u8; 32]) -> io::Result<()> {
+        let turn = self.turn(of);
+        let _turn = turn.lock().await;
+        let whole = self.path(of, digest);
+        for path in [whole.with_extension("part"), whole] {
+            match fs::remove_file(path).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what was brought. Does not wait for it.
     pub fn forget(&self, of: &Path) {
-        if self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(of).is_none() {
-            return;
-        }
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(of);
         let dir = self.dir.join(of);
         self.tokio.spawn(async move {
             if let Err(error) = fs::remove_dir_all(&dir).await
@@ -157,7 +181,7 @@ impl Uploads {
 }
 
 /// Where the result of an attempt goes.
-pub fn of_attempt(attempt: &AttemptId) -> PathBuf {
+pub(super) fn of_attempt(attempt: &AttemptId) -> PathBuf {
     let task = &attempt.task;
     Path::new(task.project.as_str()).join(task.id.as_str()).join(attempt.number.to_string())
 }

@@ -104,7 +104,11 @@ impl Cluster {
         let address = if role == Role::AgentHost { Some(self.reachable()?.0) } else { None };
         let life = wanted.expires_in.map_or(role.default_life(), std::time::Duration::from_secs);
         let (members, now) = (self.members.clone(), self.now());
-        let new = NewToken { name: wanted.name, role, life };
+        if role != Role::AgentHost && wanted.pins.is_some() {
+            return Err(ApiError::invalid("only a token of an agent host says what a host is held to"));
+        }
+        let pins = wanted.pins.map(dto::PinChange::read).transpose()?;
+        let new = NewToken { name: wanted.name, role, life, pins };
         let (bearer, token) = blocking(move || members.create_token(&new, now)).await?;
         let text = match address {
             None => bearer.reveal(),

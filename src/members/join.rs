@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use devstack_cluster::{Issued, NodeName, PeerCertificate, SigningRequest, TokenId, TokenSecret};
+use devstack_dag::pins::PinChange;
 
 use super::{Member, Members, MembersError, Registry, Role, registry::Use};
 
@@ -61,7 +62,10 @@ impl Members {
             let life = Duration::from_secs(registry.certificate_life);
             let issued = self.ca.issue(&request, joining.name, &[], life, now)?;
             let used = Use { name: joining.name.clone(), at: now, key };
-            registry.tokens.entry(joining.token).and_modify(|token| token.used = Some(used));
+            let pins = registry.tokens.get_mut(&joining.token).and_then(|token| {
+                token.used = Some(used);
+                token.pins.clone()
+            });
             // A removed one of the same name, perhaps in other letters, makes room.
             if let Some(old) = registry.named(joining.name).map(|(name, _)| name.clone()) {
                 registry.members.remove(&old);
@@ -71,6 +75,7 @@ impl Members {
                 removed: None,
                 serials: vec![issued.serial.to_string()],
                 not_after: issued.not_after,
+                pins,
             };
             registry.members.insert(joining.name.clone(), member);
             Ok(issued.into())
@@ -169,6 +174,11 @@ impl Members {
             });
             Ok(issued.into())
         })
+    }
+
+    /// What a machine is held to from its first report on, as its token said.
+    pub fn pins(&self, name: &NodeName) -> Option<PinChange> {
+        self.present().members.get(name)?.pins.clone()
     }
 
     /// Ends a membership: every certificate of the machine is refused from now on, and its name is free. False: it had

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use devstack_cluster::{NodeName, Serial, TokenId};
+use devstack_dag::pins::PinChange;
 use serde::{Deserialize, Serialize};
 
 use super::{NewCluster, Role};
@@ -48,6 +49,9 @@ pub struct Token {
     pub revoked: Option<i64>,
     /// Who joined with it: a join token is used once.
     pub used: Option<Use>,
+    /// What the machine that joins with it is held to. Since version 0.2; without it the file is as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pins: Option<PinChange>,
 }
 
 /// The one use of a join token.
@@ -74,6 +78,9 @@ pub struct Member {
     pub serials: Vec<String>,
     /// The newest certificate is valid until then.
     pub not_after: i64,
+    /// What it is held to from its first report on, as its token said; see [`Token::pins`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pins: Option<PinChange>,
 }
 
 impl Token {
@@ -98,6 +105,7 @@ impl Registry {
             removed: None,
             serials: vec![serial.to_string()],
             not_after: now.saturating_add_unsigned(life),
+            pins: None,
         };
         Self {
             version: VERSION,

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use devstack_cluster::{JoinToken, PeerCertificate, Serial, TokenId, TokenSecret};
+use devstack_dag::pins::PinChange;
 use proptest::prelude::*;
 
 use super::{join::REPEAT, *};
@@ -47,7 +48,7 @@ impl Cluster {
     }
 
     fn token(&self, role: Role) -> Bearer {
-        let new = NewToken { name: None, role, life: role.default_life() };
+        let new = NewToken { name: None, role, life: role.default_life(), pins: None };
         self.members.create_token(&new, NOW).unwrap().0
     }
 
@@ -112,7 +113,12 @@ fn a_token_says_who_it_is_until_it_ends() {
 #[test]
 fn tokens_have_names_of_their_own_while_they_live() {
     let cluster = cluster();
-    let new = |name: &str| NewToken { name: Some(name.to_owned()), role: Role::Admin, life: Duration::from_secs(60) };
+    let new = |name: &str| NewToken {
+        name: Some(name.to_owned()),
+        role: Role::Admin,
+        life: Duration::from_secs(60),
+        pins: None,
+    };
     cluster.members.create_token(&new("anna"), NOW).unwrap();
     let again = cluster.members.create_token(&new("anna"), NOW);
     assert!(matches!(again, Err(MembersError::TokenNameTaken(_))));
@@ -122,7 +128,7 @@ fn tokens_have_names_of_their_own_while_they_live() {
     for bad in ["", " ", "a\nb", &"x".repeat(65)] {
         assert!(matches!(cluster.members.create_token(&new(bad), NOW), Err(MembersError::BadToken(_))), "{bad:?}");
     }
-    let endless = NewToken { name: None, role: Role::Admin, life: Duration::MAX };
+    let endless = NewToken { name: None, role: Role::Admin, life: Duration::MAX, pins: None };
     assert!(matches!(cluster.members.create_token(&endless, NOW), Err(MembersError::BadToken(_))));
     // After a month the dead ones are forgotten.
     cluster.members.create_token(&new("carl"), NOW + 31 * DAY).unwrap();
@@ -146,6 +152,27 @@ fn a_join_token_is_used_once() {
     assert!(cluster.join_as(&token, "node-1", &first, NOW + REPEAT).is_err(), "an answer is not lost for long");
     cluster.members.remove(&name("node-1"), NOW).unwrap();
     assert!(cluster.join_as(&token, "node-1", &first, NOW).is_err(), "not after it was removed");
+}
+
+#[test]
+fn what_a_token_says_of_its_machine_stays_with_the_machine() {
+    let cluster = cluster();
+    cluster.join("plain");
+    let file = || fs::read_to_string(cluster.members.dir().join("members.json")).unwrap();
+    assert!(!file().contains("pins"), "the file of a cluster without pins is as before");
+    let pins = PinChange { max_slots: Some(2), projects: Some(vec!["shop".parse().unwrap()]), ..PinChange::default() };
+    let role = Role::AgentHost;
+    let new = NewToken { name: None, role, life: role.default_life(), pins: Some(pins.clone()) };
+    let token = cluster.members.create_token(&new, NOW).unwrap().0;
+    let first = request();
+    cluster.join_as(&token, "node-1", &first, NOW).unwrap();
+    cluster.join_as(&token, "node-1", &first, NOW).unwrap();
+    assert_eq!(cluster.again().pins(&name("node-1")), Some(pins));
+    assert_eq!((cluster.members.pins(&name("plain")), cluster.members.pins(&name("none"))), (None, None));
+    // A machine that joins again is held to what its new token says.
+    cluster.members.remove(&name("node-1"), NOW).unwrap();
+    cluster.join("node-1");
+    assert_eq!(cluster.members.pins(&name("node-1")), None);
 }
 
 #[test]
@@ -285,7 +312,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Token => {
-                    let new = NewToken { name: None, role: Role::AgentHost, life: Duration::from_secs(DAY as u64) };
+                    let new = NewToken { name: None, role: Role::AgentHost, life: Duration::from_secs(DAY as u64), pins: None };
                     tokens.push(cluster.members.create_token(&new, now).unwrap().0);
                 }
                 Step::Revoke(at) => {

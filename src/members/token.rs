@@ -4,6 +4,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use devstack_cluster::{TokenId, TokenSecret, hex};
+use devstack_dag::pins::PinChange;
 use serde::{Deserialize, Serialize};
 
 use super::{Members, MembersError, Registry, Token};
@@ -69,6 +70,8 @@ pub struct NewToken {
     pub role: Role,
     /// How long.
     pub life: Duration,
+    /// What the machine that joins with it is held to; `None`: what its first report claims.
+    pub pins: Option<PinChange>,
 }
 
 /// Who shows a token.
@@ -133,6 +136,7 @@ impl Members {
             expires: now.saturating_add_unsigned(new.life.as_secs()),
             revoked: None,
             used: None,
+            pins: new.pins.clone(),
         };
         self.change(|registry| {
             forget_dead(registry, now);

@@ -11,9 +11,9 @@ use crate::{
     actor::Address,
     agent_host::{Host, Superior, Supply, message::AgentHostMessage},
     config::node::NodeConfig,
-    downlink::{Downlink, Uploads},
+    downlink::{Downlink, Results, Uploads},
     repository::policy,
-    taskmaster::{Outbox, message::TaskmasterMessage},
+    taskmaster::{Joined, Outbox, message::TaskmasterMessage},
     uplink::{self, Bulk, BulkLimits, Uplink, UplinkConfig},
     wire::Welcome,
 };
@@ -42,6 +42,18 @@ pub(super) fn leases(config: &NodeConfig) -> Leases {
     }
 }
 
+/// What people said of machines when they let them join. Reading never waits for a disk.
+pub(super) fn joined(identity: Option<&Identity>) -> Joined {
+    let members = identity.and_then(|identity| match &identity.side {
+        Side::Taskmaster(members) => Some(members.clone()),
+        Side::Joined(_) => None,
+    });
+    Arc::new(move |host| {
+        let name = NodeName::new(host.as_str()).ok();
+        members.as_ref().zip(name).and_then(|(members, name)| members.pins(&name)).unwrap_or_default()
+    })
+}
+
 impl End {
     /// The end that the node's place in its cluster asks for; not connected yet.
     pub(super) async fn new(
@@ -61,7 +73,8 @@ impl End {
                     log_size: config.limits.log_size,
                 };
                 let uploads = Uploads::open(dir.join("results"), config.limits.bundle_size).map_err(failed)?;
-                Self::Down(Downlink::new(taskmaster.clone(), outbox.clone(), welcome, Arc::new(uploads)))
+                let results = Arc::new(Results::new(uploads, config.limits.results_size));
+                Self::Down(Downlink::new(taskmaster.clone(), outbox.clone(), welcome, results))
             }
             Side::Joined(api) => {
                 let bulk_limits = BulkLimits {

@@ -174,6 +174,8 @@ impl Node {
             engine: devstack_dag::Config {
                 dispatch: mode == Mode::Dispatch,
                 attempts_behind,
+                member_slots: u32::try_from(config.limits.member_slots).unwrap_or(u32::MAX),
+                attempt_slack_ms: config.limits.attempt_slack,
                 ..devstack_dag::Config::default()
             },
             journal: JournalConfig::default(),
@@ -184,6 +186,7 @@ impl Node {
             leases: links::leases(config),
             clock,
             traces: traces.as_ref().map(|(traces, _)| traces.clone()),
+            joined: links::joined(identity.as_ref()),
         });
         let is_taskmaster = seat.is_some();
         let parts = Parts {

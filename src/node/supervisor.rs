@@ -11,7 +11,7 @@ use crate::{
     actor::{Address, RestartPolicy, RestartVerdict, Restarts},
     agent_host::{AgentHost, Host, message::AgentHostMessage},
     store::{Journal, JournalConfig, Store},
-    taskmaster::{Ledger, Outbox, StartDevops, Taskmaster, TaskmasterArguments, message::TaskmasterMessage},
+    taskmaster::{Joined, Ledger, Outbox, StartDevops, Taskmaster, TaskmasterArguments, message::TaskmasterMessage},
     traces::Traces,
     wire::HostOrder,
 };
@@ -61,6 +61,8 @@ pub(super) struct Seat {
     pub clock: fn() -> Timestamp,
     /// Takes tasks that are over.
     pub traces: Option<Traces>,
+    /// What people said of machines when they let them join.
+    pub joined: Joined,
 }
 
 /// What it is started with.
@@ -195,6 +197,7 @@ impl State {
             leases: seat.leases,
             local_host: self.parts.host.as_ref().map(|host| host.name.clone()),
             traces: seat.traces.clone(),
+            joined: seat.joined.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, Taskmaster, arguments, myself.get_cell()).await?;
         self.taskmaster = Some(actor.get_cell());

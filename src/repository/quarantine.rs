@@ -117,7 +117,14 @@ impl Hub {
         match ground.examine(path, expected, true) {
             Ok((scratch, tip, passed)) => {
                 self.accept(&scratch, &passed.laid_out)?;
-                self.pin(expected.attempt, tip)?;
+                match self.pin(expected.attempt, tip) {
+                    // The first one counts, and trying again would not change that.
+                    Err(Error::NotPinned(_)) => {
+                        let why = "another result of this attempt was taken in before";
+                        return Ok(Imported::Refused(Refusal::Damaged(why.into())));
+                    }
+                    pinned => pinned?,
+                }
                 let named = |branch: Branch| (branch.name, branch.commit);
                 let branches: Vec<_> = passed.branches.into_iter().map(named).collect();
                 self.pin_branches(expected.attempt, &branches)?;

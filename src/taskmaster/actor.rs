@@ -8,6 +8,7 @@ use devstack_dag::{
     Answer, Decision, Engine,
     command::Command,
     ids::{HostName, ProjectName, Timestamp},
+    pins::PinChange,
     plan::ProjectSpec,
 };
 use futures::future::BoxFuture;
@@ -42,6 +43,9 @@ pub type StartDevops = Arc<
         + Sync,
 >;
 
+/// What people said of a machine when they let it join: what it is held to from its first report on.
+pub type Joined = Arc<dyn Fn(&HostName) -> PinChange + Send + Sync>;
+
 /// What it is started with.
 pub struct TaskmasterArguments {
     /// What the store held.
@@ -66,6 +70,8 @@ pub struct TaskmasterArguments {
     pub leases: devstack_cluster::Leases,
     /// The host of this process.
     pub local_host: Option<HostName>,
+    /// What people said of a machine when they let it join.
+    pub joined: Joined,
     /// Takes tasks that are over; `None`: nobody wants traces.
     pub traces: Option<Traces>,
 }
@@ -93,6 +99,7 @@ pub struct State {
     pub(super) leases: Leases,
     /// The host of this process: it is there as long as this is.
     pub(super) local_host: Option<HostName>,
+    pub(super) joined: Joined,
 }
 
 /// A project's DevOps actor.
@@ -132,6 +139,7 @@ impl Actor for Taskmaster {
             started: Instant::now(),
             leases: Leases::new(given.leases),
             local_host: given.local_host,
+            joined: given.joined,
         })
     }
 
@@ -322,10 +330,14 @@ impl State {
     }
 
     fn attempt_exited(&mut self, mut exit: Exit) {
+        // Why a person must look at a result, the import alone says.
+        exit.report.held = None;
         let mut ordered = self.engine.attempts(&exit.attempt().task).iter();
         let ordered = ordered.rfind(|known| known.attempt == *exit.attempt() && known.host == exit.host);
-        let Some(known) = ordered.filter(|_| exit.bundle.is_some()) else {
-            // Nothing to take in: no commits, or not of that host.
+        let is_wanted = exit.bundle.is_some() && self.engine.may_bring(&exit.host, exit.attempt());
+        let Some(known) = ordered.filter(|_| is_wanted) else {
+            // Nothing to take in: no commits, or not of that host, or over. What it says it committed, nobody has.
+            (exit.report.commit, exit.report.left.branches) = (None, Vec::new());
             return self.tell(Command::FinishAttempt { host: exit.host, report: exit.report });
         };
         exit.start = known.start.clone();

@@ -24,11 +24,13 @@ impl State {
     }
 
     pub(super) fn host_reported(&mut self, myself: &ActorRef<TaskmasterMessage>, report: HostReport) {
-        if self.is_remote(&report.host) {
-            self.leases.heard(&report.host);
-            self.arm(myself);
+        if !self.is_remote(&report.host) {
+            return self.tell(Command::ReportHost(report));
         }
-        self.tell(Command::ReportHost(report));
+        self.leases.heard(&report.host);
+        self.arm(myself);
+        let joined = (self.joined)(&report.host);
+        self.tell(Command::ReportMember { report, joined });
     }
 
     pub(super) fn host_alive(&mut self, myself: &ActorRef<TaskmasterMessage>, host: &HostName) {

@@ -11,6 +11,6 @@ mod projects;
 #[cfg(test)]
 mod tests;
 
-pub use actor::{StartDevops, Taskmaster, TaskmasterArguments};
+pub use actor::{Joined, StartDevops, Taskmaster, TaskmasterArguments};
 pub use ledger::Ledger;
 pub use outbox::{HostRoute, Outbox, Unreachable};

@@ -81,6 +81,7 @@ async fn taskmaster(store: Gated) -> ActorRef<TaskmasterMessage> {
         news: watch::channel(0).0,
         leases: devstack_cluster::Leases::default(),
         local_host: None,
+        joined: Arc::new(|_| devstack_dag::pins::PinChange::default()),
         traces: None,
         clock: || Timestamp(1_700_000_000_000),
     };

@@ -34,6 +34,7 @@ async fn a_host_is_shown_with_all_that_is_known_and_null_for_the_rest() {
     assert!(since.as_str().unwrap().starts_with("2026-01-01T00:00:00"), "{since}");
     let one = json!({
         "name": "one", "up": true, "presence": "present", "since": since, "drain": null, "slots": 2, "used": 1, "free": 1,
+        "claimed": 2, "pins": null, "cut": [], "owes": [],
         "quarantine": null, "secrets": ["KEY"], "runtime": "process", "sandbox": "unsandboxed", "version": "0.1.0",
         "labels": {"gpu": "a100"}, "roles": [], "images": 3, "shards": [
             {"name": "a", "subnet": "10.9.0.0/24", "ports": 1, "capacity": 200},
@@ -121,6 +122,31 @@ async fn a_host_is_drained_and_used_again() {
     for what in ["drain", "undrain", "remove"] {
         assert_eq!(api.post(&format!("/v1/hosts/none/{what}"), "").await.error(), (404, "DS0221".into()), "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_host_is_held_to_what_people_say() {
+    let api = Api::start(2);
+    let said = api.post("/v1/hosts/one", r#"{"max_slots": 1, "labels": {}, "projects": ["other"]}"#).await.json();
+    assert_eq!(said["changed"], true, "{said}");
+    assert_eq!(
+        api.post("/v1/hosts/one", r#"{"max_slots": 1}"#).await.json()["changed"],
+        false,
+        "it is held to that already"
+    );
+    let host = api.get("/v1/hosts/one").await.json()["host"].clone();
+    assert_eq!((&host["slots"], &host["claimed"], &host["free"]), (&json!(1), &json!(2), &json!(1)));
+    assert_eq!(
+        host["pins"],
+        json!({"max_slots": 1, "labels": {}, "roles": [], "projects": ["other"], "secrets": ["KEY"]})
+    );
+    assert_eq!(host["cut"], json!(["1 slots of 2"]), "{host}");
+    for wrong in ["{}", r#"{"slots": 1}"#, r#"{"roles": ["a b"]}"#, r#"{"max_slots": -1}"#] {
+        assert_eq!(api.post("/v1/hosts/one", wrong).await.error(), (400, "DS0301".into()), "{wrong}");
+    }
+    let many: Vec<String> = (0..500).map(|n| format!("{n:0>100}")).collect();
+    assert_eq!(api.post("/v1/hosts/one", json!({ "secrets": many }).to_string()).await.error(), (400, "DS0301".into()));
+    assert_eq!(api.post("/v1/hosts/none", r#"{"max_slots": 1}"#).await.error(), (404, "DS0221".into()));
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ impl RemoteApi {
     }
 
     pub fn token(&self, role: Role) -> Bearer {
-        let new = NewToken { name: None, role, life: role.default_life() };
+        let new = NewToken { name: None, role, life: role.default_life(), pins: None };
         self.members.create_token(&new, seconds()).unwrap().0
     }
 

@@ -82,6 +82,11 @@ impl Cluster {
 
     /// Without hosts; the Taskmaster runs.
     pub(crate) fn found(max_disconnect: &str) -> Self {
+        Self::found_with(max_disconnect, "")
+    }
+
+    /// The same, with more lines for `[limits]`.
+    pub(crate) fn found_with(max_disconnect: &str, more: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
         for dir in ["", "home", "taskmaster"] {
             passage(&root.path().join(dir));
@@ -93,8 +98,9 @@ impl Cluster {
         init.args(["--advertise", "127.0.0.1", "--api-listen", &cluster.api, "--link-listen", &cluster.link]);
         done(init.arg("--config").arg(&config).arg("--state-dir").arg(state).output().unwrap());
         let text = fs::read_to_string(&config).unwrap().replace(", \"agent-host\"", "");
-        let limits =
-            format!("[limits]\nlog_size = \"1MiB\"\nsuspect_after = \"2s\"\nmax_disconnect = \"{max_disconnect}\"\n");
+        let limits = format!(
+            "[limits]\nlog_size = \"1MiB\"\nsuspect_after = \"2s\"\nmax_disconnect = \"{max_disconnect}\"\n{more}"
+        );
         fs::write(config, text + &limits).unwrap();
         cluster.git(&["init", "--quiet", "--initial-branch=main", "shop"], "");
         fs::write(cluster.path("shop/README"), "a shop\n").unwrap();

@@ -114,7 +114,8 @@ fn join(cluster: &Cluster) -> Vec<(HostName, Arc<Credentials>)> {
     let members = Members::open(&cluster.path("taskmaster")).unwrap().unwrap();
     let joined = (0..HOSTS).map(|number| {
         let name = format!("s{number:02}");
-        let token = NewToken { name: Some(name.clone()), role: Role::AgentHost, life: Duration::from_secs(3600) };
+        let token =
+            NewToken { name: Some(name.clone()), role: Role::AgentHost, life: Duration::from_secs(3600), pins: None };
         let (bearer, _) = members.create_token(&token, now).unwrap();
         let (key, node) = (NodeKey::generate().unwrap(), NodeName::new(&name).unwrap());
         let request = key.request().unwrap();

@@ -1,143 +1,20 @@
 //! A member with a valid certificate that says what it likes: it speaks for another host, of attempts that are not its
 //! own, and nonsense. Nothing comes of it, the others stay served, and the log names it.
-//! Deliberately absent: peers that break the protocol of links (cluster/tests/links).
-
-use std::{sync::Arc, time::Duration};
+//! Deliberately absent: one that claims, holds and brings too much of its own (`members`), and peers that break the protocol of
+//! links (cluster/tests/links).
 
 use axum::{
     body::{Body, Bytes},
     http::{Method, Request},
 };
-use devstack::{
-    gateway::https::Https,
-    wire::{self, HostOrder, ToHost, ToTaskmaster, Uploaded},
-};
-use devstack_cluster::{
-    Credentials, Incarnation, Limits, Link, LinkConfig, Message, NodeName, Receiver, Reply, Session, tls,
-};
-use devstack_dag::{
-    attempt::{Outcome, Report},
-    command::HostReport,
-    ids::{AttemptId, HostName, ProjectName, TaskId, TaskRef},
-};
-use tokio::sync::mpsc;
+use devstack::wire::{self, HostOrder, ToTaskmaster, Uploaded};
+use devstack_dag::{command::HostReport, ids::HostName};
 
 use crate::{
     cluster::{Cluster, NEVER},
+    evil::{Evil, Told, attempt, done, own_report},
     process::Process,
 };
-
-const PATIENT: Duration = Duration::from_secs(60);
-
-enum Told {
-    Connected,
-    Disconnected,
-    Order(ToHost),
-}
-
-struct Teller(mpsc::UnboundedSender<Told>);
-
-impl Receiver for Teller {
-    fn connected(&self, _: &Session) {
-        let _ = self.0.send(Told::Connected);
-    }
-
-    fn disconnected(&self, _: &Session, _: &str) {
-        let _ = self.0.send(Told::Disconnected);
-    }
-
-    fn received(&self, _: &Session, message: Message) {
-        let _ = self.0.send(Told::Order(wire::decode(&message.body).unwrap()));
-    }
-
-    fn called(&self, _: &Session, _: Message, _: Reply) {}
-}
-
-/// The hostile host.
-struct Evil {
-    link: Link,
-    told: mpsc::UnboundedReceiver<Told>,
-    taskmaster: NodeName,
-    https: Https,
-}
-
-impl Evil {
-    async fn connect(cluster: &Cluster) -> Self {
-        tls::install_provider();
-        let credentials = Arc::new(Credentials::load(&cluster.path("evil/cluster")).unwrap());
-        let (tell, told) = mpsc::unbounded_channel();
-        let (link, api) = cluster.addresses();
-        let (server, client) = (credentials.clone(), credentials.clone());
-        let link = Link::start(LinkConfig {
-            name: NodeName::new("evil").unwrap(),
-            incarnation: Incarnation::random().unwrap(),
-            cluster: "devstack".to_owned(),
-            server: Arc::new(move || server.server_config()),
-            client: Arc::new(move || client.client_config()),
-            admit: Arc::new(|_| Ok(())),
-            listen: None,
-            join: vec![link.to_owned()],
-            limits: Limits::default(),
-            about: [0xFF; 512].into(),
-            receiver: Arc::new(Teller(tell)),
-        });
-        let (link, https) = (link.await.unwrap(), Https::new(api, credentials.client_config()).unwrap());
-        let mut evil = Self { link, told, taskmaster: NodeName::new("nobody").unwrap(), https };
-        evil.connected().await;
-        evil
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::time::timeout(PATIENT, self.told.recv()).await.unwrap().unwrap()
-    }
-
-    async fn connected(&mut self) {
-        while !matches!(self.next().await, Told::Connected) {}
-        self.taskmaster = self.link.peers()[0].peer.clone();
-    }
-
-    fn send(&self, kind: u16, body: Vec<u8>) {
-        self.link.send(&self.taskmaster, kind, body).unwrap();
-    }
-
-    fn say(&self, message: &ToTaskmaster) {
-        self.send(wire::TO_TASKMASTER, wire::encode(message).unwrap());
-    }
-
-    /// What it said just now ends its session; it dials again.
-    async fn is_cut_off(&mut self) {
-        while !matches!(self.next().await, Told::Disconnected) {}
-        self.connected().await;
-    }
-
-    async fn order(&mut self) -> HostOrder {
-        loop {
-            if let Told::Order(ToHost::Order(order)) = self.next().await {
-                return order;
-            }
-        }
-    }
-
-    /// The status of an answer.
-    async fn ask(&self, method: Method, path: &str, body: Body) -> u16 {
-        let request = Request::builder().method(method).uri(path).body(body).unwrap();
-        self.https.send(request).await.unwrap().status().as_u16()
-    }
-}
-
-fn attempt(task: &str) -> AttemptId {
-    let task = TaskRef { project: ProjectName::new("shop").unwrap(), id: TaskId::new(task).unwrap() };
-    AttemptId { task, number: 1 }
-}
-
-fn done(task: &str) -> Report {
-    let commit = Some("0123456789012345678901234567890123456789".parse().unwrap());
-    Report { commit, ..Report::new(attempt(task), Outcome::Exited(0)) }
-}
-
-fn own_report(slots: u32, attempts: Vec<AttemptId>) -> ToTaskmaster {
-    ToTaskmaster::Report(HostReport { attempts, ..HostReport::new(HostName::new("evil").unwrap(), slots) })
-}
 
 #[test]
 fn a_hostile_host_harms_nobody_else() {

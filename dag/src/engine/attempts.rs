@@ -209,6 +209,7 @@ impl Engine {
             }
             Timer::Retry(job) => self.job_due(draft, job),
             Timer::Drain { host, since } => self.drain_due(draft, &host, since),
+            Timer::Deadline(attempt) => self.deadline_due(draft, attempt),
             Timer::Unpark { provider, until } => self.unpark_due(draft, &provider, until),
         }
     }

@@ -61,6 +61,12 @@ pub struct Config {
     pub reason_bytes: usize,
     /// Images of a host that placement knows of. 256: more than a host of agents holds; with a thousand hosts, 20 MB.
     pub images_kept: usize,
+    /// Slots that a member gets by claiming them, in its first report. Beyond, a person says so. 1,024: no machine of today
+    /// runs as many agents.
+    pub member_slots: u32,
+    /// How long beyond its timeout and grace the end of an attempt is waited for, in milliseconds. 3 h: longer than a
+    /// workspace is made, and than a host tries to hand a result over.
+    pub attempt_slack_ms: u64,
     /// Conflicting paths kept, and their bytes together.
     pub conflict_paths: (usize, usize),
 }
@@ -86,6 +92,8 @@ impl Default for Config {
             fact_bytes: 15 * 1024,
             reason_bytes: 512,
             images_kept: 256,
+            member_slots: 1024,
+            attempt_slack_ms: 3 * 3_600_000,
             conflict_paths: (100, 4 * 1024),
         }
     }

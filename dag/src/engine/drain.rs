@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Engine {
-    fn find_host(&self, name: &HostName) -> Result<&Host, Rejection> {
+    pub(super) fn find_host(&self, name: &HostName) -> Result<&Host, Rejection> {
         self.hosts.get(name).ok_or_else(|| Rejection::UnknownHost(name.clone()))
     }
 
@@ -33,8 +33,10 @@ impl Engine {
     }
 
     pub(super) fn undrain_host(&self, draft: &mut Draft, name: HostName) -> Result<Answer, Rejection> {
-        if self.find_host(&name)?.drain.is_none() {
-            return Ok(Answer::Unchanged);
+        let host = self.find_host(&name)?;
+        if host.drain.is_none() {
+            // It may be kept from attempts for what it owes.
+            return Ok(if host.owes.is_empty() { Answer::Unchanged } else { Answer::Done });
         }
         draft.fact(FactKind::HostUndrained { host: name });
         Ok(Answer::Done)

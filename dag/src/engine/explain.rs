@@ -95,9 +95,15 @@ impl Engine {
             format!("it is ready; all {} agents of `{role}` are at work", class.spec.count)
         } else {
             let why = self.hosts.values().find_map(|host| Some((&host.name, host.quarantine.as_ref()?)));
-            let why = why.map_or_else(String::new, |(host, quarantine)| {
+            let mut why = why.map_or_else(String::new, |(host, quarantine)| {
                 format!("; {} slots of {host} cannot be used for now: {}", quarantine.slots, quarantine.why)
             });
+            if let Some((host, owed)) = self.hosts.values().find_map(|host| Some((&host.name, host.owes.first()?))) {
+                why.push_str(&format!(
+                    "; {host} gets nothing until it says how {owed} ended, which is long overdue, or \
+                     `devstack host undrain {host}` lets it"
+                ));
+            }
             format!("it is ready; {} tasks of `{role}` wait for a free slot{why}", class.ready.len())
         }
     }

@@ -21,7 +21,7 @@ impl Engine {
         secrets.dedup();
         let seen = Host::new(host.clone(), slots, secrets.clone());
         let known = self.hosts.get(&host);
-        if known.is_none_or(|h| h.slots != slots || h.secrets != secrets) {
+        if known.is_none_or(|h| h.claimed != slots || h.secrets != secrets) {
             draft.fact(FactKind::HostReported { host: host.clone(), slots, secrets });
         }
         let quarantine = quarantine.map(|q| Quarantine { why: head(&q.why, self.config.reason_bytes).to_owned(), ..q });

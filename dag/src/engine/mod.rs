@@ -8,12 +8,15 @@
 
 mod apply;
 mod attempts;
+mod belongs;
 mod compose;
 mod config;
+mod deadlines;
 mod delivery;
 mod drain;
 mod explain;
 mod glance;
+mod held;
 mod hosts;
 mod keep;
 mod merges;
@@ -52,6 +55,7 @@ use crate::{
     rejection::Rejection,
     room::Room,
 };
+use deadlines::Owing;
 use state::{Class, ClassIx, Host, Project, ProjectIx, Task, TaskIx};
 use touched::Touched;
 
@@ -70,8 +74,8 @@ pub struct Engine {
     pub(crate) unprepared: BTreeSet<TaskIx>,
     /// Derived: projects whose merge queue has a next move.
     pub(crate) queues: BTreeSet<ProjectIx>,
-    /// Derived: free slots of all hosts.
-    pub(crate) free: u32,
+    /// Derived: free slots of all hosts. Wider than any one of them, so that no claims of hosts make it wrap.
+    pub(crate) free: u64,
     /// Derived: hosts with room, in the order in which they are tried.
     pub(crate) room: Room,
     /// Projects in which a task was rejected or dependencies changed; looked at once in the same step.
@@ -168,13 +172,14 @@ impl Engine {
     /// Decides and applies a command and everything that follows from it. `now` must not be before an earlier one.
     /// A refused command changes nothing.
     pub fn step(&mut self, now: Timestamp, command: Command) -> Result<Decision, Rejection> {
-        let offer = Offer::of(&command, self.config.images_kept);
+        let (offer, owing) = (Offer::of(&command, self.config.images_kept), Owing::of(&command));
         let Proposal { mut facts, mut effects, answer } = self.decide(now, command)?;
         let mut touched = Touched::default();
         facts.iter().for_each(|fact| self.absorb(fact, &mut touched));
         if let Some((host, offer)) = offer {
             self.observe(&host, offer);
         }
+        self.note_owing(owing, &facts);
         while let Some(draft) = self.follow_up(now) {
             draft.facts.iter().for_each(|fact| self.absorb(fact, &mut touched));
             facts.extend(draft.facts);
@@ -200,6 +205,8 @@ impl Engine {
             Command::RequestChanges { task, message } => self.request_changes(d, task, message)?,
             Command::ResolveTask { task, number, commit } => self.resolve_task(d, task, number, commit)?,
             Command::ReportHost(report) => self.report_host(d, report),
+            Command::ReportMember { report, joined } => self.report_member(d, report, joined),
+            Command::SetHost { host, change } => self.set_host(d, host, change)?,
             Command::SuspectHost(host) => self.suspect_host(d, host),
             Command::LoseHost(host) => self.lose_host(d, host),
             Command::DrainHost { host, deadline_ms } => self.drain_host(d, host, deadline_ms)?,

@@ -176,7 +176,7 @@ impl Engine {
     }
 
     /// Slots that are free on all hosts.
-    pub fn free_slots(&self) -> u32 {
+    pub fn free_slots(&self) -> u64 {
         self.free
     }
 
@@ -186,8 +186,8 @@ impl Engine {
     }
 
     /// Slots of all hosts.
-    pub fn slots(&self) -> u32 {
-        self.hosts.values().map(|h| h.slots).sum()
+    pub fn slots(&self) -> u64 {
+        self.hosts.values().fold(0, |sum, host| sum.saturating_add(host.slots().into()))
     }
 
     /// Providers that wanted no more and did not serve since, by name.

@@ -195,7 +195,7 @@ impl Engine {
             return Err(Damaged::NoAttempt(AttemptId { task: self.task_ref(task), number: task.attempts }));
         }
         for host in self.hosts.values_mut() {
-            host.allowed = host.slots.max(host.running.len() as u32);
+            host.allowed = host.slots().max(host.running.len() as u32);
         }
         for class in &mut self.classes {
             class.allowed = class.spec.count.max(class.busy.len() as u32);

@@ -21,8 +21,9 @@ impl Engine {
                 let attempt = order.attempt.clone();
                 d.effect(Effect::StartAttempt { host: host.clone(), order: Box::new(order) });
                 if task.running().is_some_and(|run| run.stopping) {
-                    d.effect(Effect::StopAttempt { host, attempt });
+                    d.effect(Effect::StopAttempt { host, attempt: attempt.clone() });
                 }
+                self.set_deadline(d, task, attempt);
             }
             if let Some(after_ms) = task.backoff_ms {
                 let timer = Timer::Backoff(AttemptId { task: self.task_ref(task), number: task.attempts });

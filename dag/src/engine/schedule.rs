@@ -11,7 +11,7 @@ use crate::{
     fact::FactKind,
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, Timestamp},
     merge_queue::{self, Next},
-    plan::RetryFrom,
+    plan::{RetryFrom, VerifyOn},
     ready::Key,
     record::AttemptRecord,
 };
@@ -90,7 +90,20 @@ impl Engine {
                 best = Some((ix, key, host));
             }
         }
-        best.map(|(class, key, host)| (class, key, host.clone()))
+        best.map(|(class, key, host)| (class, key, self.verifier(class, key).unwrap_or(host).clone()))
+    }
+
+    /// Where the checks of a result run, if the project wants them elsewhere than where the work was done: on another host
+    /// that can, and has room. `None`: there is none, or it does not matter.
+    fn verifier(&self, class: ClassIx, key: Key) -> Option<&HostName> {
+        let task = self.at(key.task());
+        let spec = &self.project_of(task).record.spec;
+        if key.stage() != Stage::Check || spec.verify_on != VerifyOn::OtherHost {
+            return None;
+        }
+        let (number, _) = task.harvested()?;
+        let worked = self.hosts.get(&task.attempt(number)?.host)?;
+        self.room.choose_other(&self.classes[class as usize].fits, worked.ix)
     }
 
     fn start(&self, draft: &mut Draft, class: ClassIx, key: Key, host: HostName) {
@@ -108,8 +121,9 @@ impl Engine {
         let on = (stage, self.hosts.get(&host));
         let order = self.order(task, attempt.clone(), on, agent.clone(), class_state, start.clone());
         let (at, image, role) = (host.clone(), order.image.clone(), role.name.clone());
-        draft.fact(FactKind::AttemptStarted { attempt, stage, host: at, agent, role, start, image });
+        draft.fact(FactKind::AttemptStarted { attempt: attempt.clone(), stage, host: at, agent, role, start, image });
         draft.effect(Effect::StartAttempt { host, order: Box::new(order) });
+        self.set_deadline(draft, task, attempt);
     }
 
     /// The lowest free name of a role. Roles `dev` and `dev1` could both have an agent `dev11`: a name in use is skipped.

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     attempt::{Conflict, Feedback, Stage},
     command::Quarantine,
-    ids::{AgentName, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Text, Timestamp},
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskId, TaskRef, Text, Timestamp},
     offer::Offer,
     placement::Needs,
     plan::{Executor, Priority, RoleSpec, TaskSpec},
@@ -276,6 +276,8 @@ impl Project {
 #[derive(Debug)]
 pub(crate) struct Class {
     pub(crate) project: ProjectIx,
+    /// The project's name.
+    pub(crate) of: ProjectName,
     pub(crate) spec: RoleSpec,
     /// What its agents are.
     pub(crate) profile: Option<Arc<Profile>>,
@@ -298,7 +300,7 @@ impl Class {
     pub(crate) fn needs(&self) -> Needs<'_> {
         let RoleSpec { name, labels, secrets, image, .. } = &self.spec;
         let groups = self.profile.as_ref().map_or(&[][..], |profile| &profile.secrets);
-        Needs { role: name, labels, all: secrets, groups, image: image.as_deref() }
+        Needs { project: &self.of, role: name, labels, all: secrets, groups, image: image.as_deref() }
     }
 }
 
@@ -310,12 +312,16 @@ pub(crate) struct Host {
     pub(crate) ix: HostIx,
     /// What it says it is. In memory only; `None`: it was not heard of since the start.
     pub(crate) offer: Option<Offer>,
-    pub(crate) slots: u32,
+    /// Slots that it says it has.
+    pub(crate) claimed: u32,
+    /// Names of secrets that it says it knows.
     pub(crate) secrets: Vec<String>,
     /// Tasks whose newest attempt runs there.
     pub(crate) running: BTreeSet<TaskIx>,
     /// The most that may run: the slots, or what ran when they were lowered.
     pub(crate) allowed: u32,
+    /// Attempts that it should have ended long ago. In memory only.
+    pub(crate) owes: BTreeSet<AttemptId>,
     /// Slots that cannot be used.
     pub(crate) quarantine: Option<Quarantine>,
     /// In memory only.
@@ -332,10 +338,11 @@ impl Host {
             name,
             ix: 0,
             offer: None,
-            slots,
+            claimed: slots,
             secrets,
             running: BTreeSet::new(),
             allowed: slots,
+            owes: BTreeSet::new(),
             quarantine: None,
             presence: Presence::Awaited,
             drain: None,
@@ -345,11 +352,11 @@ impl Host {
 
     /// Slots that an attempt may be started in now.
     pub(crate) fn free(&self) -> u32 {
-        if !matches!(self.presence, Presence::Present { .. }) || self.drain.is_some() {
+        if !matches!(self.presence, Presence::Present { .. }) || self.drain.is_some() || !self.owes.is_empty() {
             return 0;
         }
         let quarantined = self.quarantine.as_ref().map_or(0, |quarantine| quarantine.slots);
-        self.slots.saturating_sub(quarantined).saturating_sub(self.running.len() as u32)
+        self.slots().saturating_sub(quarantined).saturating_sub(self.running.len() as u32)
     }
 
     /// Its attempts are UNKNOWN: it does not say how they are.
@@ -359,7 +366,7 @@ impl Host {
 
     /// Could it take an attempt without a person doing something? One that is silent is expected back, until it is lost.
     pub(crate) fn is_expected(&self) -> bool {
-        self.slots > 0 && self.drain.is_none() && !matches!(self.presence, Presence::Lost { .. })
+        self.slots() > 0 && self.drain.is_none() && !matches!(self.presence, Presence::Lost { .. })
     }
 
     pub(crate) fn intent(&self) -> Option<HostIntentRecord> {
@@ -370,7 +377,7 @@ impl Host {
     pub(crate) fn record(&self) -> HostRecord {
         HostRecord {
             host: self.name.clone(),
-            slots: self.slots,
+            slots: self.claimed,
             secrets: self.secrets.clone(),
             quarantine: self.quarantine.clone(),
         }

@@ -46,7 +46,9 @@ impl Desk {
         invariants::check_quiet(&self.engine).unwrap();
         let (counted, listed) = (self.engine.waiting_counts(), self.engine.waiting(None).len());
         assert_eq!(counted.values().sum::<u32>() as usize, listed, "{counted:?}");
-        let words = decision.effects.iter().map(words).collect();
+        // Every start sets a deadline, which `members` looks at.
+        let deadline = |effect: &&Effect| matches!(effect, Effect::SetTimer { timer: Timer::Deadline(_), .. });
+        let words = decision.effects.iter().filter(|effect| !deadline(effect)).map(words).collect();
         self.last = Some(decision);
         Ok(words)
     }
@@ -185,6 +187,7 @@ fn words(effect: &Effect) -> String {
         }
         Effect::Deliver(_) => "deliver".into(),
         Effect::SetTimer { timer: Timer::Backoff(attempt), after_ms } => format!("backoff {attempt} {after_ms}"),
+        Effect::SetTimer { timer: Timer::Deadline(attempt), after_ms } => format!("deadline {attempt} {after_ms}"),
         Effect::SetTimer { timer: Timer::Drain { host, .. }, after_ms } => format!("drain {host} {after_ms}"),
         Effect::SetTimer { timer: Timer::Unpark { provider, .. }, after_ms } => format!("unpark {provider} {after_ms}"),
         Effect::SetTimer { timer: Timer::Retry(job), after_ms } => match job {

@@ -87,7 +87,7 @@ fn resume_gives_everything_again_with_timers_in_full() {
         engine.resume(Timestamp(99)).iter().map(|e| format!("{e:?}").split([' ', '(']).next().unwrap().into()).collect()
     };
     let rebuilt = Engine::from_records(Config::default(), desk.engine.records()).unwrap();
-    let expected = ["PrepareMerge", "SetTimer", "StartAttempt", "Deliver"];
+    let expected = ["PrepareMerge", "SetTimer", "StartAttempt", "SetTimer", "Deliver"];
     assert_eq!(
         (words(&desk.engine), words(&rebuilt)),
         (expected.map(String::from).into(), expected.map(String::from).into())

@@ -8,6 +8,7 @@ mod conflicts;
 mod desk;
 mod hosts;
 mod keep;
+mod members;
 mod merges;
 mod people;
 mod plans;

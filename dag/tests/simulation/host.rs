@@ -9,6 +9,7 @@ use devstack_dag::{
     effect::Effect,
     ids::{AttemptId, CommitId, HostName, Text, Timestamp},
     offer::Offer,
+    pins::PinChange,
 };
 
 use super::{git::Git, random::Random};
@@ -58,7 +59,7 @@ impl Host {
     }
 
     pub fn report(&self) -> Command {
-        Command::ReportHost(HostReport {
+        let report = HostReport {
             secrets: self.secrets.clone(),
             attempts: self.attempts.keys().cloned().collect(),
             quarantine: self.quarantine.clone(),
@@ -66,7 +67,12 @@ impl Host {
             roles: self.offer.roles.clone(),
             images: self.offer.images.clone(),
             ..HostReport::new(self.name.clone(), self.slots)
-        })
+        };
+        // The first host is the Taskmaster's own; the others joined.
+        match self.name.as_str() {
+            "host0" => Command::ReportHost(report),
+            _ => Command::ReportMember { report, joined: PinChange::default() },
+        }
     }
 
     /// Everything a host says when it connects, and again every few seconds.

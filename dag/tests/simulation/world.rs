@@ -136,6 +136,8 @@ impl World {
                 Effect::PrepareMerge(_) | Effect::PublishMerge { .. } | Effect::Deliver(_) => {
                     self.jobs.push_back(effect);
                 }
+                // Much longer than anything takes: it runs out where a host has lost something.
+                Effect::SetTimer { timer: Timer::Deadline(_), .. } if !self.faults || self.random.percent(95) => {}
                 Effect::SetTimer { timer, .. } => self.timers.push(timer.clone()),
             }
         }
@@ -239,7 +241,10 @@ impl World {
     pub fn calm(&mut self) {
         self.faults = false;
         self.hosts.values_mut().for_each(|host| host.quarantine = None);
-        self.from_hosts.retain(|command| !matches!(command, Command::ReportHost(_)));
+        let reports = |command: &Command| matches!(command, Command::ReportHost(_) | Command::ReportMember { .. });
+        self.from_hosts.retain(|command| !reports(command));
+        // Hosts that are well end what they have in its time.
+        self.timers.retain(|timer| !matches!(timer, Timer::Deadline(_)));
         let known: Vec<HostName> = self.engine.hosts().map(|host| host.host).collect();
         for host in known {
             self.send(Command::UndrainHost(host)).unwrap();

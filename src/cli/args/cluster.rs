@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Subcommand};
 
-use super::{duration, named};
+use super::{PinArgs, duration, named};
 use crate::members::Role;
 
 #[derive(Debug, Subcommand)]
@@ -100,6 +100,11 @@ pub(in crate::cli) enum TokenCommand {
         /// How long it lives. Default: 24h for agent hosts, 90d for people
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         expires: Option<Duration>,
+        /// For agent hosts: the machine may get attempts of this role, and of those named so alone. Again for more
+        #[arg(long, value_name = "ROLE", value_parser = named)]
+        for_role: Vec<String>,
+        #[command(flatten)]
+        pins: PinArgs,
     },
     /// List tokens, without their secrets
     List,

@@ -116,7 +116,7 @@ fn found(args: &InitArgs) -> Result<Founded, CliError> {
     let context = match access.zip(config.api_address()) {
         Some((access, address)) => {
             let (name, role) = (Some(FIRST_TOKEN.to_owned()), Role::Admin);
-            let token = NewToken { name, role, life: role.default_life() };
+            let token = NewToken { name, role, life: role.default_life(), pins: None };
             let (bearer, _) = members.create_token(&token, now).map_err(refused)?;
             Some(access.write(&address, &bearer.reveal(), members.ca_pem())?)
         }

@@ -31,13 +31,23 @@ pub(super) async fn run(context: &Context<'_>, command: HostCommand) -> Result<E
             change(context, &host, "drain", json!({ "deadline": deadline })).await
         }
         HostCommand::Undrain { host } => change(context, &host, "undrain", json!({})).await,
+        HostCommand::Set { host, pins, role, any_role } => {
+            let wanted = pins.with_roles(role, any_role);
+            if wanted == dto::PinChange::default() {
+                let hint = "for example --max-slots 4; `devstack host set --help` shows all";
+                return Err(CliError::usage("nothing is said that the host is to be held to").hint(hint));
+            }
+            let wanted = serde_json::to_value(&wanted).map_err(|error| CliError::failure(error.to_string()))?;
+            change(context, &host, "", wanted).await
+        }
         HostCommand::Remove { host, force } => change(context, &host, "remove", json!({ "force": force })).await,
     }
 }
 
 async fn change(context: &Context<'_>, host: &str, what: &str, body: serde_json::Value) -> Result<Exit, CliError> {
     let session = context.session().await?;
-    let answer = session.client.change(&format!("/v1/hosts/{}/{what}", escape(host)), &body).await;
+    let path = format!("/v1/hosts/{}/{what}", escape(host));
+    let answer = session.client.change(path.trim_end_matches('/'), &body).await;
     session.close().await?;
     context.print(&answer?, |body| Ok(parse::<dto::Answer>(body)?.message))?;
     Ok(Exit::Ok)
@@ -70,13 +80,14 @@ pub(super) fn table(hosts: &[dto::Host]) -> Table {
 /// Whether it is there, and what people want of it.
 fn state(host: &dto::Host) -> String {
     let drained = if host.drain.is_some() { " drained" } else { "" };
-    format!("{}{drained}", host.presence)
+    let owes = if host.owes.is_empty() { "" } else { " owes" };
+    format!("{}{drained}{owes}", host.presence)
 }
 
 fn colour(host: &dto::Host) -> Paint {
     match host.presence.as_str() {
         "lost" => Paint::Red,
-        "present" if host.drain.is_none() && host.quarantine.is_none() => Paint::Green,
+        "present" if host.drain.is_none() && host.quarantine.is_none() && host.owes.is_empty() => Paint::Green,
         _ => Paint::Yellow,
     }
 }
@@ -94,6 +105,9 @@ fn page(output: &Output, detail: &dto::HostDetail) -> String {
     line("since", host.since.map(|at| at.to_string()).unwrap_or_default());
     line("drained", host.drain.as_ref().map(drained).unwrap_or_default());
     line("slots", format!("{}: {} used, {} free", host.slots, host.used, host.free));
+    line("owes", host.owes.join(", "));
+    line("allowed", host.pins.as_ref().map(allowed).unwrap_or_default());
+    line("cut", host.cut.join(", "));
     let unusable = host.quarantine.as_ref().map(|unusable| format!("{} slots: {}", unusable.slots, unusable.why));
     line("unusable", unusable.unwrap_or_default());
     line("runtime", setup.runtime.clone().unwrap_or_default());
@@ -123,6 +137,23 @@ fn page(output: &Output, detail: &dto::HostDetail) -> String {
         text.push_str(&format!("\n{}", table.render(output)));
     }
     text
+}
+
+/// What it is held to.
+fn allowed(pins: &dto::Pins) -> String {
+    let some = |what: &str, list: &[String], none: &str| match list {
+        [] => format!("{none} {what}"),
+        list => format!("{what} {}", list.join(" ")),
+    };
+    let labels: Vec<String> = pins.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let parts = [
+        format!("{} slots", pins.max_slots),
+        some("labels", &labels, "no"),
+        some("roles", &pins.roles, "all"),
+        some("projects", &pins.projects, "all"),
+        some("secrets", &pins.secrets, "no"),
+    ];
+    parts.join("; ")
 }
 
 fn drained(drain: &dto::Draining) -> String {

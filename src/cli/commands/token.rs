@@ -1,7 +1,5 @@
 //! Tokens: the line that a machine joins with, and what people and programs show.
 
-use std::time::Duration;
-
 use super::Context;
 use crate::{
     cli::{
@@ -17,22 +15,24 @@ use crate::{
 
 pub(super) async fn run(context: &Context<'_>, command: TokenCommand) -> Result<Exit, CliError> {
     match command {
-        TokenCommand::Create { role, name, expires } => create(context, role, name, expires).await,
+        TokenCommand::Create { role, name, expires, for_role, pins } => {
+            let pins = pins.with_roles(for_role, false);
+            let wanted = dto::NewToken {
+                role: role.as_str().to_owned(),
+                name,
+                expires_in: expires.map(|life| life.as_secs()),
+                pins: (pins != dto::PinChange::default()).then_some(pins),
+            };
+            create(context, role, wanted).await
+        }
         TokenCommand::List => list(context).await,
         TokenCommand::Revoke { token } => revoke(context, &token).await,
     }
 }
 
 /// The token alone goes to stdout, so that it can go on into a file.
-async fn create(
-    context: &Context<'_>,
-    role: Role,
-    name: Option<String>,
-    expires: Option<Duration>,
-) -> Result<Exit, CliError> {
+async fn create(context: &Context<'_>, role: Role, wanted: dto::NewToken) -> Result<Exit, CliError> {
     let session = context.session().await?;
-    let expires_in = expires.map(|life| life.as_secs());
-    let wanted = dto::NewToken { role: role.as_str().to_owned(), name, expires_in };
     let body = session.client.change("/v1/tokens", &wanted).await;
     session.close().await?;
     let body = body?;

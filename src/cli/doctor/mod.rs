@@ -6,6 +6,7 @@ mod certificates;
 mod clock;
 mod disk;
 mod engine;
+mod hosts;
 mod images;
 mod limits;
 mod machine;
@@ -144,6 +145,9 @@ async fn examine(subject: &Subject) -> Vec<Check> {
     checks.push(secrets(&subject.env_file));
     checks.push(profiles::examine(&subject.here));
     checks.extend(clock::examine(subject.node.as_ref()).await);
+    if let Some(node) = &subject.node {
+        checks.extend(hosts::examine(node).await);
+    }
     checks.push(certificates::examine(&subject.state));
     if let Some(config) = &subject.config {
         checks.push(ports::examine(config, subject.runs_here));

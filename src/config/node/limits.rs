@@ -76,6 +76,10 @@ macro_rules! settings {
 settings! {
     "limits" plan_size: Size = plan_file::PLAN_MAX, "largest plan: about 200,000 tasks of 300 bytes";
     "limits" bundle_size: Size = 1 << 30, "largest result of an attempt or a person: the largest common repositories, packed";
+    "limits" results_size: Size = 8 << 30, "results of one agent host that wait to be taken in: eight of the largest";
+    "limits" member_requests: Count = 200, "requests of one agent host a second, in the long run, and ten times that at once: the largest hosts start ten attempts a second";
+    "limits" member_slots: Count = 1_024, "slots that an agent host gets by claiming them; `host set --max-slots` gives it more: no machine of today runs as many agents";
+    "limits" attempt_slack: Duration = 3 * 3_600_000, "an attempt that its host neither ends nor gives up in its timeout, its grace and this is lost: longer than its workspace takes, and `delivery`";
     "limits" request_timeout: Duration = 60_000, "longest time to answer a request that does not stream: a plan of 100,000 tasks takes 2 s";
     "limits" connections: Count = 256, "connections to the API at once: a dashboard holds 2, a command 1";
     "limits" suspect_after: Duration = 8_000, "a host that says nothing for this long is SUSPECT: four heartbeats";

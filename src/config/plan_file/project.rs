@@ -272,6 +272,8 @@ pub(super) fn project<'i>(
     let checks = table.texts(reader, "checks");
     let resolver = table.text(reader, "resolver");
     let review = review(reader, &mut table);
+    let verify_on = [("any", VerifyOn::Any), ("other-host", VerifyOn::OtherHost)];
+    let verify_on = table.word(reader, "verify_on", &verify_on);
     let budget = profiles::dollars(reader, &mut table, "budget");
     if repo.is_none() {
         let given = [
@@ -307,7 +309,10 @@ pub(super) fn project<'i>(
         }
         None => roles.get("senior").filter(|role| !role.command.is_empty()).map(|role| role.name.clone()),
     };
-    table.finish(reader, &["name", "repo", "base", "integration", "checks", "review", "resolver", "budget"]);
+    table.finish(
+        reader,
+        &["name", "repo", "base", "integration", "checks", "review", "resolver", "verify_on", "budget"],
+    );
     let project = ProjectSpec {
         name: name?,
         source,
@@ -322,7 +327,7 @@ pub(super) fn project<'i>(
         profiles: profiles.used(),
         budget_micros: budget.map(|budget| budget.value),
         protected: Vec::new(),
-        verify_on: VerifyOn::default(),
+        verify_on: verify_on.map(|word| word.value).unwrap_or_default(),
         prompt_template: None,
     };
     let size = size(&project);

@@ -3,7 +3,7 @@
 
 use devstack_dag::{
     ids::Text,
-    plan::{Executor, Network, PlanSpec, Priority, RetryFrom, Review, RoleSpec, TaskSpec},
+    plan::{Executor, Network, PlanSpec, Priority, RetryFrom, Review, RoleSpec, TaskSpec, VerifyOn},
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,6 +36,9 @@ struct Project<'a> {
     review: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     resolver: Option<&'a str>,
+    /// Only what is not the default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify_on: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<f64>,
 }
@@ -136,6 +139,10 @@ fn rendered(plan: &PlanSpec) -> Result<Plan<'_>, PromptIsBlob> {
                 Review::Human => "human",
             },
             resolver: project.resolver.as_ref().filter(|_| with_repo).map(|role| role.as_str()),
+            verify_on: match project.verify_on {
+                VerifyOn::Any => Some("any"),
+                VerifyOn::OtherHost => None,
+            },
             budget: project.budget_micros.map(dollars),
         },
         agents: project.roles.iter().map(|it| (it.name.as_str(), role(it))).collect(),

@@ -43,6 +43,7 @@ integration = "next"
 checks = ["make test"]
 review = "human"
 resolver = "senior"
+verify_on = "any"
 budget = 12.5
 
 [agents.dev]
@@ -122,6 +123,7 @@ fn every_key_is_read() {
         (&["make test".to_owned()][..], devstack_dag::plan::Review::Human)
     );
     assert_eq!(project.resolver.as_ref().map(|role| role.as_str()), Some("senior"));
+    assert_eq!(project.verify_on, devstack_dag::plan::VerifyOn::Any);
     let dev = &project.roles[0];
     assert_eq!((dev.name.as_str(), dev.count, dev.network), ("dev", 2, Network::Bridge));
     assert_eq!((dev.limits.memory, dev.limits.cpu_millis, dev.limits.pids), (Some(4 << 30), Some(2000), Some(1024)));

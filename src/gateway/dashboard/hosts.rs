@@ -113,7 +113,7 @@ fn squares(host: &dto::Host) -> Vec<Square> {
     let unusable = host.quarantine.as_ref().map_or(0, |quarantine| quarantine.slots);
     let class = |slot: u32| match slot {
         slot if slot < host.used => "used",
-        slot if slot < host.used + unusable => "unusable",
+        slot if slot < host.used.saturating_add(unusable) => "unusable",
         _ => "free",
     };
     let square = |slot| Square { x: slot % ACROSS * 17 + 1, y: slot / ACROSS * 17 + 1, class: class(slot) };

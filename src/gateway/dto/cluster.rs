@@ -4,7 +4,7 @@ use devstack_cluster::{NodeName, TokenId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Time, V1};
+use super::{PinChange, Time, V1};
 use crate::members;
 
 /// The body of `POST /v1/join`. It holds a secret: no `Debug`.
@@ -109,6 +109,9 @@ pub struct NewToken {
     pub name: Option<String>,
     /// How long it lives, in seconds; `null`: a day for agent hosts, 90 days for people.
     pub expires_in: Option<u64>,
+    /// Only for agent hosts: what the machine that joins with it is held to. `null`: what its first report claims.
+    #[serde(default)]
+    pub pins: Option<PinChange>,
 }
 
 /// A token, without its secret.

@@ -11,7 +11,7 @@ use devstack_dag::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Time, V1, words};
+use super::{Pins, Time, V1, words};
 use crate::wire::Introduction;
 
 /// The stable words for whether a host is there.
@@ -30,16 +30,24 @@ pub struct Host {
     pub since: Option<Time>,
     /// Set while people want it empty.
     pub drain: Option<Draining>,
-    /// Room for so many attempts.
+    /// Room for so many attempts: what it claims, as far as it may.
     pub slots: u32,
+    /// Room for so many attempts, as it claims.
+    pub claimed: u32,
     /// Attempts there now.
     pub used: u32,
     /// Attempts that may be started there now.
     pub free: u32,
     /// Slots that it cannot use for now.
     pub quarantine: Option<Unusable>,
-    /// Names of secrets it can resolve.
+    /// Names of secrets it can resolve, as it claims.
     pub secrets: Vec<String>,
+    /// What it is held to; `null`: nothing was said.
+    pub pins: Option<Pins>,
+    /// What it claims and does not get, in words.
+    pub cut: Vec<String>,
+    /// Attempts whose end is long overdue: until it says how they ended, it gets no others.
+    pub owes: Vec<String>,
     /// What else is known of it.
     #[serde(flatten)]
     pub setup: Setup,

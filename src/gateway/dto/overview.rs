@@ -268,7 +268,7 @@ pub struct Overview {
     /// How many hosts have each presence; every word is there.
     pub hosts_by_presence: BTreeMap<String, u64>,
     /// Room of all hosts.
-    pub slots: u32,
+    pub slots: u64,
     /// Attempts running.
     pub running: u32,
     /// Those of them that nobody knows about, because their hosts are silent.

@@ -98,6 +98,21 @@ pub(super) async fn undrain(
     Ok(told(answer, || format!("{host} gets attempts again")))
 }
 
+/// What it is held to is the same whoever says it and how often.
+pub(super) async fn set(
+    State(api): State<Api>,
+    OfHost(host): OfHost,
+    change: Change<dto::PinChange>,
+) -> Result<Json<dto::Answer>, ApiError> {
+    if change.body == dto::PinChange::default() {
+        let hint = "give max_slots, labels, roles, projects or secrets";
+        return Err(ApiError::invalid("nothing is said that the host is to be held to").hint(hint));
+    }
+    let pins = change.body.read()?;
+    let answer = api.backend.ask(Command::SetHost { host: host.clone(), change: pins }, change.request).await?;
+    Ok(told(answer, || format!("{host} is held to this from now on; what it claims beyond counts for nothing")))
+}
+
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Remove {

@@ -206,6 +206,8 @@ routes! {
         Operator post "/v1/hosts/{host}/drain" => hosts::drain;
         /// Give a host attempts again.
         Operator post "/v1/hosts/{host}/undrain" => hosts::undrain;
+        /// Say what a host is held to, whatever it claims: slots, labels, roles, projects, names of secrets.
+        Admin    post "/v1/hosts/{host}" => hosts::set;
         /// End the membership of a host, and forget it.
         Admin    post "/v1/hosts/{host}/remove" => hosts::remove;
         /// Make a token. This is the only time that it is shown.

@@ -7,6 +7,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
+use devstack_cluster::NodeName;
 use devstack_dag::ids::BlobId;
 use serde::Deserialize;
 
@@ -42,7 +43,13 @@ impl BundleQuery {
     }
 }
 
-fn nodes(api: &Api) -> Result<&dyn Nodes, ApiError> {
+/// What serves this host, if it does not ask too often. An honest one comes again.
+fn nodes<'a>(api: &'a Api, host: &NodeName) -> Result<&'a dyn Nodes, ApiError> {
+    if let Err(wait) = api.guards.throttle.admit_member(host.as_str()) {
+        let message = format!("this host asks too often; come again in {} ms", wait.as_millis());
+        let hint = "[limits] member_requests of the Taskmaster says how much is allowed";
+        return Err(ApiError::unavailable(message).hint(hint));
+    }
     api.backend.nodes().ok_or_else(|| ApiError::unavailable("this node serves no agent hosts"))
 }
 
@@ -51,7 +58,7 @@ pub(super) async fn repository(
     Peer(peer): Peer,
     OfProject(project): OfProject,
 ) -> Result<Json<dto::NodeRepository>, ApiError> {
-    nodes(&api)?.repository(&peer.name, project).await.map(Json)
+    nodes(&api, &peer.name)?.repository(&peer.name, project).await.map(Json)
 }
 
 pub(super) async fn bundle(
@@ -60,13 +67,13 @@ pub(super) async fn bundle(
     OfProject(project): OfProject,
     Params(query): Params<BundleQuery>,
 ) -> Result<Response, ApiError> {
-    let found = nodes(&api)?.bundle(&peer.name, project, query.wanted()?).await?;
+    let found = nodes(&api, &peer.name)?.bundle(&peer.name, project, query.wanted()?).await?;
     download(&found, query.from).await
 }
 
 pub(super) async fn blob(State(api): State<Api>, Peer(peer): Peer, Path(id): Path<String>) -> Result<Bytes, ApiError> {
     let id = blake3::Hash::from_hex(id).map_err(|_| ApiError::invalid("a blob is named by 64 hexadecimal digits"))?;
-    nodes(&api)?.blob(&peer.name, BlobId(*id.as_bytes())).await.map(Bytes::from)
+    nodes(&api, &peer.name)?.blob(&peer.name, BlobId(*id.as_bytes())).await.map(Bytes::from)
 }
 
 pub(super) async fn result(
@@ -76,7 +83,7 @@ pub(super) async fn result(
     Params(part): Params<dto::Part>,
     body: Body,
 ) -> Result<Json<dto::Received>, ApiError> {
-    nodes(&api)?.result(&peer.name, attempt, part, stream(body)).await.map(Json)
+    nodes(&api, &peer.name)?.result(&peer.name, attempt, part, stream(body)).await.map(Json)
 }
 
 pub(super) async fn shipped_log(
@@ -85,7 +92,7 @@ pub(super) async fn shipped_log(
     OfAttempt(attempt): OfAttempt,
     body: Body,
 ) -> Result<(), ApiError> {
-    nodes(&api)?.shipped_log(&peer.name, attempt, stream(body)).await
+    nodes(&api, &peer.name)?.shipped_log(&peer.name, attempt, stream(body)).await
 }
 
 pub(super) async fn live_log(
@@ -94,5 +101,5 @@ pub(super) async fn live_log(
     Path(channel): Path<u64>,
     body: Body,
 ) -> Result<(), ApiError> {
-    nodes(&api)?.live_log(&peer.name, channel, stream(body)).await
+    nodes(&api, &peer.name)?.live_log(&peer.name, channel, stream(body)).await
 }

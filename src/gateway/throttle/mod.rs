@@ -1,6 +1,7 @@
 //! How much one caller may ask for: requests, changes, streams. The limits are far above honest use; they keep one caller
 //! that went wrong from taking the node from the others.
-//! Deliberately absent: nodes, which show a certificate, and whose work is bounded by their slots.
+//! Agent hosts have a limit of their own: what they fetch and bring is counted by their name.
+//! Deliberately absent: what their work may take (the engine, and `downlink`).
 
 mod bucket;
 
@@ -44,6 +45,8 @@ pub(super) struct Throttle {
 struct Counts {
     requests: Buckets<Who>,
     changes: Buckets<Who>,
+    /// Of agent hosts, by name.
+    members: Buckets<Box<str>>,
     /// Open streams; who has none is not here.
     streams: HashMap<Who, u64>,
     refusals: Bucket,
@@ -57,6 +60,7 @@ impl Throttle {
         let counts = Counts {
             requests: Buckets::new(rate(limits.requests), CALLERS),
             changes: Buckets::new(rate(limits.changes), CALLERS),
+            members: Buckets::new(rate(limits.member_requests), CALLERS),
             streams: HashMap::new(),
             refusals: Bucket::full(REFUSALS, 0),
             left_out: 0,
@@ -79,6 +83,12 @@ impl Throttle {
         let taken = counts.requests.take(who, now);
         let taken = taken.and_then(|()| if is_change { counts.changes.take(who, now) } else { Ok(()) });
         taken.map_err(Duration::from_millis)
+    }
+
+    /// May an agent host ask now? `Err`: when again.
+    pub(super) fn admit_member(&self, name: &str) -> Result<(), Duration> {
+        let now = self.now();
+        self.counts().members.take(&name.into(), now).map_err(Duration::from_millis)
     }
 
     /// A stream more, if they may have it.
@@ -149,6 +159,14 @@ mod tests {
         let wait = throttle.admit(&who, false).unwrap_err();
         assert!(wait <= Duration::from_secs(1) && !wait.is_zero());
         assert!(throttle.admit(&Who::Token("ci".into()), true).is_ok());
+    }
+
+    #[test]
+    fn one_agent_host_does_not_use_up_what_another_may_ask() {
+        let throttle = Throttle::new(&Limits { member_requests: 2, ..Limits::default() });
+        let admitted = (0..100).filter(|_| throttle.admit_member("evil").is_ok()).count();
+        assert!((20..=21).contains(&admitted), "{admitted}");
+        assert!(throttle.admit_member("honest").is_ok());
     }
 
     #[test]

@@ -42,7 +42,11 @@ fn shown(engine: &Engine, record: HostRecord, setup: GetSetup<'_>) -> dto::Host 
         presence: presence.as_str().to_owned(),
         since: presence.since().map(dto::Time::from),
         drain: engine.drain(name).map(dto::Draining::from),
-        slots: record.slots,
+        slots: engine.slots_on(name),
+        claimed: record.slots,
+        pins: engine.pins(name).map(dto::Pins::from),
+        cut: engine.cut(name),
+        owes: engine.owed(name).map(ToString::to_string).collect(),
         used: u32::try_from(engine.on_host(name).count()).unwrap_or(u32::MAX),
         free: engine.free_on(name),
         setup: match (setup(name), engine.offer(name)) {

@@ -9,6 +9,7 @@ mod history;
 mod images;
 mod logs;
 mod nodes;
+mod owned;
 mod people;
 mod repos;
 

@@ -11,17 +11,15 @@ use std::{
 
 use async_trait::async_trait;
 use devstack_cluster::NodeName;
-use devstack_dag::{
-    attempt::Start,
-    ids::{AttemptId, BlobId, CommitId, HostName, ProjectName},
-};
-use futures::StreamExt;
-use tokio::io::AsyncWriteExt;
+use devstack_dag::ids::{AttemptId, BlobId, HostName, ProjectName};
 
-use super::{Core, TEXT_MAX, errors};
+use super::{
+    Core, TEXT_MAX, errors,
+    owned::{own_commits, shelve},
+};
 use crate::{
     config::problem::Problem,
-    downlink::{self, UploadError, Uploads, of_attempt},
+    downlink::{self, Readable, UploadError, Uploads},
     gateway::{ApiError, ByteStream, Download, Nodes, Wanted, dto, error::code},
     repository::{self, Hub},
 };
@@ -126,14 +124,26 @@ pub(super) async fn receive(
     body: ByteStream,
     too_large: &str,
 ) -> Result<dto::Received, ApiError> {
-    let part = downlink::Part { digest: digest(part)?, size: part.size, offset: part.offset };
-    match uploads.take(of, part, body).await {
+    received(uploads.take(of, announced(part)?, body).await, too_large)
+}
+
+fn announced(part: &dto::Part) -> Result<downlink::Part, ApiError> {
+    Ok(downlink::Part { digest: digest(part)?, size: part.size, offset: part.offset })
+}
+
+fn received(taken: Result<downlink::Received, UploadError>, too_large: &str) -> Result<dto::Received, ApiError> {
+    match taken {
         Ok(received) => Ok(dto::Received { bytes: received.bytes, complete: received.complete }),
         Err(UploadError::Elsewhere(bytes)) => Ok(dto::Received { bytes, complete: false }),
         Err(UploadError::Damaged) => Ok(dto::Received { bytes: 0, complete: false }),
         Err(error @ UploadError::TooLarge(_)) => {
             Err(ApiError::new(413, Problem::new(code::TOO_LARGE, error.to_string()).hint(too_large)))
         }
+        Err(error @ UploadError::Other) => {
+            Err(ApiError::new(409, Problem::new(code::RESULT_REFUSED, error.to_string())))
+        }
+        // A host comes again.
+        Err(error @ (UploadError::Busy | UploadError::Full(_))) => Err(ApiError::unavailable(error.to_string())),
         Err(UploadError::Io(error)) => Err(errors::internal(error)),
     }
 }
@@ -144,33 +154,9 @@ pub(super) fn digest(part: &dto::Part) -> Result<[u8; 32], ApiError> {
     digest.map(Into::into).map_err(|_| ApiError::invalid("a digest is 64 hexadecimal digits"))
 }
 
-fn not_yours(what: impl std::fmt::Display) -> ApiError {
+pub(super) fn not_yours(what: impl std::fmt::Display) -> ApiError {
     let problem = Problem::new(code::FORBIDDEN, format!("{what} is not this host's"));
     ApiError::new(403, problem.hint("it may have been replaced by a newer attempt"))
-}
-
-impl Core {
-    /// What the attempts that run on a host start from, of one project.
-    async fn starts(&self, peer: &NodeName, project: &ProjectName) -> Result<Vec<Start>, ApiError> {
-        let Ok(host) = HostName::new(peer.as_str()) else { return Ok(Vec::new()) };
-        let project = project.clone();
-        self.look(move |seen| {
-            let running = seen.engine.on_host(&host);
-            let of_project = running.filter(|attempt| attempt.attempt.task.project == project);
-            of_project.map(|attempt| attempt.start.clone()).collect()
-        })
-        .await
-    }
-
-    /// Refuses what is not an attempt of this host.
-    async fn own(&self, peer: &NodeName, attempt: &AttemptId) -> Result<(), ApiError> {
-        let (peer, asked) = (peer.clone(), attempt.clone());
-        let own = self.look(move |seen| {
-            let mut known = seen.engine.attempts(&asked.task).iter();
-            known.any(|known| known.attempt == asked && known.host.as_str() == peer.as_str())
-        });
-        if own.await? { Ok(()) } else { Err(not_yours(attempt)) }
-    }
 }
 
 #[async_trait]
@@ -188,25 +174,22 @@ impl Nodes for Core {
 
     async fn bundle(&self, peer: &NodeName, project: ProjectName, wanted: Wanted) -> Result<Download, ApiError> {
         let starts = self.starts(peer, &project).await?;
-        let of = |commit: CommitId| {
-            starts.iter().any(|start| match start {
-                Start::Empty => false,
-                Start::Commit { tip, .. } => *tip == commit,
-                Start::Merging { theirs, .. } => *theirs == commit,
-            })
-        };
-        let own = match wanted {
-            Wanted::History { .. } => !starts.is_empty(),
-            Wanted::Tip { tip, .. } => of(tip),
-        };
-        if !own {
+        if starts.is_empty() {
             return Err(not_yours(&project));
         }
         let hub = self.hub(&project).await?;
+        if !own_commits(hub.clone(), starts, wanted).await? {
+            return Err(not_yours(&project));
+        }
         self.bundles.get(hub, &project, wanted).await
     }
 
-    async fn blob(&self, _: &NodeName, id: BlobId) -> Result<Vec<u8>, ApiError> {
+    async fn blob(&self, peer: &NodeName, id: BlobId) -> Result<Vec<u8>, ApiError> {
+        match self.readable(peer, id).await? {
+            Readable::Yes => {}
+            Readable::No => return Err(not_yours(format_args!("the text {}", blake3::Hash::from_bytes(id.0)))),
+            Readable::NotYet => return Err(ApiError::unavailable("the orders of this host are being given again")),
+        }
         let blobs = self.blobs.clone();
         errors::blocking(move || blobs.get(id, TEXT_MAX)).await?.map_err(errors::internal)
     }
@@ -218,40 +201,21 @@ impl Nodes for Core {
         part: dto::Part,
         body: ByteStream,
     ) -> Result<dto::Received, ApiError> {
-        self.own(peer, &attempt).await?;
-        let hint = "raise [limits] bundle_size of the Taskmaster, or let the task change less";
-        receive(self.remote()?.downlink.uploads(), &of_attempt(&attempt), &part, body, hint).await
+        let asked = attempt.clone();
+        if !self.may(peer, move |engine, host| engine.may_bring(host, &asked)).await? {
+            return Err(not_yours(&attempt));
+        }
+        let host = HostName::new(peer.as_str()).map_err(|_| not_yours(&attempt))?;
+        let taken = self.remote()?.downlink.results().take(&host, &attempt, announced(&part)?, body).await;
+        received(taken, "raise [limits] bundle_size of the Taskmaster, or let the task change less")
     }
 
-    async fn shipped_log(&self, peer: &NodeName, attempt: AttemptId, mut body: ByteStream) -> Result<(), ApiError> {
-        self.own(peer, &attempt).await?;
-        let (path, max) = (self.shelf.log_of(&attempt), self.remote()?.log_size);
-        let partial = path.with_extension("part");
-        let receive = async {
-            tokio::fs::create_dir_all(path.parent().unwrap_or(&path)).await?;
-            let mut file = tokio::fs::File::create(&partial).await?;
-            let mut left = max;
-            while let Some(chunk) = body.next().await {
-                let chunk = chunk?;
-                left = left.checked_sub(chunk.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
-                file.write_all(&chunk).await?;
-            }
-            file.flush().await?;
-            tokio::fs::rename(&partial, &path).await
-        };
-        let received: io::Result<()> = receive.await;
-        if received.is_err() {
-            // Swept with the shelf if it stays.
-            let _ = tokio::fs::remove_file(&partial).await;
+    async fn shipped_log(&self, peer: &NodeName, attempt: AttemptId, body: ByteStream) -> Result<(), ApiError> {
+        let asked = attempt.clone();
+        if !self.may(peer, move |engine, host| engine.may_shelve(host, &asked)).await? {
+            return Err(not_yours(&attempt));
         }
-        received.map_err(|error| match error.kind() {
-            io::ErrorKind::FileTooLarge => {
-                let problem =
-                    Problem::new(code::TOO_LARGE, format!("the log is larger than the {max} bytes that are taken"));
-                ApiError::new(413, problem.hint("send its end, or raise [limits] log_size of the Taskmaster"))
-            }
-            _ => errors::internal(error),
-        })
+        shelve(&self.shelf.log_of(&attempt), self.remote()?.log_size, body).await
     }
 
     async fn live_log(&self, peer: &NodeName, channel: u64, body: ByteStream) -> Result<(), ApiError> {

@@ -16,11 +16,11 @@ impl Engine {
     /// Changes a host and keeps the count of free slots and its place in the index. False: there is no such host.
     pub(in crate::engine) fn change_host(&mut self, name: &HostName, change: impl FnOnce(&mut Host)) -> bool {
         let Some(host) = self.hosts.get_mut(name) else { return false };
-        self.free -= host.free();
+        self.free = self.free.saturating_sub(host.free().into());
         self.room.leave(host);
         change(host);
         self.room.enter(host);
-        self.free += host.free();
+        self.free = self.free.saturating_add(host.free().into());
         true
     }
 
@@ -48,8 +48,8 @@ impl Engine {
             self.insert_host(Host::new(name.clone(), 0, Vec::new()));
         }
         self.change_host(name, |host| {
-            (host.slots, host.secrets) = (slots, secrets.to_vec());
-            host.allowed = slots.max(host.running.len() as u32);
+            (host.claimed, host.secrets) = (slots, secrets.to_vec());
+            host.allowed = host.slots().max(host.running.len() as u32);
         });
         self.refresh_fits_of(name);
         touched.host(name.clone());
@@ -85,14 +85,19 @@ impl Engine {
     }
 
     pub(super) fn host_pinned(&mut self, name: &HostName, pins: Option<&Pins>, touched: &mut Touched) {
-        if self.change_host(name, |host| host.pins = pins.cloned().map(Box::new)) {
+        let is_known = self.change_host(name, |host| {
+            host.pins = pins.cloned().map(Box::new);
+            host.allowed = host.slots().max(host.running.len() as u32);
+        });
+        if is_known {
+            self.refresh_fits_of(name);
             touched.host_intent(name.clone());
         }
     }
 
     pub(super) fn host_removed(&mut self, name: &HostName, touched: &mut Touched) {
         let Some(host) = self.hosts.remove(name) else { return };
-        self.free -= host.free();
+        self.free = self.free.saturating_sub(host.free().into());
         self.room.leave(&host);
         touched.host(name.clone());
         touched.host_intent(name.clone());

@@ -59,6 +59,7 @@ impl Engine {
             if class as usize == self.classes.len() {
                 self.classes.push(Class {
                     project: ix,
+                    of: project.record.spec.name.clone(),
                     spec: role.clone(),
                     profile,
                     working: 0,
