@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::{
         cli::{ByHand, Embed},
-        config::problem::Problem,
+        config::{node::Limits, problem::Problem},
         gateway::dto,
     };
 
@@ -186,7 +186,11 @@ mod tests {
         assert!(futures::poll!(&mut opening).is_pending());
         let server = server::Server::bind(&workdir.socket()).unwrap();
         let (_stop, stopped) = tokio::sync::watch::channel(false);
-        tokio::spawn(server.serve(Router::new().route("/healthz", get(|| async { "other" })), 4, stopped));
+        tokio::spawn(server.serve(
+            Router::new().route("/healthz", get(|| async { "other" })),
+            Limits::default(),
+            stopped,
+        ));
         let session = opening.await.unwrap();
         assert!(!session.is_idle());
         assert_eq!(&session.client.get("/healthz").await.unwrap()[..], b"other");

@@ -15,7 +15,10 @@ use super::{
     CliError, Exit,
     client::{Client, parse},
 };
-use crate::gateway::dto::{self, DIGEST, SIZE};
+use crate::gateway::{
+    dto::{self, DIGEST, SIZE},
+    error::code,
+};
 
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
@@ -41,7 +44,9 @@ impl Patience {
 
     /// Waits for the next try; an error that another try does not mend, or one too many, is returned.
     async fn after(&mut self, error: CliError, at: u64) -> Result<(), CliError> {
-        if error.exit != Exit::Unreachable || !self.goes_on(at) {
+        // The upload whose connection broke may be there for a moment.
+        let again = error.exit == Exit::Unreachable || &*error.error.problem.code == code::TOO_MANY;
+        if !again || !self.goes_on(at) {
             return Err(error);
         }
         tokio::time::sleep(PAUSE).await;

@@ -1,5 +1,5 @@
 //! What people write for devstack to read: plan files ([`plan_file`]), profiles of agents ([`profile`]), the node's
-//! configuration ([`node`]) and secrets ([`secrets`]). All of it is parsed here, checked whole, and refused with place and mend.
+//! configuration ([`node`]), addresses of repositories ([`remote`]) and secrets ([`secrets`]). All of it is parsed here, checked whole, and refused with place and mend.
 //! Deliberately absent: acting on any of it.
 
 pub mod context;
@@ -8,6 +8,7 @@ pub mod node;
 pub mod plan_file;
 pub mod problem;
 pub mod profile;
+pub mod remote;
 pub mod secrets;
 mod section;
 mod suggest;

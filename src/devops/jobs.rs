@@ -23,6 +23,7 @@ use crate::{
         self, ConflictFound, Hub, Hubs, Prepared, Published,
         deliver::Delivery,
         quarantine::{Accepted, Expectation, Imported, Refusal},
+        reach::Rules,
         source::Source,
         sync::Synced,
     },
@@ -38,6 +39,8 @@ pub struct Project {
     pub hubs: Option<Arc<Hubs>>,
     /// For texts too long for a record.
     pub blobs: Arc<Blobs>,
+    /// Which sources it may use, and with what.
+    pub rules: Arc<Rules>,
     /// Limits on results.
     pub limits: repository::policy::Limits,
     /// Told when nothing can be made durable any more: the process must end, and never tries a sync again.
@@ -117,7 +120,11 @@ pub(super) fn run(project: &Project, job: Job) -> Done {
         Job::MakeHubReady { submission, fresh, spec } => {
             *project.spec.lock().unwrap_or_else(PoisonError::into_inner) = *spec;
             let ready = |hub| Done::HubReady(HubReady { submission, hub });
-            project.settle(project.make_hub_ready(fresh), |hub| ready(Ok(hub)), |error| ready(Err(refused(&error))))
+            project.settle(
+                project.make_hub_ready(fresh),
+                |hub| ready(Ok(hub)),
+                |error| ready(Err(SourceRefused::of(&error))),
+            )
         }
         Job::Import(exit) => project.settle(project.import((*exit).clone()), Done::Tell, |error| {
             tracing::error!(attempt = %exit.attempt(), %error, "the import failed; it is tried again");
@@ -154,14 +161,6 @@ fn take(report: &mut Report, accepted: Accepted, base: CommitId) {
     report.left.branches = branches.into_iter().map(|(name, commit)| Branch { name: name.into(), commit }).collect();
     let skipped = |(name, why): (String, String)| Skipped { path: format!("branch {name}").into(), why: why.into() };
     report.left.skipped.extend(left_out.into_iter().map(skipped));
-}
-
-fn refused(error: &repository::Error) -> SourceRefused {
-    let invalid = matches!(error, repository::Error::Source(_));
-    let text = error.to_string();
-    // Source errors end with their mend after a semicolon.
-    let (message, hint) = text.split_once("; ").unwrap_or((&text, "see the node's log"));
-    SourceRefused { message: message.to_owned(), hint: hint.to_owned(), invalid }
 }
 
 impl Project {
@@ -202,7 +201,7 @@ impl Project {
     }
 
     fn source(&self) -> Result<Source, repository::Error> {
-        Source::locate(self.spec().source.as_deref().unwrap_or_default())
+        Source::locate_by(&self.rules, self.spec().source.as_deref().unwrap_or_default())
     }
 
     /// A project that the engine does not know yet gets a hub of its own; one left by a refused plan is put aside.

@@ -12,7 +12,7 @@ use devstack_dag::{
 use super::jobs::{self, Done, Job, Project};
 use crate::{
     actor::{Fence, Generations},
-    repository::{Hub, Hubs, git::Git, policy, starter},
+    repository::{Hub, Hubs, git::Git, policy, reach::Rules, starter},
     store::Blobs,
 };
 
@@ -51,6 +51,7 @@ impl Fixture {
             spec: self.spec.clone().into(),
             hubs: Some(self.hubs.clone()),
             blobs: Arc::new(Blobs::open(&self.dir.path().join("blobs")).unwrap()),
+            rules: Arc::new(Rules::person()),
             limits: policy::Limits::default(),
             clock: || Timestamp(1_700_000_000_000),
             fatal: tokio::sync::mpsc::unbounded_channel().0,

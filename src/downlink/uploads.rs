@@ -153,6 +153,25 @@ impl Uploads {
         Ok(())
     }
 
+    /// Of `of` only the file that becomes `whole` stays, if there is something of it. Waits for a part that is being taken.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn keep_only(&self, of: &Path, whole: &Path) -> io::Result<()> {
+        let turn = self.turn(of);
+        let _turn = turn.lock().await;
+        let mut entries = match fs::read_dir(self.dir.join(of)).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        while let Some(entry) = entries.next_entry().await? {
+            if entry.path().file_stem() != whole.file_stem() {
+                fs::remove_file(entry.path()).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what was brought. Does not wait for it.
     pub fn forget(&self, of: &Path) {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(of);
@@ -245,6 +264,19 @@ mod tests {
         assert_eq!(received, Received { bytes: 11, complete: true });
         assert_eq!(std::fs::read(uploads.path(of(), &whole.digest)).unwrap(), b"hello world");
         assert!(uploads.take(of(), whole, body("anything")).await.unwrap().complete);
+    }
+
+    #[tokio::test]
+    async fn another_file_takes_the_place_of_one_that_was_not_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let uploads = Uploads::open(dir.path().join("u"), 100).unwrap();
+        let (first, second) = (part("hello world", 0), part("another one", 0));
+        uploads.take(of(), first, body("hello ")).await.unwrap();
+        let second_path = uploads.path(of(), &second.digest);
+        uploads.keep_only(of(), &uploads.path(of(), &first.digest)).await.unwrap();
+        assert!(matches!(uploads.take(of(), first, body("")).await, Err(UploadError::Elsewhere(6))));
+        uploads.keep_only(of(), &second_path).await.unwrap();
+        assert_eq!(uploads.take(of(), first, body("")).await.unwrap(), Received { bytes: 0, complete: false });
     }
 
     #[tokio::test]

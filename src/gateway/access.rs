@@ -3,7 +3,7 @@
 //! Deliberately absent: the table itself (it stands with the routes), how a session begins, and the way of a request past
 //! here ([`admission`](super::admission)).
 
-use std::{net::IpAddr, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
@@ -94,6 +94,39 @@ pub struct Visitor {
     pub role: Role,
     /// By a browser's session, which can be ended.
     pub signed_in: bool,
+}
+
+/// Which caller it is, whatever it is called: for what must not be mistaken for another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity(pub(super) String);
+
+/// Where a plan comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The socket, or this process: whoever may open the file may read what the node may read.
+    Here,
+    /// TCP.
+    Network,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(match parts.extensions.get::<Caller>() {
+            Some(Caller::Local { .. }) => Self::Here,
+            // Whoever does not say comes from far.
+            Some(Caller::Remote(_)) | None => Self::Network,
+        })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Visitor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::internal("the request has no caller"))
+    }
 }
 
 /// The node that asks, for handlers of routes with [`Access::Node`]: a member, by a certificate that is not replaced.

@@ -6,7 +6,6 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
     extract::{MatchedPath, Request, State},
     http::{
         HeaderValue, Method,
@@ -15,16 +14,16 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use futures::StreamExt;
 
 use super::{
     ApiError, access,
-    access::{Access, Admitted, Asked, Caller, Peer, Refused, Visitor},
+    access::{Access, Admitted, Asked, Caller, Identity, Peer, Refused, Visitor},
     dto,
     error::code,
     routes,
     routes::{Api, Group},
-    throttle::{OpenStream, Throttle, Who},
+    server::{Keeping, Stalling},
+    throttle::{Throttle, Who},
 };
 use crate::{
     audit::{Audit, Entry, target},
@@ -36,6 +35,8 @@ use crate::{
 const REQUEST_ID: &str = "x-request-id";
 /// What nodes bring, all the time: no change of a person.
 const BULK: &str = "/v1/nodes/";
+/// What an agent says just now: nothing comes of it while the agent is silent, and it ends with its reader.
+const LIVE: &str = "/v1/nodes/logs/{channel}";
 
 /// How somebody came who showed nothing.
 const STRANGER: &str = "stranger";
@@ -64,12 +65,17 @@ pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Ne
     let asked = Asked { method: request.method(), uri: request.uri(), headers: request.headers() };
     let admitted = access::admit(&api, caller.as_ref(), least, asked);
     let who = counted(&admitted, caller.as_ref());
+    let has_reserve = match &admitted {
+        Ok(Admitted::Node(_) | Admitted::Local) => true,
+        Ok(Admitted::Person(person, _)) => person.role == Role::Admin,
+        Ok(Admitted::Stranger) | Err(_) => false,
+    };
     let line = is_change.then(|| line(&request, path.as_ref(), caller.as_ref(), &admitted));
-    let refusal = match (who.as_ref().and_then(|who| throttled(&api, who, is_change)), admitted) {
+    let refusal = match (throttled(&api, &who, is_change), admitted) {
         (Some(too_many), _) => Some(too_many),
         (None, Err(refused)) => Some(challenge(refused.error)),
         (None, Ok(admitted)) => {
-            remember(&mut request, admitted);
+            remember(&mut request, admitted, caller.as_ref());
             None
         }
     };
@@ -79,9 +85,13 @@ pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Ne
     if let Some(Caller::Remote(remote)) = caller
         && least != Access::Anyone
     {
-        remote.guest().welcome().await;
+        remote.guest().welcome(&who, has_reserve).await;
     }
-    let stream = who.filter(|_| group == Some(Group::Streaming));
+    if path.as_ref().is_none_or(|path| path.as_str() != LIVE) {
+        let limit = Duration::from_millis(api.limits.body_stall);
+        request = request.map(|body| Stalling::body(body, limit));
+    }
+    let stream = group.filter(|group| group.is_streaming() && !is_member(&who)).map(|group| (who, group));
     let is_bulk = path.is_some_and(|path| path.as_str().starts_with(BULK));
     match line.filter(|_| !is_bulk) {
         Some(line) => written(&api, line, request, next, stream).await,
@@ -90,7 +100,7 @@ pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Ne
 }
 
 /// A change: it gets room for its line first, and its answer leaves when the line is written.
-async fn written(api: &Api, line: Entry, request: Request, next: Next, stream: Option<Who>) -> Response {
+async fn written(api: &Api, line: Entry, request: Request, next: Next, stream: Option<(Who, Group)>) -> Response {
     let room = match api.guards.audit.as_ref().map(|audit| audit.room()).transpose() {
         Ok(room) => room,
         Err(why) => {
@@ -149,27 +159,35 @@ async fn refused(api: &Api, line: Option<Entry>, answer: Response) -> Response {
     answer
 }
 
-async fn run(api: &Api, request: Request, next: Next, stream: Option<Who>) -> Response {
-    let Some(who) = stream else { return next.run(request).await };
-    let Some(open) = api.guards.throttle.stream(&who) else {
+async fn run(api: &Api, request: Request, next: Next, stream: Option<(Who, Group)>) -> Response {
+    let Some((who, group)) = stream else { return next.run(request).await };
+    let throttle = &api.guards.throttle;
+    let Some(open) = throttle.stream(&who) else {
         let message = format!("there are {} streams open already", api.limits.streams);
         return too_many(message, Duration::from_secs(1));
     };
-    held(next.run(request).await, open)
+    // Taken in whole before the answer begins.
+    let _spool = match group {
+        Group::Spooling => match throttle.spool(&who) {
+            Some(spool) => Some(spool),
+            None => return too_many("another upload of this caller is under way".to_owned(), Duration::from_secs(1)),
+        },
+        _ => None,
+    };
+    // Counted until its body ends, or its reader goes away.
+    next.run(request).await.map(|body| Keeping::body(body, open))
 }
 
-/// A body that is counted until it ends, or its reader goes away.
-fn held(answer: Response, open: OpenStream) -> Response {
-    answer.map(|body| {
-        Body::from_stream(body.into_data_stream().map(move |chunk| {
-            let _counted = &open;
-            chunk
-        }))
-    })
+/// Members have a limit of their own (`routes::nodes`), and as many streams as connections: to them 429 is a refusal for good.
+fn is_member(who: &Who) -> bool {
+    matches!(who, Who::Node(_))
 }
 
 /// The refusal of a caller who asks too much.
 fn throttled(api: &Api, who: &Who, is_change: bool) -> Option<Response> {
+    if is_member(who) {
+        return None;
+    }
     let wait = api.guards.throttle.admit(who, is_change).err()?;
     let what = if is_change { "changes or requests" } else { "requests" };
     Some(too_many(format!("there are too many {what} of this caller"), wait))
@@ -186,16 +204,22 @@ fn too_many(message: String, wait: Duration) -> Response {
 }
 
 /// For handlers and pages: who asks.
-fn remember(request: &mut Request, admitted: Admitted) {
+fn remember(request: &mut Request, admitted: Admitted, caller: Option<&Caller>) {
     let extensions = request.extensions_mut();
+    let uid = match caller {
+        Some(Caller::Local { uid }) => uid.unwrap_or_else(|| nix::unistd::geteuid().as_raw()),
+        Some(Caller::Remote(_)) | None => u32::MAX,
+    };
     match admitted {
         Admitted::Node(peer) => {
             extensions.insert(Peer(peer));
         }
         Admitted::Person(person, signed_in) => {
+            extensions.insert(Identity(format!("token {}", person.id)));
             extensions.insert(Visitor { name: Some(person.name), role: person.role, signed_in });
         }
         Admitted::Local => {
+            extensions.insert(Identity(format!("user {uid}")));
             extensions.insert(Visitor { name: None, role: Role::Admin, signed_in: false });
         }
         Admitted::Stranger => {}
@@ -211,19 +235,19 @@ fn person(admitted: &Result<Admitted, Refused>) -> Option<&Person> {
     }
 }
 
-/// Under which name a caller is counted; nodes are not. Who showed nothing is known by where they come from.
-fn counted(admitted: &Result<Admitted, Refused>, caller: Option<&Caller>) -> Option<Who> {
-    if matches!(admitted, Ok(Admitted::Node(_))) {
-        return None;
+/// Under which name a caller is counted. Who showed nothing is known by where they come from.
+fn counted(admitted: &Result<Admitted, Refused>, caller: Option<&Caller>) -> Who {
+    if let Ok(Admitted::Node(peer)) = admitted {
+        return Who::Node(peer.name.as_str().into());
     }
     if let Some(person) = person(admitted) {
-        return Some(Who::Token(person.name.as_str().into()));
+        return Who::Token(person.name.as_str().into());
     }
-    Some(match caller {
+    match caller {
         Some(Caller::Local { uid }) => Who::Local(*uid),
         Some(Caller::Remote(remote)) => Who::Stranger(remote.address()),
         None => Who::Stranger(None),
-    })
+    }
 }
 
 /// What is known of a change before it is made.

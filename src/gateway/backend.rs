@@ -2,7 +2,7 @@
 //! An answer is given only when what it says is durable.
 //! Deliberately absent: HTTP (the routes) and actors (the implementation).
 
-use std::{io, path::PathBuf, pin::Pin};
+use std::{any::Any, io, path::PathBuf, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use axum::body::Bytes;
@@ -14,7 +14,7 @@ use devstack_dag::{
 };
 use futures::Stream;
 
-use super::{ApiError, NumberedQuery, Standing, TaskQuery, dto};
+use super::{ApiError, NumberedQuery, Origin, Standing, TaskQuery, dto};
 
 /// Bytes as they come: logs, bundles.
 pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
@@ -35,10 +35,20 @@ pub struct FactPage {
 /// Makes a repetition harmless: the same key with the same body gets the same answer, with another body 409.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId {
-    /// The `Idempotency-Key`, 1 to 256 visible ASCII characters.
+    /// The `Idempotency-Key` with whose it is: 64 hexadecimal digits.
     pub key: String,
-    /// BLAKE3 of method, path and body. All zero where the body is a stream: the backend hashes that itself.
+    /// BLAKE3 of method, path and body. Where the body is a stream, of method and path: [`RequestId::with_body`] is for
+    /// whoever takes it in.
     pub body_hash: [u8; 32],
+}
+
+impl RequestId {
+    /// The same request, with a body that came as a stream: its BLAKE3.
+    pub fn with_body(self, digest: [u8; 32]) -> Self {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&self.body_hash).update(&digest);
+        Self { body_hash: *hash.finalize().as_bytes(), ..self }
+    }
 }
 
 /// Which tasks of a graph.
@@ -103,8 +113,13 @@ pub struct WaitQuery {
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// Adds a plan or brings it up to date. Prompts are `Text::Inline` whatever their length: those over
-    /// `Text::INLINE_MAX` are moved into blobs here, before the command.
-    async fn submit(&self, plan: PlanSpec, request: Option<RequestId>) -> Result<dto::PlanAnswer, ApiError>;
+    /// `Text::INLINE_MAX` are moved into blobs here, before the command. 403: its repository is not for this origin.
+    async fn submit(
+        &self,
+        plan: PlanSpec,
+        origin: Origin,
+        request: Option<RequestId>,
+    ) -> Result<dto::PlanAnswer, ApiError>;
 
     /// Any other command of a person. Messages are `Text::Inline` as in [`Backend::submit`].
     async fn ask(&self, command: Command, request: Option<RequestId>) -> Result<dto::Answer, ApiError>;
@@ -142,7 +157,7 @@ pub trait Backend: Send + Sync + 'static {
     /// What both sides of a conflict changed since they parted, each at most `limit` bytes. 409: it has no two sides.
     async fn sides(&self, task: TaskRef, limit: usize) -> Result<dto::Sides, ApiError>;
 
-    /// A person's result as a bundle, through quarantine and into the hub.
+    /// A person's result as a bundle, through quarantine and into the hub. A bundle that is too large ends with an error.
     async fn resolve(
         &self,
         task: TaskRef,
@@ -259,8 +274,15 @@ pub trait Repos: Send + Sync {
     async fn inbox(&self, project: ProjectName) -> Result<dto::Repo, ApiError>;
     /// A part of a push; with the last one, what came of the whole.
     async fn push(&self, project: ProjectName, push: dto::Push, body: ByteStream) -> Result<dto::Pushed, ApiError>;
-    /// The integration branch as a bundle, without what the first commit of `have` contains that the branch has.
-    async fn branch(&self, project: ProjectName, branch: String, have: Vec<CommitId>) -> Result<Download, ApiError>;
+    /// The integration branch as a bundle, without what the first commit of `have` contains that the branch has. Where it has
+    /// none of them and the asker may not have the whole: 403.
+    async fn branch(
+        &self,
+        project: ProjectName,
+        branch: String,
+        have: Vec<CommitId>,
+        may_have_all: bool,
+    ) -> Result<Download, ApiError>;
 }
 
 /// Which commits.
@@ -291,4 +313,6 @@ pub struct Download {
     pub size: u64,
     /// BLAKE3 of all of it.
     pub digest: [u8; 32],
+    /// The file is there as long as this is.
+    pub kept: Arc<dyn Any + Send + Sync>,
 }

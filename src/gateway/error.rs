@@ -51,13 +51,13 @@ codes! {
     NOT_BY_HAND = "DS0310", 409, "a task that a person cannot do by hand as it stands";
     RESULT_REFUSED = "DS0311", 409, "a person's result that quarantine or the state refuses";
     UNAUTHENTICATED = "DS0312", 401, "no token, or one that is not good";
-    FORBIDDEN = "DS0313", 403, "a role or a certificate that is not enough";
+    FORBIDDEN = "DS0313", 403, "a role or a certificate that is not enough, or a repository that plans may not name";
     NO_CLUSTER = "DS0314", 409, "the node is the Taskmaster of no cluster, or of one that nobody can reach";
     JOIN_REFUSED = "DS0315", 403, "a join token that lets nobody in any more";
     NAME_TAKEN = "DS0316", 409, "the name belongs to another machine or token, or there are too many";
     PUSH_REFUSED = "DS0317", 422, "a push that is no whole bundle of what it announces, or holds what git's checks refuse";
     DIVERGED = "DS0318", 409, "a push whose integration branch lacks what was delivered to it";
-    TOO_MANY = "DS0319", 429, "too many requests, changes or streams of one caller";
+    TOO_MANY = "DS0319", 429, "too many requests, changes, streams or uploads of one caller";
     NO_AUDIT = "DS0320", 503, "the log of changes cannot be written, so that nothing may be changed";
 }
 

@@ -4,7 +4,7 @@
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
-    http::{HeaderMap, request::Parts},
+    http::{Extensions, HeaderMap, request::Parts},
 };
 use devstack_dag::ids::{AttemptId, HostName, ProjectName, TaskId, TaskRef};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::{
     ApiError, RequestId,
+    access::Identity,
     error::code,
     openapi::{Draft, NAME, Takes},
 };
@@ -81,7 +82,7 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let key = key(request.headers())?;
+        let key = key(request.headers(), request.extensions())?;
         let place = format!("{} {}\n", request.method(), request.uri().path());
         let body = Bytes::from_request(request, state).await.map_err(unreadable)?;
         let request = key.map(|key| {
@@ -93,13 +94,25 @@ impl<S: Send + Sync> FromRequest<S> for Raw {
     }
 }
 
-/// The idempotency key of a request.
-pub(super) fn key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+/// The idempotency key of a request, as it is kept.
+pub(super) fn key(headers: &HeaderMap, extensions: &Extensions) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     match value.to_str() {
-        Ok(key) if (1..=KEY_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
+        Ok(key) if (1..=KEY_MAX).contains(&key.len()) => Ok(Some(scoped(extensions, key))),
         _ => Err(ApiError::invalid(format!("an Idempotency-Key has 1 to {KEY_MAX} visible ASCII characters"))),
     }
+}
+
+/// A caller's key, told from the same one of every other caller.
+fn scoped(extensions: &Extensions, key: &str) -> String {
+    scoped_to(extensions.get::<Identity>().map_or("", |identity| identity.0.as_str()), key)
+}
+
+/// A key of whoever is meant by `who`.
+pub(super) fn scoped_to(who: &str, key: &str) -> String {
+    let mut hash = blake3::Hasher::new();
+    hash.update(who.as_bytes()).update(b"\n").update(key.as_bytes());
+    hash.finalize().to_hex().to_string()
 }
 
 fn unreadable(rejection: BytesRejection) -> ApiError {
@@ -117,7 +130,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        Ok(Self(key(&parts.headers)?.map(|key| RequestId { key, body_hash: [0; 32] })))
+        let place = format!("{} {}\n", parts.method, parts.uri.path());
+        let body_hash = *blake3::hash(place.as_bytes()).as_bytes();
+        Ok(Self(key(&parts.headers, &parts.extensions)?.map(|key| RequestId { key, body_hash })))
     }
 }
 

@@ -22,7 +22,7 @@ pub mod server;
 mod throttle;
 pub mod view;
 
-pub use access::{Access, Caller, Peer};
+pub use access::{Access, Caller, Origin, Peer};
 pub use backend::{
     Backend, ByteStream, Download, FactPage, FactSearch, FactStream, GraphQuery, Nodes, Repos, RequestId, WaitQuery,
     Wanted,

@@ -77,6 +77,8 @@ pub struct NewToken {
 /// Who shows a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
+    /// The token's id, which no other ever has.
+    pub id: TokenId,
     /// The token's name.
     pub name: String,
     /// What it allows.
@@ -181,7 +183,7 @@ impl Members {
         let registry = self.present();
         let token = registry.tokens.get(&id)?;
         let good = token.is_live(now) && token.role != Role::AgentHost;
-        good.then(|| Person { name: token.name.clone(), role: token.role })
+        good.then(|| Person { id, name: token.name.clone(), role: token.role })
     }
 }
 

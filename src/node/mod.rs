@@ -20,7 +20,7 @@ mod tellers;
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -44,12 +44,12 @@ use crate::{
     devops::{Devops, DevopsArguments, Project},
     downlink::Uploads,
     gateway::{self, Backend, Cluster},
-    repository::{Hubs, policy},
+    repository::{Hubs, policy, reach::Rules},
     runtime::Runtime,
     store::{Blobs, JournalConfig, StoreLock},
     taskmaster::{Outbox, StartDevops, message::TaskmasterMessage},
 };
-use backend::{Backups, Bundles, Core, Diffs};
+use backend::{Backups, BundleLimits, Bundles, Core, Diffs};
 use export::Export;
 use ground::Ground;
 use housekeeping::Housekeeping;
@@ -167,6 +167,7 @@ impl Node {
             _ => None,
         };
         let (news, heard) = watch::channel(0);
+        let rules = Arc::new(Rules::new(&config.taskmaster));
         let Ground { store, held, blobs, hubs, shelf, attempts_behind, label, .. } = ground;
         let wanted = mode == Mode::Dispatch && store.is_some();
         let traces = if wanted { tellers::traces(config, &label)? } else { None };
@@ -180,7 +181,15 @@ impl Node {
             },
             journal: JournalConfig::default(),
             outbox: outbox.clone(),
-            start_devops: start_devops(config, hubs.clone(), blobs.clone(), taskmaster.clone(), fatal.clone(), clock),
+            start_devops: start_devops(
+                config,
+                hubs.clone(),
+                rules.clone(),
+                blobs.clone(),
+                taskmaster.clone(),
+                fatal.clone(),
+                clock,
+            ),
             keep_facts: config.limits.facts,
             news,
             leases: links::leases(config),
@@ -205,6 +214,8 @@ impl Node {
         let core = if is_taskmaster {
             let uploads = config.state_dir.join("uploads");
             let failed = |source| NodeError::StateDir { path: uploads.clone(), source };
+            let packers = usize::try_from(config.limits.packers).unwrap_or(usize::MAX);
+            let bundle_limits = BundleLimits { space: config.limits.bundle_space, packers };
             Some(Arc::new(Core {
                 taskmaster: taskmaster.clone(),
                 blobs: blobs.clone(),
@@ -214,7 +225,9 @@ impl Node {
                 clock,
                 bundle_size: config.limits.bundle_size,
                 pushes: Uploads::open(uploads.join("pushed"), config.limits.repository_size).map_err(failed)?,
-                bundles: Bundles::open(uploads.join("bundles")).map_err(failed)?,
+                unknown_pushes: Mutex::default(),
+                rules,
+                bundles: Bundles::open(uploads.join("bundles"), bundle_limits).map_err(failed)?,
                 backups: Backups::new(config.state_dir.clone(), attempts_behind),
                 diffs: Diffs::default(),
                 scratch: uploads.clone(),
@@ -342,6 +355,7 @@ fn make_host(
 fn start_devops(
     config: &NodeConfig,
     hubs: Option<Arc<Hubs>>,
+    rules: Arc<Rules>,
     blobs: Arc<Blobs>,
     taskmaster: Address<crate::taskmaster::message::TaskmasterMessage>,
     fatal: mpsc::UnboundedSender<String>,
@@ -352,6 +366,7 @@ fn start_devops(
         let project = Project {
             spec: spec.into(),
             hubs: hubs.clone(),
+            rules: rules.clone(),
             blobs: blobs.clone(),
             limits,
             fatal: fatal.clone(),

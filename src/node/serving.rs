@@ -24,7 +24,6 @@ impl Serving {
     pub async fn start(config: &NodeConfig, node: &Node, identity: Option<&Identity>) -> Result<Self, ServerError> {
         let cluster = identity.and_then(|identity| identity.cluster(config, wall_clock));
         let router = node.router(cluster, config.limits);
-        let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
         let (stop, stopped) = watch::channel(false);
         let tls = match (config.api_listen, identity) {
             (Some(address), Some(identity)) => Some((TlsServer::bind(address).await?, identity.credentials.clone())),
@@ -32,10 +31,10 @@ impl Serving {
         };
         let mut listeners = Vec::new();
         let socket = Server::bind(&config.socket)?;
-        listeners.push(tokio::spawn(socket.serve(router.clone(), connections, stopped.clone())));
+        listeners.push(tokio::spawn(socket.serve(router.clone(), config.limits, stopped.clone())));
         if let Some((server, credentials)) = tls {
             tracing::info!(address = %server.address(), "the API listens on TCP");
-            listeners.push(tokio::spawn(server.serve(router, credentials, connections, stopped)));
+            listeners.push(tokio::spawn(server.serve(router, credentials, config.limits, stopped)));
         }
         Ok(Self { stop, listeners, renewal: identity.map(Identity::keep_fresh) })
     }

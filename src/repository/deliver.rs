@@ -14,7 +14,8 @@ use super::{
     durable::{Durability, fsync_dir, fsync_file},
     git::{Git, Output, TRANSFER_DEADLINE},
     hub::Hub,
-    source::{Place, Source, open_local},
+    message::one_line,
+    source::{Place, SAID_MAX, Source, open_local},
 };
 
 /// What became of a delivery.
@@ -75,7 +76,7 @@ impl Hub {
 
     fn push(&self, source: &Source, url: &str, head: CommitId) -> Result<Delivery, Error> {
         let spec = format!("{head}:{}", self.integration_ref());
-        let run = source.reach(self.run("push")).args([
+        let run = source.reach(self.run("push"))?.args([
             "--porcelain",
             "--no-verify",
             "--recurse-submodules=no",
@@ -93,7 +94,7 @@ impl Hub {
             return Ok(Delivery::Diverged);
         }
         if flagged.contains("[remote rejected]") {
-            let why = flagged.rsplit('\t').next().unwrap_or(flagged);
+            let why = one_line(flagged.rsplit('\t').next().unwrap_or(flagged), SAID_MAX);
             let reason = format!(
                 "{} refuses the push: {why}; allow devstack to push `{}` there",
                 source.shown(),

@@ -3,7 +3,8 @@
 //! the deadline its whole process group is killed.
 //!
 //! Reaching a person's URL may need their credential helper or agent: [`Run::with_credentials`] lets `HOME`,
-//! `SSH_AUTH_SOCK` and proxy settings through, and is used for fetches from and pushes to a source URL only.
+//! `SSH_AUTH_SOCK` and proxy settings through, in a person's own process only. A node's runs get the proxy settings
+//! ([`Run::with_network`]), and what the configuration gives them ([`super::reach`]).
 //! Deliberately absent: any opinion on what the output means.
 
 use std::{
@@ -43,21 +44,11 @@ const OUTPUT_MAX: usize = 16 << 20;
 const DETAIL_MAX: usize = 2_000;
 /// Git's remark on a setting that it has replaced; libgit2 reads only this one.
 const NOISE: &str = "warning: core.fsyncObjectFiles is deprecated; use core.fsync instead\n";
-/// Variables that reach a person's URL.
-const CREDENTIAL_VARIABLES: [&str; 12] = [
-    "HOME",
-    "XDG_CONFIG_HOME",
-    "XDG_RUNTIME_DIR",
-    "SSH_AUTH_SOCK",
-    "http_proxy",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "all_proxy",
-    "ALL_PROXY",
-    "no_proxy",
-    "NO_PROXY",
-    "SSL_CERT_FILE",
-];
+/// What a person's git reaches their URLs with.
+const CREDENTIAL_VARIABLES: [&str; 4] = ["HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"];
+/// How this machine reaches others.
+const NETWORK_VARIABLES: [&str; 8] =
+    ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY", "SSL_CERT_FILE"];
 
 /// The host's git, found and of a known version.
 #[derive(Debug, Clone)]
@@ -151,6 +142,7 @@ pub(crate) struct Run {
     deadline: Duration,
     memory_kib: Option<u64>,
     credentials: bool,
+    network: bool,
 }
 
 impl Run {
@@ -167,6 +159,7 @@ impl Run {
             deadline: LOCAL_DEADLINE,
             memory_kib: None,
             credentials: false,
+            network: false,
         }
     }
 
@@ -231,9 +224,15 @@ impl Run {
         self
     }
 
-    /// Let the person's credential helper and agent through (source URLs only).
+    /// Let the person's credential helper and agent through (source URLs only, and in the person's own process).
     pub(crate) fn with_credentials(mut self) -> Self {
         self.credentials = true;
+        self.with_network()
+    }
+
+    /// Let settings of proxies through (source URLs only).
+    pub(crate) fn with_network(mut self) -> Self {
+        self.network = true;
         self
     }
 
@@ -276,6 +275,9 @@ impl Run {
             command.envs(CREDENTIAL_VARIABLES.iter().filter_map(|v| Some((v, std::env::var_os(v)?))));
         } else {
             command.envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("HOME", "/nonexistent")]);
+        }
+        if self.network {
+            command.envs(NETWORK_VARIABLES.iter().filter_map(|v| Some((v, std::env::var_os(v)?))));
         }
         command.envs(self.environment);
         for setting in

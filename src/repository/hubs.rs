@@ -44,6 +44,11 @@ impl Hubs {
         self.dir.join(project.as_str()).join("hub.git")
     }
 
+    /// Where the inbox of a project is, or will be.
+    pub fn dir_of_inbox(&self, project: &ProjectName) -> PathBuf {
+        self.dir_of(project).with_file_name(INBOX)
+    }
+
     /// The hub of a project that has one. Blocks.
     pub fn get(&self, project: &ProjectName) -> Result<Arc<Hub>, Error> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +72,7 @@ impl Hubs {
 
     /// The inbox of a project; `None`: nothing was ever uploaded for it. Blocks.
     pub fn inbox(&self, project: &ProjectName) -> Result<Option<Arc<Inbox>>, Error> {
-        if self.dir_of(project).with_file_name(INBOX).exists() { self.make_inbox(project).map(Some) } else { Ok(None) }
+        if self.dir_of_inbox(project).exists() { self.make_inbox(project).map(Some) } else { Ok(None) }
     }
 
     /// The inbox of a project, made if there is none. Blocks.
@@ -76,7 +81,7 @@ impl Hubs {
         if let Some(inbox) = inboxes.get(project) {
             return Ok(inbox.clone());
         }
-        let inbox = Arc::new(Inbox::open(&self.dir_of(project).with_file_name(INBOX), self.git.clone())?);
+        let inbox = Arc::new(Inbox::open(&self.dir_of_inbox(project), self.git.clone())?);
         inboxes.insert(project.clone(), inbox.clone());
         Ok(inbox)
     }

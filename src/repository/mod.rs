@@ -12,6 +12,7 @@
 //! | `judge`, [`policy`], [`secrets`], `trees` | the judgement, and the walks of trees that it rests on |
 //! | [`worker`] | the helper process in which judgements and diffs are made |
 //! | [`source`], [`sync`], [`deliver`] | the person's repository: read, follow, give back |
+//! | [`reach`] | which repositories a node uses, and with what it reaches those behind a URL |
 //! | [`inbox`], [`exchange`] | a source that a person uploads: the Taskmaster's end, and theirs |
 //! | [`mirror`], [`bundle`] | what workspaces borrow and are sent |
 //! | [`image`] | a repository's files, copied while it is used |
@@ -43,6 +44,7 @@ pub mod pins;
 pub mod policy;
 pub mod publish;
 pub mod quarantine;
+pub mod reach;
 mod scratch;
 pub mod secrets;
 pub mod source;
@@ -80,11 +82,13 @@ pub enum Error {
         detail: String,
     },
     /// A source behind a URL does not answer, or not us; nothing was changed.
-    #[error("the repository {place} cannot be reached: {detail}; check its address, the network and your credentials")]
+    #[error(
+        "the repository {place} cannot be reached: {detail}; check its address, the network and the credentials for it"
+    )]
     Unreachable {
         /// Its address, without a password.
         place: String,
-        /// What git said, in one line.
+        /// The first line of what git said.
         detail: String,
     },
     /// A git command was ended at its deadline or output limit.

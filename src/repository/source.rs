@@ -4,7 +4,10 @@
 //! A local source is read through libgit2, which runs no hook, filter or fsmonitor; objects come through `git fetch`,
 //! whose serving side is made for repositories of others. Deliberately absent: writing to it ([`super::deliver`]).
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use devstack_dag::ids::CommitId;
 use git2::{ErrorCode, Repository, StatusOptions};
@@ -15,6 +18,7 @@ use super::{
     hub::{Hub, read_ref},
     id,
     message::one_line,
+    reach::Rules,
     scratch::Scratch,
 };
 
@@ -23,7 +27,7 @@ const EXAMPLES: usize = 5;
 /// A branch may move while it is fetched; so many times in a row it does not.
 const TRIES: u32 = 3;
 /// What git says about a source that it cannot reach, in characters: a sentence or two.
-const SAID_MAX: usize = 300;
+pub(super) const SAID_MAX: usize = 300;
 /// Old histories hold these harmless flaws; everything else that fsck finds is refused.
 pub(super) const TOLERATED: [&str; 3] = ["zeroPaddedFilemode", "badTimezone", "missingSpaceBeforeDate"];
 
@@ -81,6 +85,20 @@ pub enum SourceError {
     /// A URL of a kind that we do not follow.
     #[error("`{0}` is not an address that devstack follows; use a path, https://, ssh:// or git://")]
     BadAddress(String),
+    /// The node's configuration does not allow it.
+    #[error("{what}; {fix}")]
+    NotAllowed {
+        /// What is not allowed.
+        what: String,
+        /// What to do about it.
+        fix: String,
+    },
+}
+
+impl SourceError {
+    pub(super) fn not_allowed(what: impl Into<String>, fix: impl Into<String>) -> Error {
+        Self::NotAllowed { what: what.into(), fix: fix.into() }.into()
+    }
 }
 
 /// Where a source is.
@@ -97,6 +115,7 @@ pub enum Place {
 pub struct Source {
     place: Place,
     shown: String,
+    rules: Arc<Rules>,
 }
 
 /// The branches of a source that matter.
@@ -120,24 +139,35 @@ pub struct Dirty {
 }
 
 impl Source {
-    /// Find a source: an absolute path (or `file://`), or a URL. Refuses what can be seen to be unusable.
+    /// Find a source in a person's own process: see [`Source::locate_by`].
     pub fn locate(text: &str) -> Result<Self, Error> {
-        let shown = without_password(text);
+        Self::locate_by(&Arc::new(Rules::person()), text)
+    }
+
+    /// Find a source: an absolute path (or `file://`), or a URL. Refuses what can be seen to be unusable, and a repository
+    /// that is not where the rules want it.
+    pub fn locate_by(rules: &Arc<Rules>, text: &str) -> Result<Self, Error> {
+        let (shown, rules) = (without_password(text), rules.clone());
         let path = text.strip_prefix("file://").unwrap_or(text);
-        let scp = !path.contains("://") && path.split('/').next().is_some_and(|head| head.contains(':'));
-        if text.starts_with('-') || text.contains("::") || text.contains(['\n', '\0']) {
+        if text.starts_with('-') || is_helper(text) || text.contains(['\n', '\0']) {
             return Err(SourceError::BadAddress(shown).into());
         }
-        if (path.contains("://") || scp) && !Path::new(path).exists() {
+        if is_url(text) {
             let known = ["https://", "http://", "ssh://", "git://"].iter().any(|kind| path.starts_with(kind));
             let place = Place::Url(path.to_owned());
-            return if known || scp { Ok(Self { place, shown }) } else { Err(SourceError::BadAddress(shown).into()) };
+            let followed = known || !path.contains("://");
+            return if followed {
+                Ok(Self { place, shown, rules })
+            } else {
+                Err(SourceError::BadAddress(shown).into())
+            };
         }
         let repo = open_local(path)?;
+        rules.check_open(path, &repo)?;
         if repo.is_shallow() {
             return Err(SourceError::Shallow(shown).into());
         }
-        Ok(Self { place: Place::Local(repo.commondir().to_owned()), shown })
+        Ok(Self { place: Place::Local(repo.commondir().to_owned()), shown, rules })
     }
 
     /// How it is shown: as given, without a password.
@@ -231,18 +261,24 @@ impl Source {
         Ok(self.dirty()?.map(warning))
     }
 
-    /// A run that speaks to this source; the address is to be its next argument.
-    pub(crate) fn reach(&self, run: Run) -> Run {
+    /// A run that speaks to this source; the address is to be its next argument. Refused where the rules do not allow it.
+    pub(crate) fn reach(&self, run: Run) -> Result<Run, Error> {
         let run = run.deadline(TRANSFER_DEADLINE);
-        if matches!(self.place, Place::Url(_)) { run.with_credentials() } else { run }
+        match &self.place {
+            Place::Local(_) => Ok(run),
+            Place::Url(url) => self.rules.equip(run, url),
+        }
     }
 
     /// A run that spoke to this source has failed.
     pub(crate) fn failed(&self, output: &Output, command: &str) -> Error {
         match &self.place {
-            Place::Local(_) => output.failed(command),
+            Place::Local(_) => {
+                let detail = one_line(first_line(&output.stderr), SAID_MAX);
+                Error::Git { command: command.to_owned(), detail }
+            }
             Place::Url(url) => {
-                let said = hide_user(url, output.stderr.trim_start_matches("fatal: "));
+                let said = hide_user(url, first_line(&output.stderr));
                 Error::Unreachable { place: self.shown.clone(), detail: one_line(&said, SAID_MAX) }
             }
         }
@@ -269,7 +305,7 @@ impl Source {
     }
 
     fn list(&self, git: &Git, url: &str) -> Result<Listed, Error> {
-        let run = self.reach(git.run("ls-remote")).args(["--symref", "--", url, "HEAD", "refs/heads/*"]);
+        let run = self.reach(git.run("ls-remote"))?.args(["--symref", "--", url, "HEAD", "refs/heads/*"]);
         let output = run.output()?;
         if output.code != 0 {
             return Err(self.failed(&output, "ls-remote"));
@@ -314,6 +350,29 @@ pub(crate) fn open_local(path: &str) -> Result<Repository, Error> {
         }
         _ => Error::Library(e),
     })
+}
+
+/// Is this a URL, or `host:path`? What exists under that name on this machine is a path.
+pub(crate) fn is_url(text: &str) -> bool {
+    let path = text.strip_prefix("file://").unwrap_or(text);
+    let scp = !path.contains("://") && path.split('/').next().is_some_and(|head| head.contains(':'));
+    !path.starts_with('/') && (path.contains("://") || scp) && !Path::new(path).exists()
+}
+
+/// `transport::address` would run a program of git's; an IPv6 address in brackets has `::`, too.
+fn is_helper(text: &str) -> bool {
+    text.find("::")
+        .is_some_and(|at| text[..at].bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)))
+}
+
+/// The first line that is git's own: what a server sends it may be anything.
+fn first_line(said: &str) -> &str {
+    let foreign = |line: &&str| {
+        let line = line.trim_start().to_ascii_lowercase();
+        !line.is_empty() && !line.starts_with("remote:") && !line.starts_with("warning:")
+    };
+    let line = said.lines().find(foreign).unwrap_or("it says nothing");
+    line.trim_start_matches("fatal: ").trim_start_matches("error: ")
 }
 
 /// An address without what stands between `://` and `@`.
@@ -368,7 +427,7 @@ impl Hub {
                 return Ok(tip);
             }
             let scratch = Scratch::new(self.dir())?;
-            let run = source.reach(scratch.redirect(self.run("fetch"))).config("fetch.unpackLimit=1");
+            let run = source.reach(scratch.redirect(self.run("fetch")))?.config("fetch.unpackLimit=1");
             let run = TOLERATED.iter().fold(run, |run, flaw| run.config(&format!("fetch.fsck.{flaw}=warn")));
             let options =
                 ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules"];

@@ -20,7 +20,8 @@ use super::{
     ledger::Ledger,
     measures::Measures,
     message::{
-        Ask, AskError, AskReply, Exit, FactsAnswer, GetFacts, Look, Request, SubmitPlan, TaskmasterMessage, View,
+        Ask, AskError, AskReply, Exit, FactsAnswer, GetFacts, Look, Recall, Request, SubmitPlan, TaskmasterMessage,
+        View,
     },
     outbox::Outbox,
 };
@@ -192,6 +193,11 @@ impl State {
             TaskmasterMessage::Ask(ask) => self.ask(ask),
             TaskmasterMessage::SubmitPlan(submission) => self.submit(myself, submission).await?,
             TaskmasterMessage::HubReady(ready) => self.hub_ready(ready),
+            TaskmasterMessage::Recall(Recall { request, reply }) => {
+                let known = self.known(&request);
+                // Who asked has gone: nothing to do.
+                self.when_durable(move || drop(reply.send(known)));
+            }
             TaskmasterMessage::Look(look) => self.look(look),
             TaskmasterMessage::GetFacts(get) => self.facts(get),
             TaskmasterMessage::LookAtStore(look) => {

@@ -15,7 +15,10 @@ use devstack_dag::{
 use ractor::Message;
 use tokio::sync::oneshot;
 
-use crate::store::{FactsPage, RequestKey, Store, StoreError};
+use crate::{
+    repository::{self, source::SourceError},
+    store::{FactsPage, RequestKey, Store, StoreError},
+};
 
 /// Local only.
 pub enum TaskmasterMessage {
@@ -23,6 +26,8 @@ pub enum TaskmasterMessage {
     Ask(Ask),
     /// Add a plan; the project's hub is made ready first.
     SubmitPlan(SubmitPlan),
+    /// Was this request answered before?
+    Recall(Recall),
     /// Look at the engine; the answer goes out when everything that was seen is durable.
     Look(Look),
     /// A page of facts, or a subscription to new ones.
@@ -69,6 +74,14 @@ pub struct Ask {
     pub request: Option<Request>,
     /// Answered when the change is durable. `None` for timers.
     pub reply: Option<AskReply>,
+}
+
+/// A look for the answer that a request got.
+pub struct Recall {
+    /// The request.
+    pub request: Request,
+    /// Its answer, once it is durable; `None`: it is new.
+    pub reply: oneshot::Sender<Option<Result<Answer, AskError>>>,
 }
 
 /// A plan.
@@ -120,8 +133,33 @@ pub struct SourceRefused {
     pub message: String,
     /// What to do.
     pub hint: String,
-    /// Is the plan wrong (exit code 2), or only the present state of the source (5)?
-    pub invalid: bool,
+    /// What is wrong with it.
+    pub kind: SourceRefusal,
+}
+
+/// What is wrong with a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceRefusal {
+    /// The plan is wrong (exit code 2).
+    Invalid,
+    /// The present state of the source does not allow it (5).
+    State,
+    /// The node's configuration does not allow it (4).
+    Forbidden,
+}
+
+impl SourceRefused {
+    /// Errors of sources end with their mend after a semicolon.
+    pub fn of(error: &repository::Error) -> Self {
+        let kind = match error {
+            repository::Error::Source(SourceError::NotAllowed { .. }) => SourceRefusal::Forbidden,
+            repository::Error::Source(_) => SourceRefusal::Invalid,
+            _ => SourceRefusal::State,
+        };
+        let text = error.to_string();
+        let (message, hint) = text.split_once("; ").unwrap_or((&text, "see the node's log"));
+        Self { message: message.to_owned(), hint: hint.to_owned(), kind }
+    }
 }
 
 /// A view of the engine: computed at once, handed over when durable.

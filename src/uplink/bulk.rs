@@ -419,7 +419,7 @@ mod tests {
         let listening = TlsServer::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listening.address().to_string();
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(listening.serve(router, boss, 8, stopped));
+        tokio::spawn(listening.serve(router, boss, crate::config::node::Limits::default(), stopped));
         Server { bulk: Bulk::new(&address, host, BulkLimits { size: 1 << 20, answer }), dir, _stop: stop }
     }
 

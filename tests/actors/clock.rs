@@ -15,7 +15,7 @@ use devstack::{
         plan_file,
         secrets::Secrets,
     },
-    gateway::{Backend, TaskQuery, dto},
+    gateway::{Backend, Origin, TaskQuery, dto},
     node::{Mode, Node, Surroundings},
     runtime::{
         Runtime,
@@ -108,7 +108,7 @@ impl Watched {
              role = \"dev\"\ntimeout = \"{timeout}\"\ngrace = \"1s\"\n[[task]]\nid = \"C-1\"\ntitle = \"t\"\nprompt = \"p\"\n"
         );
         std::fs::write(&file, plan).unwrap();
-        self.backend.submit(plan_file::load(&file).unwrap(), None).await.unwrap();
+        self.backend.submit(plan_file::load(&file).unwrap(), Origin::Here, None).await.unwrap();
     }
 
     /// The next fact of this kind; on the way no time runs backwards.

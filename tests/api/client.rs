@@ -72,7 +72,7 @@ impl Api {
         let audit = Arc::new(Audit::new(dir.path(), 1 << 20));
         let router = router_of(fake.clone(), None, Some(audit), limits);
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(server.serve(router, limits.connections as usize, stopped));
+        let serving = tokio::spawn(server.serve(router, limits, stopped));
         Self { fake, socket, stop, serving, dir }
     }
 

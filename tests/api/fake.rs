@@ -9,17 +9,19 @@ use std::{
 
 use async_trait::async_trait;
 use axum::body::Bytes;
+use devstack::config::problem::Problem;
 use devstack::gateway::{
-    ApiError, Backend, ByteStream, Download, FactPage, FactSearch, FactStream, GraphQuery, NumberedQuery, Repos,
-    RequestId, Standing, TaskQuery, WaitQuery, dto, view,
+    ApiError, Backend, ByteStream, Download, FactPage, FactSearch, FactStream, GraphQuery, Nodes, NumberedQuery,
+    Origin, Repos, RequestId, Standing, TaskQuery, WaitQuery, Wanted, dto, view,
 };
+use devstack_cluster::NodeName;
 use devstack_dag::{
     Answer, Config, Engine,
     attempt::{Outcome, Report},
     command::{Command, HostReport, ShardReport},
     effect::Effect,
     fact::Fact,
-    ids::{CommitId, HostName, ProjectName, TaskRef, Text, Timestamp},
+    ids::{AttemptId, BlobId, CommitId, HostName, ProjectName, TaskRef, Text, Timestamp},
     plan::PlanSpec,
     record::Status,
 };
@@ -181,7 +183,7 @@ fn bytes(text: impl Into<Bytes>) -> ByteStream {
 
 #[async_trait]
 impl Backend for Fake {
-    async fn submit(&self, plan: PlanSpec, request: Option<RequestId>) -> Result<dto::PlanAnswer, ApiError> {
+    async fn submit(&self, plan: PlanSpec, _: Origin, request: Option<RequestId>) -> Result<dto::PlanAnswer, ApiError> {
         let head = plan.project.source.as_ref().map(|_| HEAD);
         self.once(request, || view::plan_answer(self.step(Command::SubmitPlan { plan, head })?, Vec::new()))
     }
@@ -376,9 +378,42 @@ impl Backend for Fake {
     fn repos(&self) -> Option<&dyn Repos> {
         Some(self)
     }
+    fn nodes(&self) -> Option<&dyn Nodes> {
+        Some(self)
+    }
     async fn ready(&self) -> Result<(), ApiError> {
         Ok(())
     }
+}
+
+/// Takes logs to their end, and has nothing.
+#[async_trait]
+impl Nodes for Fake {
+    async fn repository(&self, _: &NodeName, _: ProjectName) -> Result<dto::NodeRepository, ApiError> {
+        Err(ApiError::unavailable("the fake has no repository"))
+    }
+    async fn bundle(&self, _: &NodeName, _: ProjectName, _: Wanted) -> Result<Download, ApiError> {
+        Err(ApiError::unavailable("the fake has no repository"))
+    }
+    async fn blob(&self, _: &NodeName, _: BlobId) -> Result<Vec<u8>, ApiError> {
+        Err(ApiError::unavailable("the fake keeps no blobs"))
+    }
+    async fn result(&self, _: &NodeName, _: AttemptId, _: dto::Part, _: ByteStream) -> Result<dto::Received, ApiError> {
+        Err(ApiError::unavailable("the fake takes no results"))
+    }
+    async fn shipped_log(&self, _: &NodeName, _: AttemptId, body: ByteStream) -> Result<(), ApiError> {
+        read(body).await
+    }
+    async fn live_log(&self, _: &NodeName, _: u64, body: ByteStream) -> Result<(), ApiError> {
+        read(body).await
+    }
+}
+
+async fn read(mut body: ByteStream) -> Result<(), ApiError> {
+    while let Some(chunk) = body.next().await {
+        chunk.map_err(|e| ApiError::invalid(e.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Takes whatever is pushed, and keeps none.
@@ -395,11 +430,20 @@ impl Repos for Fake {
         let source = (bytes == push.size).then(|| format!("/inbox/{project}/{}", push.base));
         Ok(dto::Pushed { api_version: dto::V1, bytes, source })
     }
-    async fn branch(&self, _: ProjectName, branch: String, have: Vec<CommitId>) -> Result<Download, ApiError> {
+    async fn branch(
+        &self,
+        _: ProjectName,
+        branch: String,
+        have: Vec<CommitId>,
+        may_have_all: bool,
+    ) -> Result<Download, ApiError> {
+        if have.is_empty() && !may_have_all {
+            return Err(ApiError::new(403, Problem::new("DS0313", "the whole history is for operators")));
+        }
         if branch != "dev" {
             return Err(ApiError::not_found("DS0201", format!("there is no branch `{branch}` ({have:?})")));
         }
         let digest = *blake3::hash(BUNDLE).as_bytes();
-        Ok(Download { path: self.bundle.path().to_owned(), size: BUNDLE.len() as u64, digest })
+        Ok(Download { path: self.bundle.path().to_owned(), size: BUNDLE.len() as u64, digest, kept: Arc::new(()) })
     }
 }

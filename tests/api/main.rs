@@ -6,6 +6,7 @@ mod access;
 mod audit;
 mod browser;
 mod client;
+mod crowd;
 mod dashboard;
 mod dashboard_scale;
 mod fake;

@@ -55,6 +55,15 @@ impl RemoteApi {
 
     /// One whose certificates are valid this long.
     pub async fn with_life(certificate_life: Duration) -> Self {
+        Self::built(certificate_life, Limits { connections: 8, ..Limits::default() }).await
+    }
+
+    /// One with these limits.
+    pub async fn limited(limits: Limits) -> Self {
+        Self::built(Duration::from_secs(3600), limits).await
+    }
+
+    async fn built(certificate_life: Duration, limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let new = NewCluster {
             name: "test".to_owned(),
@@ -69,9 +78,9 @@ impl RemoteApi {
         let cluster = Cluster::new(members.clone(), Some(address.clone()), Some("127.0.0.1:1".to_owned()), now);
         let fake = Fake::new(0);
         let audit = Arc::new(Audit::new(dir.path(), 1 << 20));
-        let router = router_of(fake.clone(), Some(Arc::new(cluster)), Some(audit), Limits::default());
+        let router = router_of(fake.clone(), Some(Arc::new(cluster)), Some(audit), limits);
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(server.serve(router, credentials.clone(), 8, stopped));
+        let serving = tokio::spawn(server.serve(router, credentials.clone(), limits, stopped));
         Self { fake, members, credentials, address, stop, serving, dir }
     }
 

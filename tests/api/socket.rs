@@ -40,7 +40,7 @@ async fn a_path_too_long_for_a_socket_address_works() {
     let server = Server::bind(&path).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let (stop, stopped) = watch::channel(false);
-    let serving = tokio::spawn(server.serve(axum::Router::new(), 4, stopped));
+    let serving = tokio::spawn(server.serve(axum::Router::new(), Limits::default(), stopped));
     connect(&path).await.unwrap();
     stop.send_replace(true);
     serving.await.unwrap();
@@ -70,7 +70,7 @@ async fn an_open_request_is_finished_when_the_server_ends() {
 async fn connections_beyond_the_limit_wait_their_turn() {
     let api = Api::with(0, Limits { connections: 1, ..Limits::default() });
     let mut first = connect(&api.socket).await.unwrap();
-    first.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    first.write_all(b"GET /v1/facts HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut answer = [0; 12];
     first.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 200");
@@ -79,4 +79,16 @@ async fn connections_beyond_the_limit_wait_their_turn() {
     assert!(tokio::time::timeout(Duration::from_millis(200), &mut second).await.is_err());
     drop(first);
     assert_eq!(second.await.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_without_a_request_makes_room_where_there_is_none() {
+    let api = Api::with(0, Limits { connections: 1, ..Limits::default() });
+    let mut idle = connect(&api.socket).await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = [0; 12];
+    idle.read_exact(&mut answer).await.unwrap();
+    assert_eq!(api.get("/healthz").await.status, 200);
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
 }

@@ -35,7 +35,7 @@ impl Node {
             runtime.block_on(async {
                 let server = Server::bind(&socket).unwrap();
                 ready.send(()).unwrap();
-                server.serve(router(backend, Limits::default()), 16, stopped).await;
+                server.serve(router(backend, Limits::default()), Limits::default(), stopped).await;
             });
         });
         is_ready.recv().unwrap();

@@ -7,10 +7,11 @@ use devstack::config::node::{LogDriver, NodeConfig, SETTINGS};
 use crate::shipped;
 
 /// Keys that are no limit.
-const KEYS: [(&str, &[&str]); 7] = [
+const KEYS: [(&str, &[&str]); 8] = [
     ("node", &["name", "roles", "labels", "state_dir"]),
     ("api", &["listen", "socket"]),
     ("link", &["listen", "advertise", "join"]),
+    ("taskmaster", &["sources", "remotes", "credentials"]),
     (
         "agent_host",
         &["runtime", "docker", "slots", "sandbox", "roles", "on_disconnect", "shards", "log_driver", "log_options"],

@@ -9,6 +9,7 @@
 
 #[path = "../story/bench.rs"]
 mod bench;
+mod bundles;
 mod commits;
 mod git_dir;
 mod plans;
@@ -17,6 +18,9 @@ mod repositories;
 mod results;
 mod secrets;
 mod sight;
+mod sources;
+mod taskmaster;
+mod uploads;
 mod words;
 
 use bench::{Plan, Task, World, task};

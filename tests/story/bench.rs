@@ -74,6 +74,10 @@ impl Running {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it runs");
     }
 
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
     pub(crate) fn stdout(&self) -> String {
         fs::read_to_string(&self.out.0).unwrap_or_default()
     }

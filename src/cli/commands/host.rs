@@ -40,7 +40,7 @@ impl Hosted {
         config.agent_host.docker = socket();
         config.agent_host.sandbox = host.sandbox;
         config.agent_host.slots = host.slots.unwrap_or(config.agent_host.slots);
-        let connections = usize::try_from(config.limits.connections).unwrap_or(usize::MAX);
+        let limits = config.limits;
         let failed = |problem: Problem| {
             let exit = if problem.code == code::REFUSED_HERE { Exit::Refused } else { Exit::Failure };
             CliError::new(exit, problem)
@@ -54,7 +54,7 @@ impl Hosted {
             }
         };
         let (stop, stopped) = watch::channel(false);
-        let serving = tokio::spawn(server.serve(node.router(), connections, stopped));
+        let serving = tokio::spawn(server.serve(node.router(), limits, stopped));
         Ok(Self { node, stop, serving, lock })
     }
 

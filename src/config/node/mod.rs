@@ -10,6 +10,7 @@ mod link;
 mod outside;
 mod reach;
 mod show;
+mod taskmaster;
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +29,7 @@ pub use link::LinkConfig;
 pub use outside::{TelemetryConfig, WebhookConfig};
 pub use reach::{Founder, STATE_DIR, joiner};
 pub use show::{Shown, show};
+pub use taskmaster::{RemoteCredential, TaskmasterConfig};
 
 use super::{
     problem::{Problem, Problems},
@@ -51,6 +53,8 @@ pub struct NodeConfig {
     pub api_listen: Option<SocketAddr>,
     /// Links to other nodes.
     pub link: LinkConfig,
+    /// Which repositories plans may name, if it is a Taskmaster.
+    pub taskmaster: TaskmasterConfig,
     /// How attempts are run here, if they are.
     pub agent_host: AgentHostConfig,
     /// The dashboard as a file.
@@ -73,8 +77,10 @@ pub struct Roles {
 }
 
 impl NodeConfig {
-    /// The node that `run`, `up` and `quickstart` embed: everything in one directory, nothing on the network.
+    /// The node that `run`, `up` and `quickstart` embed: everything in one directory, nothing on the network, and a
+    /// person's own process.
     pub fn embedded(dir: &Path) -> Self {
+        let limits = Limits::default();
         Self {
             name: default_name(),
             roles: Roles { taskmaster: true, agent_host: true },
@@ -83,11 +89,13 @@ impl NodeConfig {
             socket: dir.join("api.sock"),
             api_listen: None,
             link: LinkConfig::default(),
+            taskmaster: TaskmasterConfig { is_persons_own: true, ..TaskmasterConfig::default() },
             agent_host: AgentHostConfig::default(),
             dashboard: DashboardConfig::default(),
             telemetry: TelemetryConfig::default(),
             webhook: None,
-            limits: Limits::default(),
+            // Nobody comes but that person.
+            limits: Limits { user_connections: limits.connections, ..limits },
         }
     }
 
@@ -108,6 +116,7 @@ impl NodeConfig {
         let mut reader = Reader::new(file, text);
         let mut config = Self::embedded(Path::new(STATE_DIR));
         config.socket = PathBuf::from("/run/devstack/api.sock");
+        (config.taskmaster, config.limits) = (TaskmasterConfig::default(), Limits::default());
         if let Some(top) = reader.document() {
             config.read(&mut reader, top);
         }
@@ -125,6 +134,9 @@ impl NodeConfig {
         }
         if let Some(table) = section(reader, &mut top, "link") {
             self.link.read(reader, table);
+        }
+        if let Some(table) = section(reader, &mut top, "taskmaster") {
+            self.taskmaster.read(reader, table);
         }
         if let Some(table) = section(reader, &mut top, "agent_host") {
             self.agent_host.read(reader, table);
@@ -156,7 +168,18 @@ impl NodeConfig {
         }
         top.finish(
             reader,
-            &["node", "api", "link", "agent_host", "dashboard", "telemetry", "webhook", "limits", "retention"],
+            &[
+                "node",
+                "api",
+                "link",
+                "taskmaster",
+                "agent_host",
+                "dashboard",
+                "telemetry",
+                "webhook",
+                "limits",
+                "retention",
+            ],
         );
     }
 }
@@ -254,6 +277,10 @@ socket = "/run/x.sock"
 listen = "0.0.0.0:7420"
 advertise = "one.example"
 join = ["two.example:7420", "[::1]:9"]
+[taskmaster]
+sources = ["/srv/git"]
+remotes = ["https://github.com/acme/*", "ssh://git.corp.example:2222/*"]
+credentials = [{ remote = "https://github.com/acme/*", user = "bot", file = "/etc/x/token" }]
 [agent_host]
 roles = ["dev"]
 on_disconnect = "stop"
@@ -304,6 +331,12 @@ attempts = "1h"
         assert_eq!(config.link.listen, Some("0.0.0.0:7420".parse().unwrap()));
         assert_eq!(config.link.advertise.as_deref(), Some("one.example"));
         assert_eq!(config.link.join, ["two.example:7420", "[::1]:9"]);
+        let taskmaster = &config.taskmaster;
+        assert_eq!((&*taskmaster.sources, taskmaster.is_persons_own), (&["/srv/git".into()][..], false));
+        let remotes: Vec<&str> = taskmaster.remotes.iter().map(|remote| remote.as_str()).collect();
+        assert_eq!(remotes, ["https://github.com/acme/*", "ssh://git.corp.example:2222/*"]);
+        let credential = &taskmaster.credentials[0];
+        assert_eq!((&*credential.user, &*credential.file), ("bot", Path::new("/etc/x/token")));
         let host = &config.agent_host;
         assert_eq!((host.roles[0].as_str(), host.on_disconnect), ("dev", OnDisconnect::Stop));
         let shard = |name: &str, subnet: Option<&str>, capacity| Shard {
@@ -331,9 +364,18 @@ attempts = "1h"
                 10_800_000,
                 5_000,
                 3,
+                32,
+                16,
+                32,
+                64,
+                8,
+                15_000,
+                30_000,
                 8_000,
                 60_000,
                 16 << 30,
+                8 << 30,
+                2,
                 900_000,
                 7_200_000,
                 64 << 20,
@@ -392,6 +434,11 @@ attempts = "1h"
         assert!(refused("[webhook]\nsecret_file = \"/x\"\n").contains("`url` of [webhook] is missing"));
         assert!(refused("[webhook]\nurl = \"https://me:pass@x/\"\n").contains("end in logs"));
         assert!(refused("[webhook]\nurl = \"http://x/\"\nevents = [\"done\"]\n").contains("no event"));
+        assert!(refused("[taskmaster]\nsources = [\"srv\"]\n").contains("an absolute path"));
+        assert!(refused("[taskmaster]\nsources = [\"/\"]\n").contains("below `/`"));
+        assert!(refused("[taskmaster]\nremotes = [\"github.com/acme\"]\n").contains("a pattern begins with https://"));
+        let keyless = "[taskmaster]\ncredentials = [{ remote = \"https://x/*\" }]\n";
+        assert!(refused(keyless).contains("`remote` and `file` of credential 1 must be there"));
         assert!(refused("[agent_host]\nshards = []\n").contains("is empty"));
         let twice = "[agent_host]\nshards = [{ name = \"a\" }, { name = \"a\" }]\n";
         assert!(refused(twice).contains("another shard's"));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{problem::Problems, section::Reader, units},
-    NodeConfig, OnDisconnect, Runtime, SETTINGS, Sandbox, Shard, read,
+    NodeConfig, OnDisconnect, RemoteCredential, Runtime, SETTINGS, Sandbox, Shard, read,
 };
 use crate::telemetry::{Format, Target};
 
@@ -57,6 +57,11 @@ fn values(config: &NodeConfig) -> Vec<Shown> {
     let roles = [("taskmaster", config.roles.taskmaster), ("agent-host", config.roles.agent_host)];
     let roles: Vec<&str> = roles.into_iter().filter_map(|(role, is)| is.then_some(role)).collect();
     let shard = |shard: &Shard| json!({ "name": shard.name, "subnet": shard.subnet, "capacity": shard.capacity });
+    let taskmaster = &config.taskmaster;
+    let credential = |one: &RemoteCredential| {
+        let known_hosts = one.known_hosts.as_ref().map(|file| file.display().to_string());
+        json!({ "remote": one.remote.as_str(), "user": one.user, "file": one.file.display().to_string(), "known_hosts": known_hosts })
+    };
     let runtime = match host.runtime {
         Runtime::Docker => "docker",
         Runtime::Process => "process",
@@ -90,6 +95,13 @@ fn values(config: &NodeConfig) -> Vec<Shown> {
         ("link", "listen", json!(config.link.listen.map(|address| address.to_string()))),
         ("link", "advertise", json!(config.link.advertise)),
         ("link", "join", json!(config.link.join)),
+        (
+            "taskmaster",
+            "sources",
+            json!(taskmaster.sources.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()),
+        ),
+        ("taskmaster", "remotes", json!(taskmaster.remotes.iter().map(|remote| remote.as_str()).collect::<Vec<_>>())),
+        ("taskmaster", "credentials", json!(taskmaster.credentials.iter().map(credential).collect::<Vec<_>>())),
         ("agent_host", "runtime", json!(runtime)),
         ("agent_host", "docker", json!(format!("unix://{}", host.docker.display()))),
         ("agent_host", "slots", json!(host.slots)),

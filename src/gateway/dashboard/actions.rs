@@ -20,7 +20,7 @@ use crate::{
     gateway::{
         ApiError, RequestId, dto,
         error::code,
-        extract::{OfAction, OfHost, OfProject, OfTask},
+        extract::{OfAction, OfHost, OfProject, OfTask, scoped_to},
         routes::{Api, REASON_MAX},
     },
 };
@@ -283,7 +283,8 @@ async fn act(
     let command = command(&target, action, text.trim())?;
     let mut hash = blake3::Hasher::new();
     hash.update(b"form\n").update(asked.path.as_bytes()).update(b"\n").update(text.as_bytes());
-    let request = RequestId { key: format!("dashboard-{}", sent.key), body_hash: *hash.finalize().as_bytes() };
+    let who = format!("dashboard {}", asked.visitor.name.as_deref().unwrap_or_default());
+    let request = RequestId { key: scoped_to(&who, &sent.key), body_hash: *hash.finalize().as_bytes() };
     let answer = api.backend.ask(command, Some(request)).await?;
     let back = target.back();
     let (sign, said) = (if back.contains('?') { '&' } else { '?' }, if answer.changed { "done" } else { "unchanged" });

@@ -8,7 +8,11 @@ use axum::{Json, extract::State};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::gateway::{ApiError, access::Peer, routes::Api};
+use crate::gateway::{
+    ApiError,
+    access::{Origin, Peer, Visitor},
+    routes::Api,
+};
 
 /// A part of an operation, as it is gathered.
 #[derive(Debug, Default)]
@@ -118,6 +122,14 @@ impl Takes for State<Api> {
 }
 
 impl Takes for Peer {
+    fn takes(_: &mut Draft) {}
+}
+
+impl Takes for Origin {
+    fn takes(_: &mut Draft) {}
+}
+
+impl Takes for Visitor {
     fn takes(_: &mut Draft) {}
 }
 

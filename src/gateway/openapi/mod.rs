@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Access,
     error::{CODES, ErrorBody},
-    routes::{Group, ROUTES, Route},
+    routes::{ROUTES, Route},
 };
 use crate::config::{
     node::{Limits, SETTINGS},
@@ -154,7 +154,7 @@ pub(super) fn refusals(route: &Route, says: Says, draft: &Draft) -> Vec<u16> {
     if !draft.parameters.is_empty() {
         all.extend([400]);
     }
-    if route.group != Group::Streaming {
+    if !route.group.is_streaming() {
         all.push(504);
     }
     if route.path.contains('{') {
@@ -175,7 +175,7 @@ fn statuses() -> &'static [(u16, &'static str)] {
             "The request is wrong, whatever the state: its path, query, headers or body. Every mistake of a plan is named.",
         ),
         (401, "There is no token, or one that is not good."),
-        (403, "The token's role is not enough."),
+        (403, "The token's role is not enough, or the plan's repository is not for plans over the network."),
         (404, "There is no such thing."),
         (409, "Valid, but refused by the present state; or the idempotency key was used with another request."),
         (410, "The facts asked for are no longer kept: read everything again."),

@@ -106,6 +106,15 @@ pub enum Group {
     Digested,
     /// Neither body nor time is bounded here: a reader that goes away ends it.
     Streaming,
+    /// As streaming; the body is kept in a file until it is whole, and a caller has one of these at a time.
+    Spooling,
+}
+
+impl Group {
+    /// Is neither body nor time bounded by the router?
+    pub(super) fn is_streaming(self) -> bool {
+        matches!(self, Self::Streaming | Self::Spooling)
+    }
 }
 
 macro_rules! routes {
@@ -267,10 +276,6 @@ routes! {
         Viewer   get  "/v1/tasks/{project}/{id}/diff" => tasks::diff;
         /// What a person needs to do a task by hand.
         Viewer   get  "/v1/tasks/{project}/{id}/resolve" => tasks::conflict, also [409];
-        /// Hand in a person's result: a bundle, through quarantine, checks and merge.
-        Operator post "/v1/tasks/{project}/{id}/resolve" => tasks::resolve;
-        /// Send a part of a repository's history.
-        Operator post "/v1/repos/{project}/push" => repos::push, also [409, 413, 422];
         /// The integration branch, from a byte on.
         Viewer   get  "/v1/repos/{project}/bundle" => repos::bundle;
         Node     get  "/v1/nodes/repos/{project}" => nodes::repository;
@@ -279,6 +284,12 @@ routes! {
         Node     post "/v1/nodes/attempts/{project}/{id}/{number}/result" => nodes::result;
         Node     post "/v1/nodes/attempts/{project}/{id}/{number}/log" => nodes::shipped_log;
         Node     post "/v1/nodes/logs/{channel}" => nodes::live_log;
+    }
+    spooling in Spooling {
+        /// Hand in a person's result: a bundle, through quarantine, checks and merge.
+        Operator post "/v1/tasks/{project}/{id}/resolve" => tasks::resolve;
+        /// Send a part of a repository's history.
+        Operator post "/v1/repos/{project}/push" => repos::push, also [409, 413, 422];
     }
 }
 
@@ -342,6 +353,7 @@ pub fn router_of(
         )
         .layer(timely)
         .merge(streaming())
+        .merge(spooling())
         .method_not_allowed_fallback(|| async {
             not_there(
                 405,

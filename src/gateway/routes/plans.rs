@@ -15,7 +15,7 @@ use super::{Api, paging};
 use crate::{
     config::plan_file,
     gateway::{
-        ApiError, NumberedQuery, dto,
+        ApiError, NumberedQuery, Origin, dto,
         extract::{Change, OfProject, Params, Raw, name, takes_change},
         openapi::{Draft, Gives, Takes},
     },
@@ -51,6 +51,7 @@ impl Takes for PlanText {
 
 pub(super) async fn submit(
     State(api): State<Api>,
+    origin: Origin,
     PlanText(change): PlanText,
 ) -> Result<Json<dto::PlanAnswer>, ApiError> {
     let body = change.body;
@@ -60,7 +61,7 @@ pub(super) async fn submit(
         plan_file::parse("plan", text, &plan_file::Posted).map_err(ApiError::from)
     });
     let plan = parsed.await.map_err(|_| ApiError::internal("reading the plan failed"))??;
-    api.backend.submit(plan, change.request).await.map(Json)
+    api.backend.submit(plan, origin, change.request).await.map(Json)
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -19,11 +19,15 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use utoipa::ToSchema;
 
 use super::Api;
-use crate::gateway::{
-    ApiError, ByteStream, Download, Repos,
-    dto::{self, DIGEST, SIZE},
-    extract::{Bundle, OfProject, Params},
-    openapi::{Draft, Gives},
+use crate::{
+    gateway::{
+        ApiError, ByteStream, Download, Repos,
+        access::Visitor,
+        dto::{self, DIGEST, SIZE},
+        extract::{Bundle, OfProject, Params},
+        openapi::{Draft, Gives},
+    },
+    members::Role,
 };
 
 /// Bytes read of a file at once.
@@ -50,11 +54,12 @@ pub(super) async fn download(found: &Download, from: u64) -> Result<Response, Ap
     let unreadable = |error: std::io::Error| ApiError::internal(format!("the bundle cannot be read: {error}"));
     let mut file = tokio::fs::File::open(&found.path).await.map_err(unreadable)?;
     file.seek(SeekFrom::Start(from)).await.map_err(unreadable)?;
-    let chunks = futures::stream::try_unfold(file, |mut file| async move {
+    let kept = found.kept.clone();
+    let chunks = futures::stream::try_unfold((file, kept), |(mut file, kept)| async move {
         let mut buffer = vec![0; CHUNK];
         let read = file.read(&mut buffer).await?;
         buffer.truncate(read);
-        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(buffer), file)))
+        Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(buffer), (file, kept))))
     });
     let digest = blake3::Hash::from_bytes(found.digest).to_hex().to_string();
     Ok(([(DIGEST, digest), (SIZE, found.size.to_string())], Body::from_stream(chunks)).into_response())
@@ -89,6 +94,7 @@ pub(super) struct BranchQuery {
 
 pub(super) async fn bundle(
     State(api): State<Api>,
+    visitor: Visitor,
     OfProject(project): OfProject,
     Params(query): Params<BranchQuery>,
 ) -> Result<BundleFile, ApiError> {
@@ -96,7 +102,9 @@ pub(super) async fn bundle(
     if have.len() > HAVE_MAX {
         return Err(ApiError::invalid(format!("`have` names {} commits; {HAVE_MAX} are looked at", have.len())));
     }
-    download(&repos(&api)?.branch(project, query.branch, have).await?, query.from).await.map(BundleFile)
+    let may_have_all = visitor.role >= Role::Operator;
+    let found = repos(&api)?.branch(project, query.branch, have, may_have_all).await?;
+    download(&found, query.from).await.map(BundleFile)
 }
 
 /// A download.

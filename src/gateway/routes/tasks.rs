@@ -1,5 +1,13 @@
 //! Tasks: lists, one task, its output and patch, and what a person can do with it.
 
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
 use axum::{
     Json,
     body::Body,
@@ -16,11 +24,15 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Api, paging};
-use crate::gateway::{
-    ApiError, ByteStream, TaskFilter, TaskQuery, dto,
-    extract::{Bundle, Change, Key, OfTask, Params, name, task_ref},
-    openapi::{Draft, Gives},
+use super::{Api, paging, repos::stream};
+use crate::{
+    config::problem::Problem,
+    gateway::{
+        ApiError, ByteStream, TaskFilter, TaskQuery, dto,
+        error::code,
+        extract::{Bundle, Change, Key, OfTask, Params, name, task_ref},
+        openapi::{Draft, Gives},
+    },
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -175,22 +187,31 @@ pub(super) async fn conflict(State(api): State<Api>, OfTask(task): OfTask) -> Re
     api.backend.conflict(task).await.map(Json)
 }
 
-/// The body is a bundle, however large the configuration allows; it is never held in memory.
+/// The body is a bundle, however large the configuration allows, counted while it comes. It is never held in memory.
 pub(super) async fn resolve(
     State(api): State<Api>,
     OfTask(task): OfTask,
     Key(request): Key,
     Bundle(body): Bundle,
 ) -> Result<Json<dto::Answer>, ApiError> {
-    let mut left = api.limits.bundle_size;
-    let bounded = body.into_data_stream().map(move |chunk| {
-        let chunk = chunk.map_err(std::io::Error::other)?;
+    let (max, is_over) = (api.limits.bundle_size, Arc::new(AtomicBool::new(false)));
+    let (mut left, over) = (max, is_over.clone());
+    let counted = stream(body).map(move |chunk| {
+        let chunk = chunk?;
         left = left.checked_sub(chunk.len() as u64).ok_or_else(|| {
-            std::io::Error::new(std::io::ErrorKind::FileTooLarge, "the bundle is larger than [limits] bundle_size")
+            over.store(true, Ordering::Relaxed);
+            io::Error::from(io::ErrorKind::FileTooLarge)
         })?;
         Ok(chunk)
     });
-    api.backend.resolve(task, bounded.boxed(), request).await.map(Json)
+    let answer = api.backend.resolve(task, counted.boxed(), request).await;
+    if is_over.load(Ordering::Relaxed) {
+        let problem =
+            Problem::new(code::TOO_LARGE, format!("the bundle is larger than the {max} bytes that are taken"));
+        let hint = "raise [limits] bundle_size of the Taskmaster, or hand in less";
+        return Err(ApiError::new(413, problem.hint(hint)));
+    }
+    answer.map(Json)
 }
 
 pub(super) async fn stop(

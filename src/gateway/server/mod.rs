@@ -2,13 +2,15 @@
 //! certificate does. One way of serving a connection for both; each request carries its [`Caller`].
 //! Deliberately absent: what a caller may do ([`access`](super::access)).
 
+mod bodies;
+mod seats;
 mod tls;
 mod unix;
 mod waiting;
 
-use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::{Router, http::Request};
+use axum::{Router, body::Body, http::Request};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -19,11 +21,14 @@ use tower::Service;
 
 use super::access::Caller;
 
+pub(super) use bodies::{Keeping, Stalling};
 pub use tls::TlsServer;
 pub use unix::{Server, connect};
 pub use waiting::{Guest, WaitingRoom};
 
-/// A client has this long to send the head of a request.
+/// Clients that have not shown who they are, or wait for a seat: more than come at once, and a few megabytes of buffers.
+const WAITING_ROOM: usize = 128;
+/// A client has this long to send the head of a request, also of its next one.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Headers of a request: three times what a browser behind a proxy sends.
 const HEADERS: usize = 100;
@@ -102,11 +107,18 @@ impl Connections {
 
 impl Connection {
     /// Serves requests until the client is done; when told to close, the request under way is finished and no other taken.
-    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller, header_timeout: Duration) {
+    async fn serve(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        caller: Caller,
+        guest: Arc<Guest>,
+        header_timeout: Duration,
+    ) {
         let router = self.router;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(caller.clone());
-            router.clone().call(request)
+            let (busy, answer) = (guest.begin(), router.clone().call(request));
+            async move { answer.await.map(|answer| answer.map(|body: Body| Keeping::body(body, busy))) }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(header_timeout).max_headers(HEADERS).max_header_size(HEAD);

@@ -13,15 +13,13 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Caller, Connection, Connections, Guest, ServerError, WaitingRoom, not_accepted, told};
-use crate::gateway::access::Remote;
+use super::{Caller, Connection, Connections, Guest, ServerError, WAITING_ROOM, WaitingRoom, not_accepted, told};
+use crate::{config::node::Limits, gateway::access::Remote};
 
 /// A client has this long for its handshake: ten round trips of the slowest line, and a loaded machine.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client has this long to send the head of a request; strangers come by here.
+/// A client has this long to send the head of a request, also of its next one; strangers come by here.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Clients that have not shown who they are: more than come at once, and a few megabytes of buffers.
-const WAITING_ROOM: usize = 128;
 /// A client that is gone without a word (its machine lost power) is noticed after this many seconds without traffic,
 /// and four probes ten seconds apart.
 const KEEP_ALIVE: (u32, u32, u32) = (60, 10, 4);
@@ -50,16 +48,16 @@ impl TlsServer {
         self.address
     }
 
-    /// Serves until `stop` becomes true (or its sender is gone), then lets open requests end for 5 s. At most
-    /// `connections` whose caller is known, and 128 others. Each handshake uses the certificate of its moment.
+    /// Serves until `stop` becomes true (or its sender is gone), then lets open requests end for 5 s. So many connections
+    /// whose caller is known as `limits` say, and 128 others. Each handshake uses the certificate of its moment.
     pub async fn serve(
         self,
         router: Router,
         credentials: Arc<Credentials>,
-        connections: usize,
+        limits: Limits,
         mut stop: watch::Receiver<bool>,
     ) {
-        let room = WaitingRoom::new(WAITING_ROOM, connections);
+        let room = WaitingRoom::new(WAITING_ROOM, &limits);
         let all = Connections::new(router);
         loop {
             let accepted = tokio::select! {
@@ -68,13 +66,13 @@ impl TlsServer {
             };
             match accepted {
                 Ok((stream, address)) => {
-                    let guest = Arc::new(room.enter());
+                    let guest = Arc::new(room.enter(Some(address.ip())));
                     let acceptor = TlsAcceptor::from(credentials.api_server_config());
                     let (connection, evicted) = (all.one(), guest.clone());
                     tokio::spawn(async move {
                         tokio::select! {
                             () = serve_one(stream, address, acceptor, guest, connection) => {}
-                            () = evicted.evicted() => tracing::debug!(%address, "a client that never said who it is had to go"),
+                            () = evicted.evicted() => tracing::debug!(%address, "a client that asked for nothing had to make room"),
                         }
                     });
                 }
@@ -101,8 +99,8 @@ async fn serve_one(
     };
     match peer(&stream) {
         Ok(peer) => {
-            let caller = Caller::Remote(Arc::new(Remote::new(peer, Some(address.ip()), guest)));
-            connection.serve(stream, caller, HEADER_TIMEOUT).await;
+            let caller = Caller::Remote(Arc::new(Remote::new(peer, Some(address.ip()), guest.clone())));
+            connection.serve(stream, caller, guest, HEADER_TIMEOUT).await;
         }
         Err(error) => tracing::debug!(%address, %error, "a certificate of the cluster names no node"),
     }

@@ -14,10 +14,11 @@ use std::{
 use axum::Router;
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{Semaphore, watch},
+    sync::watch,
 };
 
-use super::{Caller, Connections, HEADER_TIMEOUT, ServerError, not_accepted, told};
+use super::{Caller, Connections, HEADER_TIMEOUT, ServerError, WAITING_ROOM, WaitingRoom, not_accepted, told};
+use crate::{config::node::Limits, gateway::throttle::Who};
 
 /// A bound socket, not yet served. Dropping it removes the socket's file.
 #[derive(Debug)]
@@ -90,23 +91,30 @@ impl Server {
     }
 
     /// Serves until `stop` becomes true (or its sender is gone), then lets open requests end for 5 s.
-    /// At most `connections` at once; more wait to be accepted.
-    pub async fn serve(self, router: Router, connections: usize, mut stop: watch::Receiver<bool>) {
-        let room = Arc::new(Semaphore::new(connections));
+    /// So many connections of each user as `limits` say; more of them wait, 128 of all.
+    pub async fn serve(self, router: Router, limits: Limits, mut stop: watch::Receiver<bool>) {
+        let room = WaitingRoom::new(WAITING_ROOM, &limits);
         let all = Connections::new(router);
         loop {
             let accepted = tokio::select! {
                 () = told(&mut stop) => break,
-                accepted = accept(&self.listener, &room) => accepted,
+                accepted = self.listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, permit)) => {
-                    let connection = all.one();
+                Ok((stream, _)) => {
+                    let (connection, guest) = (all.one(), Arc::new(room.enter(None)));
                     // A peer that is gone already has no user, and asks nothing.
                     let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
                     tokio::spawn(async move {
-                        connection.serve(stream, Caller::Local { uid: Some(uid) }, HEADER_TIMEOUT).await;
-                        drop(permit);
+                        let evicted = guest.clone();
+                        let serve = async move {
+                            guest.take_seat(&Who::Local(Some(uid))).await;
+                            connection.serve(stream, Caller::Local { uid: Some(uid) }, guest, HEADER_TIMEOUT).await;
+                        };
+                        tokio::select! {
+                            () = serve => {}
+                            () = evicted.evicted() => tracing::debug!(uid, "a connection of this user had to make room"),
+                        }
                     });
                 }
                 Err(error) => not_accepted(&error).await,
@@ -115,13 +123,4 @@ impl Server {
         drop(self.file);
         all.end().await;
     }
-}
-
-async fn accept(
-    listener: &UnixListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
 }

@@ -1,19 +1,26 @@
-//! The room of those who have not yet shown who they are. It is bounded, and when it is full the one who has waited
-//! longest goes: a real client needs milliseconds, so a crowd of silent ones keeps nobody out.
-//! Deliberately absent: limits per address; many clients stand behind one.
+//! The room of those who have not yet shown who they are. It is bounded, and when it is full one of those goes whose address
+//! has more than its share there, the one who has waited longest; else the one who has waited longest of all. A real client
+//! needs milliseconds, so a crowd of silent ones keeps nobody out.
+//! Deliberately absent: a limit per address where there is room; many clients stand behind one.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OnceCell};
+
+use super::seats::{Seat, Seats};
+use crate::{config::node::Limits, gateway::throttle::Who};
 
 /// The room, and the seats behind it.
 #[derive(Debug)]
 pub struct WaitingRoom {
     capacity: usize,
-    seats: Arc<Semaphore>,
+    /// Of one address, where it is full.
+    share: usize,
+    seats: Arc<Seats>,
     guests: Mutex<Guests>,
 }
 
@@ -21,7 +28,7 @@ pub struct WaitingRoom {
 #[derive(Debug, Default)]
 struct Guests {
     next_id: u64,
-    waiting: VecDeque<(u64, Arc<Notify>)>,
+    waiting: VecDeque<(u64, Option<IpAddr>, Arc<Notify>)>,
 }
 
 /// One connection, from its arrival to its end.
@@ -30,33 +37,38 @@ pub struct Guest {
     room: Arc<WaitingRoom>,
     id: u64,
     evicted: Arc<Notify>,
-    seat: OnceCell<OwnedSemaphorePermit>,
+    seat: OnceCell<Seat>,
 }
 
+/// A request of a connection, until its answer was given whole.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Guest>);
+
 impl WaitingRoom {
-    /// Room for `capacity` guests, and `seats` for those who are welcome.
-    pub fn new(capacity: usize, seats: usize) -> Arc<Self> {
-        Arc::new(Self { capacity, seats: Arc::new(Semaphore::new(seats)), guests: Mutex::default() })
+    /// Room for `capacity` guests, and seats for those who are welcome.
+    pub fn new(capacity: usize, limits: &Limits) -> Arc<Self> {
+        let share = usize::try_from(limits.address_connections).unwrap_or(usize::MAX);
+        Arc::new(Self { capacity, share, seats: Seats::new(limits), guests: Mutex::default() })
     }
 
-    /// A new guest; the one who has waited longest goes if there is no room.
-    pub fn enter(self: &Arc<Self>) -> Guest {
+    /// A new guest from this address; another one goes if there is no room.
+    pub fn enter(self: &Arc<Self>, address: Option<IpAddr>) -> Guest {
         let evicted = Arc::new(Notify::new());
         let mut guests = self.guests();
         let id = guests.next_id;
         guests.next_id += 1;
         if guests.waiting.len() >= self.capacity
-            && let Some((_, oldest)) = guests.waiting.pop_front()
+            && let Some((.., goes)) = guests.goes(self.share).and_then(|index| guests.waiting.remove(index))
         {
-            oldest.notify_one();
+            goes.notify_one();
         }
-        guests.waiting.push_back((id, evicted.clone()));
+        guests.waiting.push_back((id, address.map(network), evicted.clone()));
         drop(guests);
         Guest { room: self.clone(), id, evicted, seat: OnceCell::new() }
     }
 
     fn leave(&self, id: u64) {
-        self.guests().waiting.retain(|(waiting, _)| *waiting != id);
+        self.guests().waiting.retain(|(waiting, ..)| *waiting != id);
     }
 
     fn guests(&self) -> MutexGuard<'_, Guests> {
@@ -64,22 +76,71 @@ impl WaitingRoom {
     }
 }
 
+impl Guests {
+    /// Whose turn it is to go: the place in the queue.
+    fn goes(&self, share: usize) -> Option<usize> {
+        let mut of: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        for (_, address, _) in &self.waiting {
+            *of.entry(*address).or_default() += 1;
+        }
+        let has_too_many = |address: &Option<IpAddr>| of.get(address).is_some_and(|count| *count > share);
+        let crowd = self.waiting.iter().position(|(_, address, _)| has_too_many(address));
+        crowd.or_else(|| (!self.waiting.is_empty()).then_some(0))
+    }
+}
+
+/// What one customer of a provider has: an IPv4 address, or a network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(address) => IpAddr::V4(address),
+            None => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+        },
+    }
+}
+
 impl Guest {
-    /// It has shown who it is: it leaves the room for a seat, which it keeps. Waits while all seats are taken. Again is
-    /// no more.
-    pub async fn welcome(&self) {
+    /// It has shown who it is: it leaves the room for a seat, which it keeps. Waits while there is none. Again is no more.
+    pub(in crate::gateway) async fn welcome(&self, who: &Who, has_reserve: bool) {
         let sit = || async {
-            let seat = self.room.seats.clone().acquire_owned().await?;
+            let seat = self.room.seats.sit(who, has_reserve, &self.evicted).await;
             self.room.leave(self.id);
-            Ok::<_, tokio::sync::AcquireError>(seat)
+            seat
         };
-        // The seats are never closed; a guest without one would only go on waiting in the room.
-        let _ = self.seat.get_or_try_init(sit).await;
+        self.seat.get_or_init(sit).await;
+    }
+
+    /// The same for who is known before the first request: whoever may open the socket is trusted as an admin is.
+    pub(super) async fn take_seat(&self, who: &Who) {
+        self.welcome(who, true).await;
+        self.is_busy(false);
     }
 
     /// Returns when it has to go.
     pub async fn evicted(&self) {
         self.evicted.notified().await;
+    }
+
+    /// A request has come.
+    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+        self.is_busy(true);
+        Busy(self.clone())
+    }
+
+    fn is_busy(&self, busy: bool) {
+        if let Some(seat) = self.seat.get() {
+            seat.is_busy(busy);
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.is_busy(false);
     }
 }
 
@@ -95,31 +156,62 @@ mod tests {
 
     use super::*;
 
+    fn room(capacity: usize) -> Arc<WaitingRoom> {
+        WaitingRoom::new(capacity, &Limits { connections: 1, address_connections: 2, ..Limits::default() })
+    }
+
+    fn viewer() -> Who {
+        Who::Token("viewer".into())
+    }
+
+    fn from(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
     #[tokio::test]
     async fn the_one_who_waited_longest_goes() {
-        let room = WaitingRoom::new(2, 1);
-        let (first, second) = (room.enter(), room.enter());
-        first.welcome().await;
-        first.welcome().await;
-        let (third, fourth) = (room.enter(), room.enter());
+        let room = room(2);
+        let (first, second) = (room.enter(None), room.enter(None));
+        first.welcome(&viewer(), false).await;
+        first.welcome(&viewer(), false).await;
+        let (third, fourth) = (room.enter(None), room.enter(None));
         assert!(poll!(std::pin::pin!(second.evicted())).is_ready());
         for stays in [&first, &third, &fourth] {
             assert!(poll!(std::pin::pin!(stays.evicted())).is_pending());
         }
         drop(third);
-        let _fifth = room.enter();
+        let _fifth = room.enter(None);
         assert!(poll!(std::pin::pin!(fourth.evicted())).is_pending(), "who left made room");
     }
 
     #[tokio::test]
+    async fn a_crowd_of_one_address_pushes_out_its_own() {
+        let room = room(4);
+        let honest = room.enter(from(1));
+        let crowd: Vec<Guest> = (0..5).map(|_| room.enter(from(2))).collect();
+        let gone = |guest: &Guest| futures::FutureExt::now_or_never(guest.evicted()).is_some();
+        assert!(!gone(&honest), "it waited longest, but its address has no more than its share");
+        assert!(gone(&crowd[0]) && gone(&crowd[1]) && !gone(&crowd[2]));
+    }
+
+    #[tokio::test]
     async fn seats_are_given_back() {
-        let room = WaitingRoom::new(8, 1);
-        let (first, second) = (room.enter(), room.enter());
-        first.welcome().await;
-        let waiting = second.welcome();
+        let room = room(8);
+        let (first, second) = (room.enter(None), room.enter(None));
+        first.welcome(&viewer(), false).await;
+        let (other, waiting) = (Who::Token("other".into()), second);
+        let waiting = waiting.welcome(&other, false);
         tokio::pin!(waiting);
         assert!(poll!(&mut waiting).is_pending());
         drop(first);
         waiting.await;
+    }
+
+    #[test]
+    fn neighbours_in_one_network_are_one() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2:ffff::"));
+        assert_ne!(of("2001:db8:1:2::"), of("2001:db8:1:3::"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
     }
 }

@@ -1,12 +1,13 @@
 //! How much one caller may ask for: requests, changes, streams. The limits are far above honest use; they keep one caller
 //! that went wrong from taking the node from the others.
 //! Agent hosts have a limit of their own: what they fetch and bring is counted by their name.
-//! Deliberately absent: what their work may take (the engine, and `downlink`).
+//! Deliberately absent: connections (`server::seats`), sizes of bodies, and what the work of agent hosts may take (the engine,
+//! and `downlink`).
 
 mod bucket;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -29,6 +30,8 @@ pub(super) enum Who {
     Local(Option<u32>),
     /// A token, by its name.
     Token(Arc<str>),
+    /// A member of the cluster, by the name in its certificate.
+    Node(Arc<str>),
     /// Whoever comes from an address and has not shown who they are.
     Stranger(Option<std::net::IpAddr>),
 }
@@ -49,6 +52,8 @@ struct Counts {
     members: Buckets<Box<str>>,
     /// Open streams; who has none is not here.
     streams: HashMap<Who, u64>,
+    /// Who sends something that is kept in a file until it is whole.
+    spools: HashSet<Who>,
     refusals: Bucket,
     /// Refusals that were left out of the log since the last line of one.
     left_out: u64,
@@ -62,6 +67,7 @@ impl Throttle {
             changes: Buckets::new(rate(limits.changes), CALLERS),
             members: Buckets::new(rate(limits.member_requests), CALLERS),
             streams: HashMap::new(),
+            spools: HashSet::new(),
             refusals: Bucket::full(REFUSALS, 0),
             left_out: 0,
         };
@@ -102,6 +108,12 @@ impl Throttle {
         Some(OpenStream { throttle: self.clone(), who: who.clone() })
     }
 
+    /// The one upload to a file that a caller may have at once.
+    pub(super) fn spool(self: &Arc<Self>, who: &Who) -> Option<OpenSpool> {
+        let is_first = self.counts().spools.insert(who.clone());
+        is_first.then(|| OpenSpool { throttle: self.clone(), who: who.clone() })
+    }
+
     /// Does the refusal of a stranger get a line? `Some`: how many got none since the last that did.
     pub(super) fn refusal(&self) -> Option<u64> {
         let now = self.now();
@@ -133,6 +145,19 @@ impl Drop for OpenStream {
     }
 }
 
+/// An upload; there is no other of the same caller until it is dropped.
+#[derive(Debug)]
+pub(super) struct OpenSpool {
+    throttle: Arc<Throttle>,
+    who: Who,
+}
+
+impl Drop for OpenSpool {
+    fn drop(&mut self) {
+        self.throttle.counts().spools.remove(&self.who);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +173,16 @@ mod tests {
         drop(open);
         assert!(throttle.stream(&one).is_some());
         assert!(throttle.counts().streams.is_empty());
+    }
+
+    #[test]
+    fn a_caller_has_one_upload_at_once() {
+        let throttle = Throttle::new(&Limits::default());
+        let (one, other) = (Who::Token("a".into()), Who::Token("b".into()));
+        let open = throttle.spool(&one);
+        assert!(open.is_some() && throttle.spool(&one).is_none() && throttle.spool(&other).is_some());
+        drop(open);
+        assert!(throttle.spool(&one).is_some());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     config::problem::Problem,
     gateway::{ApiError, error::code},
     repository,
-    taskmaster::message::AskError,
+    taskmaster::message::{AskError, SourceRefusal, SourceRefused},
 };
 
 impl From<Gone> for ApiError {
@@ -25,8 +25,12 @@ impl From<AskError> for ApiError {
             AskError::Rejected(rejection) => rejection.into(),
             AskError::KeyReused => Self::key_reused(),
             AskError::Source(refused) => {
-                let problem = Problem::new(code::SOURCE, refused.message).hint(refused.hint);
-                Self::new(if refused.invalid { 422 } else { 409 }, problem)
+                let (status, code) = match refused.kind {
+                    SourceRefusal::Invalid => (422, code::SOURCE),
+                    SourceRefusal::State => (409, code::SOURCE),
+                    SourceRefusal::Forbidden => (403, code::FORBIDDEN),
+                };
+                Self::new(status, Problem::new(code, refused.message).hint(refused.hint))
             }
         }
     }
@@ -44,6 +48,14 @@ pub(super) fn git(error: repository::Error) -> ApiError {
             ApiError::unavailable(error.to_string())
         }
         other => internal(other),
+    }
+}
+
+/// A repository that a plan may not name, or that cannot be used.
+pub(super) fn source(error: repository::Error) -> ApiError {
+    match error {
+        repository::Error::Source(_) => AskError::Source(SourceRefused::of(&error)).into(),
+        other => git(other),
     }
 }
 

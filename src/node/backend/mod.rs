@@ -3,6 +3,7 @@
 //! Deliberately absent: judgement. What may be done the engine decides; how it is shown the gateway's DTOs say.
 
 mod backup;
+mod bundles;
 mod diffs;
 mod errors;
 mod history;
@@ -14,6 +15,7 @@ mod people;
 mod repos;
 
 use std::{
+    collections::VecDeque,
     hash::{BuildHasher, RandomState},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -22,6 +24,7 @@ use std::{
 
 use async_trait::async_trait;
 pub(super) use backup::Backups;
+pub(super) use bundles::{BundleLimits, Bundles};
 use devstack_dag::{
     Answer, Engine, Watch,
     command::{Command, HostReport},
@@ -30,7 +33,6 @@ use devstack_dag::{
     profile::Profile,
 };
 pub(super) use diffs::Diffs;
-pub(super) use nodes::Bundles;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -38,12 +40,12 @@ use crate::{
     agent_host::{Host, Shelf},
     downlink::{Downlink, Uploads},
     gateway::{
-        ApiError, Backend, ByteStream, FactPage, FactSearch, FactStream, GraphQuery, Nodes, NumberedQuery, Repos,
-        RequestId, Standing, TaskQuery, WaitQuery, dto, view,
+        ApiError, Backend, ByteStream, FactPage, FactSearch, FactStream, GraphQuery, Nodes, NumberedQuery, Origin,
+        Repos, RequestId, Standing, TaskQuery, WaitQuery, dto, view,
     },
-    repository::{Hubs, source::Source},
+    repository::{Hubs, reach::Rules, source::Source},
     store::{Blobs, RequestKey},
-    taskmaster::message::{Ask, AskError, Look, Request, SubmitPlan, TaskmasterMessage, View},
+    taskmaster::message::{Ask, AskError, Look, Recall, Request, SubmitPlan, TaskmasterMessage, View},
 };
 
 /// The longest wait for an actor. Cloning a large source into its hub takes minutes.
@@ -69,6 +71,10 @@ pub(super) struct Core {
     pub(super) bundle_size: u64,
     /// What people push, on its way in.
     pub(super) pushes: Uploads,
+    /// Projects that do not exist, of which something was pushed; the oldest first.
+    pub(super) unknown_pushes: Mutex<VecDeque<ProjectName>>,
+    /// Which repositories plans may name.
+    pub(super) rules: Arc<Rules>,
     pub(super) bundles: Bundles,
     pub(super) backups: Backups,
     pub(super) diffs: Diffs,
@@ -85,7 +91,15 @@ pub(super) struct RemoteSide {
 
 #[async_trait]
 impl Backend for Core {
-    async fn submit(&self, plan: PlanSpec, request: Option<RequestId>) -> Result<dto::PlanAnswer, ApiError> {
+    async fn submit(
+        &self,
+        plan: PlanSpec,
+        origin: Origin,
+        request: Option<RequestId>,
+    ) -> Result<dto::PlanAnswer, ApiError> {
+        if origin == Origin::Network {
+            self.admit_source(&plan).await?;
+        }
         let mut warnings = self.warnings(&plan).await;
         warnings.extend(Self::unreachable_models(&plan));
         let plan = self.with_images(plan).await?;
@@ -334,6 +348,12 @@ impl Core {
         Ok(ask_again::<Result<Answer, AskError>>(&self.taskmaster, ask).await??)
     }
 
+    /// What this request was answered before, if it was.
+    async fn recall(&self, request: &Request) -> Result<Option<Result<Answer, AskError>>, ApiError> {
+        let message = |reply| TaskmasterMessage::Recall(Recall { request: request.clone(), reply });
+        Ok(ask_again(&self.taskmaster, message).await?)
+    }
+
     /// Shows something whose long texts are read from blobs, off the async threads.
     async fn with_texts<T: Send + 'static>(
         &self,
@@ -392,10 +412,25 @@ impl Core {
         })
     }
 
+    /// Refuses a repository that a plan may not name which comes over the network. What the project has already, it keeps.
+    async fn admit_source(&self, plan: &PlanSpec) -> Result<(), ApiError> {
+        let Some(source) = plan.project.source.clone() else { return Ok(()) };
+        let name = plan.project.name.clone();
+        let accepted = self.look(move |seen| seen.engine.project(&name)?.spec.source.clone()).await?;
+        let inbox = self.hubs.as_ref().map(|hubs| hubs.dir_of_inbox(&plan.project.name).display().to_string());
+        let rules = self.rules.clone();
+        let judge = move || {
+            let known: Vec<&str> = accepted.iter().chain(&inbox).map(String::as_str).collect();
+            rules.admit(&source, &known)
+        };
+        errors::blocking(judge).await?.map_err(errors::source)
+    }
+
     /// What a person should know about the source of a plan.
     async fn warnings(&self, plan: &PlanSpec) -> Vec<String> {
         let Some(source) = plan.project.source.clone() else { return Vec::new() };
-        let warning = errors::blocking(move || Source::locate(&source)?.warning());
+        let rules = self.rules.clone();
+        let warning = errors::blocking(move || Source::locate_by(&rules, &source)?.warning());
         // An unusable source is refused by the submission itself.
         warning.await.ok().and_then(Result::ok).flatten().into_iter().collect()
     }

@@ -2,19 +2,16 @@
 //! and logs of its own attempts; the engine knows which those are.
 //! Deliberately absent: links, and what a result means.
 
-use std::{
-    collections::HashMap,
-    io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io, path::Path};
 
 use async_trait::async_trait;
 use devstack_cluster::NodeName;
-use devstack_dag::ids::{AttemptId, BlobId, HostName, ProjectName};
+use devstack_dag::ids::{AttemptId, BlobId, CommitId, HostName, ProjectName};
 
 use super::{
-    Core, TEXT_MAX, errors,
+    Core, TEXT_MAX,
+    bundles::Reader,
+    errors,
     owned::{own_commits, shelve},
 };
 use crate::{
@@ -23,98 +20,6 @@ use crate::{
     gateway::{ApiError, ByteStream, Download, Nodes, Wanted, dto, error::code},
     repository::{self, Hub},
 };
-
-/// Bundles kept for hosts that ask for the same, or go on after a broken connection; then the oldest goes.
-const BUNDLES_KEPT: usize = 8;
-
-/// Bundles that were made, by what was wanted.
-pub(in crate::node) struct Bundles {
-    dir: PathBuf,
-    made: Mutex<Made>,
-}
-
-#[derive(Default)]
-struct Made {
-    next: u64,
-    bundles: HashMap<(ProjectName, Wanted), Arc<Bundle>>,
-}
-
-/// One bundle, made by whoever asks first.
-#[derive(Default)]
-struct Bundle {
-    number: u64,
-    file: tokio::sync::OnceCell<Download>,
-}
-
-impl Bundles {
-    /// An empty directory. Blocks.
-    ///
-    /// # Errors
-    /// The disk fails.
-    pub(in crate::node) fn open(dir: PathBuf) -> io::Result<Self> {
-        match std::fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => std::fs::create_dir_all(&dir)?,
-        }
-        Ok(Self { dir, made: Mutex::default() })
-    }
-
-    fn place(&self, project: &ProjectName, wanted: Wanted) -> Arc<Bundle> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (project.clone(), wanted);
-        if let Some(known) = made.bundles.get(&key) {
-            return known.clone();
-        }
-        if made.bundles.len() >= BUNDLES_KEPT
-            && let Some(oldest) =
-                made.bundles.iter().min_by_key(|(_, bundle)| bundle.number).map(|(key, _)| key.clone())
-            && let Some(old) = made.bundles.remove(&oldest)
-            && let Some(file) = old.file.get()
-        {
-            // Who reads it has it open.
-            let _ = std::fs::remove_file(&file.path);
-        }
-        made.next += 1;
-        let bundle = Arc::new(Bundle { number: made.next, ..Bundle::default() });
-        made.bundles.insert(key, bundle.clone());
-        bundle
-    }
-
-    fn forget(&self, project: &ProjectName, wanted: Wanted) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).bundles.remove(&(project.clone(), wanted));
-    }
-
-    pub(super) async fn get(&self, hub: Arc<Hub>, project: &ProjectName, wanted: Wanted) -> Result<Download, ApiError> {
-        let place = self.place(project, wanted);
-        let path = self.dir.join(format!("{}.bundle", place.number));
-        let made = place.file.get_or_try_init(|| async {
-            errors::blocking(move || write(&hub, wanted, path)).await?.map_err(errors::git)
-        });
-        match made.await {
-            Ok(made) if made.path.exists() => Ok(made.clone()),
-            Ok(_) => {
-                self.forget(project, wanted);
-                Err(ApiError::unavailable("the bundle was removed just now"))
-            }
-            Err(error) => {
-                self.forget(project, wanted);
-                Err(error)
-            }
-        }
-    }
-}
-
-fn write(hub: &Hub, wanted: Wanted, path: PathBuf) -> Result<Download, repository::Error> {
-    match wanted {
-        Wanted::History { head, have } => hub.history_bundle(head, have, &path)?,
-        Wanted::Tip { tip, have } => hub.bundle_for(tip, have, &path)?,
-    }
-    let failed = |source| repository::Error::Io { what: "read", path: path.clone(), source };
-    let mut hasher = blake3::Hasher::new();
-    let mut file = std::fs::File::open(&path).map_err(failed)?;
-    let size = io::copy(&mut file, &mut hasher).map_err(failed)?;
-    Ok(Download { size, digest: *hasher.finalize().as_bytes(), path })
-}
 
 /// Takes a part of a file. One that begins elsewhere, or completes what is damaged, is answered with where to go on.
 pub(super) async fn receive(
@@ -154,6 +59,24 @@ pub(super) fn digest(part: &dto::Part) -> Result<[u8; 32], ApiError> {
     digest.map(Into::into).map_err(|_| ApiError::invalid("a digest is 64 hexadecimal digits"))
 }
 
+/// What is packed for it: a history from a commit on that its head contains; what else the asker has helps nobody. `None`: the
+/// asker has nothing that leads to the tip.
+fn usable(hub: &Hub, wanted: Wanted) -> Result<Option<Wanted>, repository::Error> {
+    let contains = |tip: CommitId, commit: CommitId| -> Result<bool, repository::Error> {
+        Ok(hub.contains(commit)? && hub.is_ancestor(commit, tip)?)
+    };
+    Ok(match wanted {
+        Wanted::History { head, have: Some(have) } if !contains(head, have)? => {
+            Some(Wanted::History { head, have: None })
+        }
+        Wanted::Tip { have, .. } => match hub.head()? {
+            Some(head) if contains(head, have)? => Some(wanted),
+            _ => None,
+        },
+        wanted => Some(wanted),
+    })
+}
+
 pub(super) fn not_yours(what: impl std::fmt::Display) -> ApiError {
     let problem = Problem::new(code::FORBIDDEN, format!("{what} is not this host's"));
     ApiError::new(403, problem.hint("it may have been replaced by a newer attempt"))
@@ -181,7 +104,12 @@ impl Nodes for Core {
         if !own_commits(hub.clone(), starts, wanted).await? {
             return Err(not_yours(&project));
         }
-        self.bundles.get(hub, &project, wanted).await
+        let judged = hub.clone();
+        let wanted = errors::blocking(move || usable(&judged, wanted)).await?.map_err(errors::git)?;
+        let wanted = wanted.ok_or_else(|| {
+            ApiError::unavailable("the integration branch lacks a commit that is asked for, or that the asker has")
+        })?;
+        self.bundles.get(Reader::Member, hub, &project, wanted).await
     }
 
     async fn blob(&self, peer: &NodeName, id: BlobId) -> Result<Vec<u8>, ApiError> {

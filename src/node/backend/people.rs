@@ -111,9 +111,25 @@ impl Core {
         bundle: ByteStream,
         request: Option<RequestId>,
     ) -> Result<dto::Answer, ApiError> {
-        let by_hand = self.by_hand(task.clone()).await?;
+        // Before anything is kept: is there such a task, and can it be done by hand? One that was may be a repetition.
+        self.look({
+            let task = task.clone();
+            move |seen| view::task(seen.engine, &task).map(drop)
+        })
+        .await??;
+        let by_hand = match self.by_hand(task).await {
+            Err(error) if request.is_none() => return Err(error),
+            by_hand => by_hand,
+        };
+        let (spool, digest) = self.spool(bundle).await?;
+        let request = request.map(|request| stored_request(request.with_body(digest))).transpose()?;
+        if let Some(request) = &request
+            && let Some(known) = self.recall(request).await?
+        {
+            return Ok(view::answer(known?));
+        }
+        let by_hand = by_hand?;
         let hub = self.hub(&by_hand.record.project).await?;
-        let spool = self.spool(bundle).await?;
         let attempt = by_hand.attempt.clone();
         let limits = policy::Limits { bundle_bytes: self.bundle_size, ..policy::Limits::default() };
         let (now, file) = ((self.clock)(), spool.0.clone());
@@ -136,24 +152,26 @@ impl Core {
                 return Err(refused.hint("mend it in the directory, commit, and hand it in again"));
             }
         };
-        let request = request.map(stored_request).transpose()?;
         let command = Command::ResolveTask { task: attempt.task.clone(), number: attempt.number, commit };
         let answer = self.change(command, request).await?;
         Ok(view::answer(answer))
     }
 
-    async fn spool(&self, mut bundle: ByteStream) -> Result<Spool, ApiError> {
+    /// Keeps a body in a file; and its BLAKE3.
+    async fn spool(&self, mut bundle: ByteStream) -> Result<(Spool, [u8; 32]), ApiError> {
         let mut random = [0u8; 8];
         getrandom::fill(&mut random).map_err(errors::internal)?;
         tokio::fs::create_dir_all(&self.scratch).await.map_err(errors::internal)?;
         let spool = Spool(self.scratch.join(format!("{:016x}.bundle", u64::from_ne_bytes(random))));
         let mut file = tokio::fs::File::create(&spool.0).await.map_err(errors::internal)?;
+        let mut hasher = blake3::Hasher::new();
         while let Some(chunk) = bundle.next().await {
-            let chunk = chunk.map_err(|error| ApiError::invalid(error.to_string()))?;
+            let chunk = chunk.map_err(|error| ApiError::invalid(format!("the bundle did not come whole: {error}")))?;
+            hasher.update(&chunk);
             file.write_all(&chunk).await.map_err(errors::internal)?;
         }
         file.flush().await.map_err(errors::internal)?;
-        Ok(spool)
+        Ok((spool, *hasher.finalize().as_bytes()))
     }
 }
 

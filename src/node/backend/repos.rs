@@ -1,13 +1,15 @@
 //! Repositories on people's own machines: their branches go into the project's inbox, its integration branch comes from the hub.
 //! Deliberately absent: the plan that uses an inbox; to the engine it is a source like any other.
 
-use std::path::Path;
+use std::{path::Path, sync::PoisonError};
 
 use async_trait::async_trait;
 use devstack_dag::ids::{CommitId, ProjectName};
 
 use super::{
-    Core, errors,
+    Core,
+    bundles::Reader,
+    errors,
     nodes::{digest, receive},
 };
 use crate::{
@@ -19,6 +21,9 @@ use crate::{
         quarantine::Refusal,
     },
 };
+
+/// Pushes on their way of projects that do not exist yet: those of as many people in the same minute.
+const UNKNOWN_MAX: usize = 4;
 
 fn commit(text: &str) -> Result<CommitId, ApiError> {
     text.parse().map_err(|_| ApiError::invalid("a commit is 40 hexadecimal digits"))
@@ -41,6 +46,27 @@ fn failed(error: Error) -> ApiError {
 fn refused(why: String) -> ApiError {
     let problem = Problem::new(code::PUSH_REFUSED, format!("the push is refused: {why}"));
     ApiError::new(422, problem.hint("`git fsck` in your repository says more; then push again"))
+}
+
+impl Core {
+    /// A push of another history takes the place of one that was not finished; of projects that do not exist, the first push
+    /// of the fifth takes the place of the first's.
+    async fn make_way(&self, project: &ProjectName, whole: &Path) -> Result<(), ApiError> {
+        let name = project.clone();
+        let is_known = self.look(move |seen| seen.engine.project(&name).is_some()).await?;
+        self.pushes.keep_only(Path::new(project.as_str()), whole).await.map_err(errors::internal)?;
+        let mut unknown = self.unknown_pushes.lock().unwrap_or_else(PoisonError::into_inner);
+        unknown.retain(|pushed| pushed != project);
+        if !is_known {
+            unknown.push_back(project.clone());
+        }
+        while unknown.len() > UNKNOWN_MAX {
+            if let Some(oldest) = unknown.pop_front() {
+                self.pushes.forget(Path::new(oldest.as_str()));
+            }
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -68,6 +94,7 @@ impl Repos for Core {
         };
         let (hubs, part, of) = (self.hubs()?, push.part(), Path::new(project.as_str()));
         let (whole, max) = (self.pushes.path(of, &digest(&part)?), self.pushes.max());
+        self.make_way(&project, &whole).await?;
         let hint = "raise [limits] repository_size of the Taskmaster, or let it fetch: set `repo` to a URL";
         let received = receive(&self.pushes, of, &part, body, hint).await?;
         if !received.complete {
@@ -98,7 +125,13 @@ impl Repos for Core {
         }
     }
 
-    async fn branch(&self, project: ProjectName, branch: String, have: Vec<CommitId>) -> Result<Download, ApiError> {
+    async fn branch(
+        &self,
+        project: ProjectName,
+        branch: String,
+        have: Vec<CommitId>,
+        may_have_all: bool,
+    ) -> Result<Download, ApiError> {
         let name = project.clone();
         let source = self.look(move |seen| Some(seen.engine.project(&name)?.spec.source.is_some())).await?;
         let missing = |what: String| ApiError::not_found(code::NO_PROJECT, what);
@@ -122,6 +155,12 @@ impl Repos for Core {
         });
         let wanted = wanted.await?.map_err(errors::git)?;
         let wanted = wanted.ok_or_else(|| ApiError::unavailable("its source was not mirrored yet"))?;
-        self.bundles.get(hub, &project, wanted).await
+        if !may_have_all && matches!(wanted, Wanted::History { have: None, .. }) {
+            let problem =
+                Problem::new(code::FORBIDDEN, "the whole history is for operators, and `have` names none of it");
+            let hint = "name a commit of the branch that you have, or use a token with the role operator";
+            return Err(ApiError::new(403, problem.hint(hint)));
+        }
+        self.bundles.get(Reader::Person, hub, &project, wanted).await
     }
 }

@@ -1,0 +1,114 @@
+//! Bodies on their way: an answer that keeps something until it was given whole, and a request's body that is ended when
+//! nothing of it comes for too long.
+//! Deliberately absent: how large a body may be (its route says).
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    Error,
+    body::{Body, Bytes, HttpBody},
+};
+use hyper::body::{Frame, SizeHint};
+use tokio::time::Sleep;
+
+/// A body that keeps something until it ends, or its reader goes away.
+pub(in crate::gateway) struct Keeping<T> {
+    body: Body,
+    _kept: T,
+}
+
+impl<T: Send + Unpin + 'static> Keeping<T> {
+    /// This body, which keeps that.
+    pub(in crate::gateway) fn body(body: Body, kept: T) -> Body {
+        Body::new(Self { body, _kept: kept })
+    }
+}
+
+impl<T: Unpin> HttpBody for Keeping<T> {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A body that fails when nothing of it comes for too long, while somebody waits for it.
+pub(in crate::gateway) struct Stalling {
+    body: Body,
+    limit: Duration,
+    /// Since the last that came.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stalling {
+    /// This body, of which something comes within every `limit`.
+    pub(in crate::gateway) fn body(body: Body, limit: Duration) -> Body {
+        if body.is_end_stream() {
+            return body;
+        }
+        Body::new(Self { body, limit, waiting: None })
+    }
+}
+
+impl HttpBody for Stalling {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.waiting = None;
+            return Poll::Ready(frame);
+        }
+        let limit = self.limit;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        match waiting.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                let why = format!("nothing of the body came for {} s", limit.as_secs_f64());
+                Poll::Ready(Some(Err(Error::new(io::Error::new(io::ErrorKind::TimedOut, why)))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt, stream};
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_brings_nothing_is_ended_and_what_brings_something_is_not() {
+        let parts = stream::iter(0..4).map(|number| Ok::<_, io::Error>(Bytes::from(vec![number])));
+        let whole = Stalling::body(Body::from_stream(parts), Duration::from_secs(600));
+        assert_eq!(whole.collect().await.unwrap().to_bytes().as_ref(), [0, 1, 2, 3]);
+        let started = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"half"))]).chain(stream::pending());
+        let mut body = Stalling::body(Body::from_stream(started), Duration::from_millis(100)).into_data_stream();
+        assert_eq!(body.next().await.unwrap().unwrap(), "half");
+        let error = body.next().await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("nothing of the body came for 0.1 s"), "{error}");
+    }
+}
