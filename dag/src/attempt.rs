@@ -247,9 +247,37 @@ pub struct Left {
 }
 
 impl Left {
+    /// What [`Skipped::path`] is when the whole repository was destroyed, so that nothing could be taken.
+    pub const REPOSITORY: &str = ".git";
+    /// Entries of a list that are kept; more are counted.
+    pub const SKIPPED_MAX: usize = 50;
+    /// Branches that are kept.
+    pub const BRANCHES_MAX: usize = 16;
+
     /// Did it leave nothing else?
     pub fn is_empty(&self) -> bool {
         self.skipped.is_empty() && self.more == 0 && self.branches.is_empty()
+    }
+
+    /// Was its repository destroyed, and with it whatever it may have made? The reason.
+    pub fn destroyed(&self) -> Option<&str> {
+        self.skipped.iter().find(|one| &*one.path == Self::REPOSITORY).map(|one| &*one.why)
+    }
+
+    /// With lists of at most so many entries and `max` bytes of text; skipped paths that do not fit are counted.
+    pub fn bounded(mut self, max: usize) -> Self {
+        self.branches.truncate(Self::BRANCHES_MAX);
+        let mut sum = 0;
+        let mut fits = |bytes: usize| {
+            sum += bytes;
+            sum <= max
+        };
+        self.branches.retain(|branch| fits(branch.name.len()));
+        let kept = self.skipped.iter().take(Self::SKIPPED_MAX).take_while(|one| fits(one.path.len() + one.why.len()));
+        let kept = kept.count();
+        self.more = self.more.saturating_add(u32::try_from(self.skipped.len() - kept).unwrap_or(u32::MAX));
+        self.skipped.truncate(kept);
+        self
     }
 }
 

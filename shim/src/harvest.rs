@@ -18,16 +18,23 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
 };
 
-use crate::{clock, confine, ending};
+use crate::{clock, confine, ending, left::Left, trouble};
+
+/// The child that takes everything.
+pub(crate) const ALL: &str = "collect";
+/// The child that takes commits alone, after the other one failed: what was committed does not depend on what was not.
+pub(crate) const COMMITS: &str = "collect-commits";
 
 /// Wall-clock time for a harvest: a repository of 50,000 files takes 10 s on a slow disk.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Processor time for it.
-const CPU_SECONDS: u64 = 100;
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Wall-clock time for commits alone.
+const PATIENCE_COMMITS: Duration = Duration::from_secs(30);
+/// Processor time for either.
+const CPU_SECONDS: u64 = 80;
 /// Address space for it: libgit2 maps whole packs.
 const ADDRESS_SPACE: u64 = 8 << 30;
-/// The child's answer is one JSON object; an error message of libgit2 fits many times.
-const ANSWER_MAX: u64 = 64 << 10;
+/// The child's answer is one JSON object: an error message and bounded lists, with every byte escaped at worst.
+const ANSWER_MAX: u64 = 128 << 10;
 
 /// The bundle's file, opened while the shim still may.
 pub(crate) fn output(spec: &Spec) -> io::Result<Option<File>> {
@@ -45,25 +52,42 @@ pub(crate) fn harvest(spec: &Spec, bundle: Option<File>, quiet: bool) -> Harvest
         Ok(bundle) => bundle,
         Err(error) => return failed(&format!("the result cannot be written: {error}")),
     };
-    match collect(spec, &bundle) {
+    match take(spec, &bundle) {
         Ok(harvested) => harvested,
         Err(error) => failed(&format!("the harvest could not be run: {error}")),
     }
 }
 
+/// The machine's failure, or that of what the agent left running.
 fn failed(why: &str) -> Harvested {
-    Harvested { tip: None, error: Some(why.to_owned()) }
+    Harvested { error: Some(why.to_owned()), failed: Some(why.to_owned()), ..Harvested::default() }
 }
 
-fn collect(spec: &Spec, bundle: &File) -> io::Result<Harvested> {
+fn take(spec: &Spec, bundle: &File) -> io::Result<Harvested> {
+    if let Some(harvested) = collect(spec, bundle, ALL, PATIENCE)? {
+        return Ok(harvested);
+    }
+    const CRASHED: &str = "reading the workspace crashed, or used more time or memory than a harvest may";
+    trouble::empty(bundle)?;
+    let mut harvested = collect(spec, bundle, COMMITS, PATIENCE_COMMITS)?.unwrap_or_default();
+    let what = if harvested.tip.is_some() { "only commits were taken" } else { "nothing was taken" };
+    harvested.error = Some(format!("{CRASHED}: {what}"));
+    let mut left = Left::default();
+    left.skip(if harvested.tip.is_some() { "." } else { ".git" }, CRASHED);
+    left.add_to(&mut harvested);
+    Ok(harvested)
+}
+
+/// One child; `None`: it did not get to an answer.
+fn collect(spec: &Spec, bundle: &File, mode: &str, patience: Duration) -> io::Result<Option<Harvested>> {
     let mut child = Command::new("/proc/self/exe");
-    child.arg("collect").arg(spec.dir.join(layout::SPEC)).env_clear();
+    child.arg(mode).arg(spec.dir.join(layout::SPEC)).env_clear();
     child.env(layout::KEY_VARIABLE, &spec.key).current_dir("/");
     child.stdin(Stdio::null()).stdout(bundle.try_clone()?).stderr(Stdio::piped());
     let mut child = child.spawn()?;
     let mut answer = Vec::new();
     if let Some(mut pipe) = child.stderr.take() {
-        let deadline = clock::now_ms() + PATIENCE.as_millis() as u64;
+        let deadline = clock::now_ms() + patience.as_millis() as u64;
         while readable(&pipe, deadline)? && answer.len() < ANSWER_MAX as usize {
             let mut chunk = [0; 4096];
             match pipe.read(&mut chunk)? {
@@ -73,10 +97,7 @@ fn collect(spec: &Spec, bundle: &File) -> io::Result<Harvested> {
         }
     }
     ending::end_all(ending::PATIENCE);
-    Ok(match serde_json::from_slice(&answer) {
-        Ok(harvested) => harvested,
-        Err(_) => failed("reading the repository crashed, or used more time or memory than a harvest may"),
-    })
+    Ok(serde_json::from_slice(&answer).ok())
 }
 
 /// Waits for output or the end of it. False: the time is over.

@@ -36,7 +36,13 @@ pub const HARVEST: &str = "shim/harvest.json";
 /// The commits, in [`SHIM`].
 pub const BUNDLE: &str = "shim/result.bundle";
 
-/// The only ref in a result bundle.
+/// Empty until an agent is about to be started in a workspace that is whole; made where there is something to harvest.
+/// In [`SHIM`].
+pub const STARTED: &str = "shim/started";
+
+/// The first ref in a result bundle.
 pub const BUNDLE_REF: &str = "refs/devstack/result";
+/// What the names of all others start with: branches of the workspace, by their names.
+pub const BRANCH_REFS: &str = "refs/devstack/branches/";
 /// Marks every process of an attempt: `<installation>/<project>/<task>/<attempt>`.
 pub const KEY_VARIABLE: &str = "DEVSTACK_ATTEMPT_KEY";

@@ -3,7 +3,8 @@
 //!
 //! `devstack-shim run SPEC` is that whole way. `harvest SPEC` does the end of it again, for an attempt whose shim
 //! was killed. `inside SPEC` and `harvest-inside SPEC` are the same within the sandbox that `run` and `harvest`
-//! enter when the spec has a wrapper. `collect SPEC` is the child that reads the agent's repository.
+//! enter when the spec has a wrapper. `collect SPEC` is the child that reads the agent's repository, `collect-commits SPEC`
+//! the one that reads only its commits where that failed.
 //!
 //! Architecture invariants: no thread, no network, no environment of its own; it runs as the agent's user, so what
 //! it says is checked by the node; it outlives the node.
@@ -13,6 +14,8 @@
 // writes to a pipe blocks SIGPIPE first (`tee`), and whoever starts a shim gives it its three standard descriptors.
 #![cfg_attr(not(test), no_main)]
 
+mod branches;
+mod bundle;
 mod clock;
 mod collect;
 mod confine;
@@ -20,13 +23,18 @@ mod disk;
 mod ending;
 mod harvest;
 mod last_line;
+mod left;
+mod leftovers;
+mod mark;
 mod output;
 mod secret_files;
 mod secrets;
 mod spawn;
 mod tee;
+mod trouble;
 mod watch;
 mod workspace;
+mod worktree;
 
 use std::{
     env,
@@ -38,7 +46,7 @@ use std::{
 
 use devstack_shim::{
     layout,
-    spec::{ALREADY_RUN, Ending, ExitRecord, Spec, VERSION},
+    spec::{ALREADY_RUN, Ending, ExitRecord, Harvested, Spec, VERSION},
 };
 
 /// Exit statuses, as programs have them.
@@ -81,7 +89,8 @@ fn dispatch(mode: &str, path: &Path) -> io::Result<c_int> {
         "inside" => run(&spec)?,
         "harvest" if !spec.wrapper.is_empty() => return Err(confine::wrap(&spec, "harvest-inside", path)),
         "harvest" | "harvest-inside" => harvest_again(&spec)?,
-        "collect" => collect::main(&spec),
+        harvest::ALL => collect::main(&spec, collect::Scope::All),
+        harvest::COMMITS => collect::main(&spec, collect::Scope::Commits),
         other => return Err(io::Error::other(format!("`{other}` is not a mode"))),
     }
     Ok(SUCCESS)
@@ -93,12 +102,13 @@ fn run(spec: &Spec) -> io::Result<()> {
     let log = confine::create(&spec.dir.join(layout::LOG))?;
     let exit = confine::create(&spec.dir.join(layout::EXIT))?;
     let bundle = harvest::output(spec)?;
+    let mut mark = mark::Mark::open(spec)?;
     confine::drop_rights(spec)?;
 
     let tee = if spec.tee { tee::Tee::stdout() } else { tee::Tee::none() };
     let mut output = output::Output::new(log, spec.log_max, &secret_files::hidden(spec, &secrets), tee);
     let started = clock::now_ms();
-    let ending = match attempt(spec, &secrets, &mut output) {
+    let ending = match attempt(spec, &secrets, &mut output, &mut mark) {
         Ok(ending) => ending,
         Err(reason) => Ending::NotStarted(reason),
     };
@@ -106,7 +116,9 @@ fn run(spec: &Spec) -> io::Result<()> {
     output.finish();
     let quiet = ending::end_all(ending::PATIENCE);
     let processes_refused = confine::processes_refused();
-    let harvest = harvest::harvest(spec, bundle, quiet);
+    // Half a workspace is nobody's work, and taken for some it would delete the other half.
+    let started = !matches!(ending, Ending::NotStarted(_));
+    let harvest = if started { harvest::harvest(spec, bundle, quiet) } else { Harvested::default() };
     write_record(
         spec.dir.join(layout::EXIT),
         exit,
@@ -118,11 +130,17 @@ fn run(spec: &Spec) -> io::Result<()> {
             left_out_bytes: output.left_out(),
             harvest,
             processes_refused,
+            started,
         },
     )
 }
 
-fn attempt(spec: &Spec, secrets: &[(String, String)], output: &mut output::Output) -> Result<Ending, String> {
+fn attempt(
+    spec: &Spec,
+    secrets: &[(String, String)],
+    output: &mut output::Output,
+    mark: &mut mark::Mark,
+) -> Result<Ending, String> {
     let signals = watch::signals().map_err(|error| format!("signals cannot be received: {error}"))?;
     if let Some(git) = &spec.git {
         workspace::prepare(spec, git).map_err(|error| format!("the workspace cannot be made: {error}"))?;
@@ -130,6 +148,7 @@ fn attempt(spec: &Spec, secrets: &[(String, String)], output: &mut output::Outpu
     confine::limit(&spec.limits).map_err(|error| format!("a limit cannot be set: {error}"))?;
     let (files, variables) = secret_files::split(spec, secrets);
     let _laid = secret_files::lay(spec, &files)?;
+    mark.set().map_err(|error| format!("its start cannot be noted: {error}"))?;
     let agent = spawn::spawn(spec, &variables)?;
     watch::watch(spec, agent, signals, output).map_err(|error| format!("the agent cannot be watched: {error}"))
 }
@@ -138,9 +157,10 @@ fn attempt(spec: &Spec, secrets: &[(String, String)], output: &mut output::Outpu
 fn harvest_again(spec: &Spec) -> io::Result<()> {
     let exit = confine::create(&spec.dir.join(layout::HARVEST))?;
     let bundle = harvest::output(spec)?;
+    let started = mark::is_set(spec);
     confine::drop_rights(spec)?;
     confine::limit(&spec.limits)?;
-    let harvest = harvest::harvest(spec, bundle, true);
+    let harvest = if started { harvest::harvest(spec, bundle, true) } else { Harvested::default() };
     let record = ExitRecord {
         version: VERSION,
         ending: None,
@@ -149,6 +169,7 @@ fn harvest_again(spec: &Spec) -> io::Result<()> {
         left_out_bytes: 0,
         harvest,
         processes_refused: 0,
+        started,
     };
     write_record(spec.dir.join(layout::HARVEST), exit, &record)
 }

@@ -187,13 +187,62 @@ pub struct ExitRecord {
     /// How often the limit of processes refused one, where the control group can be read.
     #[serde(default)]
     pub processes_refused: u64,
+    /// Was an agent started in a workspace that was whole? What anything else left is nobody's work. A record without the
+    /// field is of a version that harvested after every end.
+    #[serde(default = "yes")]
+    pub started: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The result of a harvest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Harvested {
-    /// The commit at the end, when it is not the base.
+    /// The result, when it is not the base; the base where only other branches have commits, which the bundle carries.
     pub tip: Option<String>,
-    /// Why there is none although there should be.
+    /// Why there is none although there should be, or why it is not whole.
     pub error: Option<String>,
+    /// What could not be taken, at most [`SKIPPED_MAX`].
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+    /// So many more could not be taken.
+    #[serde(default)]
+    pub more: u32,
+    /// Other branches with commits on top of the base, at most [`BRANCHES_MAX`]; the bundle has them as refs.
+    #[serde(default)]
+    pub branches: Vec<Branch>,
+    /// The machine failed, not the agent: its disk was full, or could not be read or written.
+    #[serde(default)]
+    pub failed: Option<String>,
 }
+
+/// Something that could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// Relative to the workspace, for people: at most [`SKIPPED_PATH_MAX`] bytes. `.git` is the whole repository.
+    pub path: String,
+    /// At most [`SKIPPED_WHY_MAX`] bytes.
+    pub why: String,
+}
+
+/// A branch of the workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    /// Without `refs/heads/`; at most [`BRANCH_NAME_MAX`] bytes.
+    pub name: String,
+    /// Its commit, 40 hexadecimal digits.
+    pub commit: String,
+}
+
+/// So many paths that could not be taken are named; the rest is counted.
+pub const SKIPPED_MAX: usize = 50;
+/// The longest path that is named, in bytes; a longer one is cut.
+pub const SKIPPED_PATH_MAX: usize = 200;
+/// The longest reason, in bytes; a longer one is cut.
+pub const SKIPPED_WHY_MAX: usize = 120;
+/// So many branches come along beside the result.
+pub const BRANCHES_MAX: usize = 16;
+/// The longest name of a branch that comes along, in bytes.
+pub const BRANCH_NAME_MAX: usize = 200;

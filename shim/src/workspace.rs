@@ -1,7 +1,15 @@
 //! Makes the agent's workspace: a standalone clone on the agent's branch that borrows objects from the mirror.
 //! Done as the agent's user, before the agent exists, so nothing here reads what an agent wrote.
+//!
+//! The repository is made beside its place and renamed to `.git` when everything is checked out: whatever fails or ends
+//! this half-way leaves files and no repository, so nothing that could be compared with them. The files are not moved
+//! (the directory is a mount point in a container, and a move would make git read every file again).
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    path::Path,
+};
 
 use devstack_shim::{
     layout,
@@ -12,45 +20,61 @@ use git2::{Commit, MergeOptions, Oid, Repository, RepositoryInitOptions, build::
 /// Git follows renames among at most so many files on each side; with libgit2's default (1,000) it misses some.
 const RENAME_LIMIT: u32 = 20_000;
 
+/// Where the repository is made: git refuses this name in a tree (it means `.git` on file systems of DOS), so nothing that
+/// is checked out has it.
+const STAGE: &str = "git~1";
+
 /// What went wrong, in words.
 pub(crate) type Error = Box<dyn std::error::Error>;
 
 /// Makes the workspace that the spec asks for.
 pub(crate) fn prepare(spec: &Spec, git: &Git) -> Result<(), Error> {
     let dir = &spec.workspace;
-    let repository = create(dir, git)?;
+    let stage = dir.join(STAGE);
+    fill(spec, git, &create(dir, &stage, git)?)?;
+    fs::rename(stage.join(".git"), dir.join(".git"))?;
+    fs::remove_dir(stage)?;
+    Ok(())
+}
+
+fn fill(spec: &Spec, git: &Git, repository: &Repository) -> Result<(), Error> {
     for name in &git.bundles {
         let path = spec.dir.join(layout::IN).join(name);
-        import(&repository, &path).map_err(|error| format!("{}: {error}", path.display()))?;
+        import(repository, &path).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     let base = repository.find_commit(Oid::from_str(git.start.base())?)?;
     repository.reference(&format!("refs/remotes/origin/{}", git.integration), base.id(), true, "devstack")?;
     match &git.start {
         GitStart::Commit { tip, .. } => {
             let tip = repository.find_commit(Oid::from_str(tip)?)?;
-            check_out(&repository, &git.branch, &tip)
+            check_out(repository, &git.branch, &tip)
         }
         GitStart::Merging { theirs, .. } => {
-            check_out(&repository, &git.branch, &base)?;
-            merge(&repository, Oid::from_str(theirs)?)
+            check_out(repository, &git.branch, &base)?;
+            merge(repository, Oid::from_str(theirs)?)
         }
     }
 }
 
-fn create(dir: &Path, git: &Git) -> Result<Repository, Error> {
+/// A repository in `stage` whose files are in `dir`.
+fn create(dir: &Path, stage: &Path, git: &Git) -> Result<Repository, Error> {
     let mut options = RepositoryInitOptions::new();
     options.no_reinit(true).external_template(false).initial_head(&git.branch);
-    let repository = Repository::init_opts(dir, &options)?;
+    let repository = Repository::init_opts(stage, &options)?;
     let objects = git.mirror_objects.to_str().ok_or("the path of the mirror is not UTF-8")?;
     fs::create_dir_all(repository.path().join("objects/info"))?;
     fs::write(repository.path().join("objects/info/alternates"), format!("{objects}\n"))?;
-    let mut config = repository.config()?;
-    config.set_str("user.name", &git.name)?;
-    config.set_str("user.email", &git.email)?;
-    // A workspace lives for one attempt: packing it would be work for nothing.
-    config.set_i32("gc.auto", 0)?;
-    // Opened again, so that the alternates are seen.
-    Ok(Repository::open(dir)?)
+    OpenOptions::new().append(true).open(repository.path().join("config"))?.write_all(config(git).as_bytes())?;
+    // Opened again, so that the alternates and the configuration are seen.
+    let repository = Repository::open(repository.path())?;
+    repository.set_workdir(dir, false)?;
+    Ok(repository)
+}
+
+/// What is added to its configuration. A workspace lives for one attempt: packing it would be work for nothing.
+fn config(git: &Git) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
+    format!("[user]\n\tname = {}\n\temail = {}\n[gc]\n\tauto = 0\n", quoted(&git.name), quoted(&git.email))
 }
 
 /// Takes the objects of a bundle: a header of lines up to an empty one, then a pack.

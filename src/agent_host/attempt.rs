@@ -4,7 +4,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use devstack_dag::attempt::{Order, Outcome};
+use devstack_dag::attempt::{Left, Order, Outcome};
 use futures::FutureExt;
 use ractor::{Actor, ActorProcessingErr, ActorRef, Message};
 use tokio::sync::watch;
@@ -101,7 +101,12 @@ impl Actor for Attempt {
 
 impl State {
     fn over(&mut self, exit: Box<Exit>) {
-        tracing::info!(attempt = %exit.attempt(), outcome = ?exit.report.outcome, "attempt is over");
+        let Left { skipped, more, branches } = &exit.report.left;
+        let not_taken = skipped.iter().map(|one| format!("{}: {}", one.path, one.why)).collect::<Vec<_>>();
+        let branches = branches.iter().map(|branch| &*branch.name).collect::<Vec<_>>();
+        tracing::info!(
+            attempt = %exit.attempt(), outcome = ?exit.report.outcome, ?not_taken, more, ?branches, "attempt is over"
+        );
         fault::point(Point::AttemptBeforeReport);
         self.exit = Some(exit);
         self.report();

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use devstack_dag::{
-    attempt::{Left, Order, Outcome, Report, Usage},
+    attempt::{Order, Outcome, Report, Usage},
     ids::{AttemptId, Text, Timestamp},
 };
 use devstack_shim::redact::Redactor;
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::{
     attempt::infrastructure,
     host::Host,
+    left,
     reading::{self, Said},
 };
 use crate::{
@@ -69,7 +70,8 @@ pub(super) async fn run(
                 }
             }
             let said = read_output(&order, &host).await;
-            exit(&order, &host, ended, said)
+            let (exit, hidden) = exit(&order, &host, ended, said);
+            withheld(exit, hidden).await
         }
         Err(error) => infrastructure(&host, &order, format!("the runtime lost it: {error}")),
     })
@@ -117,9 +119,21 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> Exit {
+/// Branches whose names hold a secret go no further.
+async fn withheld(mut exit: Exit, hidden: Vec<String>) -> Exit {
+    let Some(bundle) = exit.bundle.clone().filter(|_| !hidden.is_empty()) else { return exit };
+    let done = tokio::task::spawn_blocking(move || left::withhold(&bundle, &hidden)).await;
+    if let Err(error) = done.map_err(std::io::Error::other).flatten() {
+        (exit.bundle, exit.report.commit) = (None, None);
+        exit.report.outcome =
+            Outcome::Infrastructure(format!("a branch could not be taken out of its result: {error}"));
+    }
+    exit
+}
+
+/// What is reported, and the branches that must not be.
+fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> (Exit, Vec<String>) {
     let result = ended.result_json.as_deref().map(AgentResult::read).unwrap_or_default();
-    let (commit, bundle) = ended.harvest.commits.map(|commits| (commits.tip, commits.bundle)).unzip();
     let secrets = host.secret_values(order);
     // The log was redacted as it was written; the agent's own words were not. Before they are cut: half a secret is one.
     let redactor = Redactor::new(secrets.iter().map(Secret::expose));
@@ -135,23 +149,32 @@ fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> Exit {
         tail.push('\n');
     }
     tail.push_str(clip_front(&ended.tail, TAIL_MAX));
-    Exit {
+    let (left, hidden) = left::told(&ended.harvest, &redactor);
+    let summary = result.summary.as_deref().map(|summary| clip(&redacted(summary), Text::INLINE_MAX).into());
+    // What the machine did not let through is not missing for the agent's sake.
+    let outcome = match (ended.outcome, &ended.harvest.failed) {
+        (Outcome::Exited(0), Some(why)) => Outcome::Infrastructure(format!("its work could not be taken: {why}")),
+        (outcome, _) => outcome,
+    };
+    let (commit, bundle) = ended.harvest.commits.map(|commits| (commits.tip, commits.bundle)).unzip();
+    let exit = Exit {
         host: host.name.clone(),
         report: Report {
             attempt: order.attempt.clone(),
-            outcome: said.outcome(ended.outcome),
+            outcome: said.outcome(outcome),
             commit,
             tail: Text::Inline(tail.into()),
             // What the agent program counts, before what the model says of itself.
             usage: said.usage.or_else(|| result.usage.map(UsageFile::into_usage)),
-            left: Left::default(),
-            summary: None,
+            left,
+            summary: summary.map(Text::Inline),
             held: None,
         },
         bundle,
         start: order.start.clone(),
         secrets,
-    }
+    };
+    (exit, hidden)
 }
 
 /// `out/result.json`, optional, written by the agent: everything in it is a claim.

@@ -5,6 +5,7 @@ mod attempt;
 mod flow;
 mod host;
 mod keyring;
+mod left;
 pub mod message;
 mod reading;
 mod seeds;

@@ -25,6 +25,7 @@
 
 pub mod bundle;
 mod bundle_header;
+pub mod bundle_refs;
 pub mod checkout;
 pub mod deliver;
 pub mod durable;

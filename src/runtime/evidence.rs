@@ -9,10 +9,13 @@ use std::{
     path::Path,
 };
 
-use devstack_dag::attempt::Outcome;
+use devstack_dag::{attempt::Outcome, ids::CommitId};
 use devstack_shim::{
     layout,
-    spec::{Ending, ExitRecord, Spec, VERSION},
+    spec::{
+        BRANCH_NAME_MAX, BRANCHES_MAX, Branch, Ending, ExitRecord, Harvested, SKIPPED_MAX, SKIPPED_PATH_MAX,
+        SKIPPED_WHY_MAX, Skipped, Spec, VERSION,
+    },
 };
 use nix::libc;
 
@@ -110,18 +113,50 @@ pub(super) fn result_json(dir: &Path) -> Option<Vec<u8>> {
     read(&dir.join(layout::RESULT), RESULT_MAX).ok()
 }
 
-/// What a record says was made, as far as it can be so.
+/// What a record says was made, as far as it can be so. Without an agent nothing was, whatever lies there.
 pub(super) fn harvest(dir: &Path, record: &ExitRecord, bundle_max: u64) -> Harvest {
-    let error = record.harvest.error.clone().map(|text| text.chars().take(1000).collect());
-    let Some(tip) = &record.harvest.tip else { return Harvest { commits: None, error, again: false } };
-    let bundle = dir.join(layout::BUNDLE);
-    let wrong = |why: String| Harvest { commits: None, error: Some(why), again: false };
-    let Ok(tip) = tip.parse() else { return wrong("the shim's record names a tip that is no commit id".into()) };
-    match open(&bundle).and_then(|file| file.metadata()) {
-        Ok(file) if file.len() > bundle_max => wrong(format!("the result is larger than {bundle_max} bytes")),
-        Ok(_) => Harvest { commits: Some(Commits { tip, bundle }), error, again: false },
-        Err(error) => wrong(format!("the result cannot be read: {error}")),
+    if !record.started || matches!(record.ending, Some(Ending::NotStarted(_))) {
+        return Harvest::default();
     }
+    let Harvested { tip, error, skipped, more, branches, failed } = &record.harvest;
+    let short = |text: &String| text.chars().take(1000).collect::<String>();
+    let mut harvest = Harvest {
+        error: error.as_ref().map(short),
+        failed: failed.as_ref().map(short),
+        skipped: skipped.iter().take(SKIPPED_MAX).map(bounded).collect(),
+        more: more.saturating_add(u32::try_from(skipped.len().saturating_sub(SKIPPED_MAX)).unwrap_or(u32::MAX)),
+        branches: branches.iter().filter(|branch| is_plain(branch)).take(BRANCHES_MAX).cloned().collect(),
+        again: failed.is_some() && record.ending.is_some(),
+        ..Harvest::default()
+    };
+    let Some(tip) = tip else { return harvest };
+    let bundle = dir.join(layout::BUNDLE);
+    let file = open(&bundle).and_then(|file| file.metadata());
+    let wrong = match (tip.parse(), file) {
+        (Err(_), _) => "the shim's record names a tip that is no commit id".to_owned(),
+        (_, Ok(file)) if file.len() > bundle_max => format!("the result is larger than {bundle_max} bytes"),
+        (_, Err(error)) => format!("the result cannot be read: {error}"),
+        (Ok(tip), Ok(_)) => {
+            harvest.commits = Some(Commits { tip, bundle });
+            return harvest;
+        }
+    };
+    harvest.error = Some(wrong);
+    harvest
+}
+
+/// The shim bounds it; what lies there may be somebody else's.
+fn bounded(one: &Skipped) -> Skipped {
+    let cut = |text: &str, max: usize| text[..text.floor_char_boundary(max)].to_owned();
+    Skipped { path: cut(&one.path, SKIPPED_PATH_MAX), why: cut(&one.why, SKIPPED_WHY_MAX) }
+}
+
+fn is_plain(branch: &Branch) -> bool {
+    let Branch { name, commit } = branch;
+    !name.is_empty()
+        && name.len() <= BRANCH_NAME_MAX
+        && !name.contains(|c: char| c.is_control() || c.is_whitespace())
+        && commit.parse::<CommitId>().is_ok()
 }
 
 /// An attempt that is over, from what it left; `record`: the shim's, if it can be believed; `died`: what became of it
@@ -130,9 +165,9 @@ pub(super) fn ended(dir: &Path, record: Option<ExitRecord>, bundle_max: u64, die
     let harvest = match &record {
         Some(record) => harvest(dir, record, bundle_max),
         None => Harvest {
-            commits: None,
             error: Some("the supervisor of the attempt was killed before it could harvest".into()),
             again: true,
+            ..Harvest::default()
         },
     };
     let elapsed_ms = record.as_ref().map(|record| record.elapsed_ms);

@@ -31,6 +31,7 @@ use devstack_dag::{
     attempt::Outcome,
     ids::{AttemptId, CommitId},
 };
+use devstack_shim::spec::{Branch, Skipped};
 use tokio::sync::watch;
 
 pub use self::{
@@ -158,14 +159,23 @@ pub struct Harvest {
     pub commits: Option<Commits>,
     /// Why the harvest is missing or not whole, for people: the shim was killed, a merge is not resolved.
     pub error: Option<String>,
-    /// The shim never got to it: [`Runtime::harvest`] may do better.
+    /// The shim never got to it, or the machine failed it: [`Runtime::harvest`] may do better.
     pub again: bool,
+    /// The machine failed, not the agent: what is missing may be work, and nothing may be taken for its absence.
+    pub failed: Option<String>,
+    /// What could not be taken; bounded.
+    pub skipped: Vec<Skipped>,
+    /// So many more could not be taken.
+    pub more: u32,
+    /// Other branches that are in the bundle; bounded.
+    pub branches: Vec<Branch>,
 }
 
-/// Commits as a bundle with the one ref [`devstack_shim::layout::BUNDLE_REF`]. Written by the agent's user: untrusted.
+/// Commits as a bundle whose first ref is [`devstack_shim::layout::BUNDLE_REF`]; the others, if any, are
+/// [`Harvest::branches`]. Written by the agent's user: untrusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commits {
-    /// What the ref points to, as the shim says.
+    /// What the ref points to, as the shim says; the base where only other branches have commits.
     pub tip: CommitId,
     /// The bundle: a regular file, at most the configured size.
     pub bundle: PathBuf,

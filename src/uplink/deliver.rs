@@ -18,10 +18,16 @@ use super::{Uplink, bulk::BulkError};
 use crate::{
     agent_host::Host,
     config::{secrets::Secret, units},
-    repository::quarantine::{Expectation, Refusal},
+    repository::{
+        bundle_refs,
+        quarantine::{Expectation, Refusal},
+    },
     taskmaster::message::Exit,
     wire::ToTaskmaster,
 };
+
+/// The version of messages with which a Taskmaster takes branches beside a result.
+const BRANCHES_SINCE: u16 = 2;
 
 /// Uploads at once: more share the same line.
 const AT_ONCE: usize = 4;
@@ -58,7 +64,7 @@ impl Deliveries {
         uplink.tokio().clone().spawn(async move {
             // Closed never.
             let _room = room.acquire().await;
-            let exit = screened(&uplink, exit).await;
+            let exit = screened(&uplink, understood(&uplink, exit).await).await;
             let message = hand_over(&uplink, &exit, &known).await;
             // From here on, being asked again has it delivered again: what is sent on a session that ends is lost.
             lock(&known).under_way.remove(exit.attempt());
@@ -154,6 +160,28 @@ async fn upload(uplink: &Uplink, exit: &Exit) -> Result<ToTaskmaster, BulkError>
         },
     };
     Ok(ToTaskmaster::Exited { report, result })
+}
+
+/// A Taskmaster of the version before takes a result with one ref, and would take the base for one.
+async fn understood(uplink: &Uplink, mut exit: Exit) -> Exit {
+    // Without a session it is delivered on the next one.
+    let older = uplink.version().is_some_and(|version| version < BRANCHES_SINCE);
+    let Some(bundle) = exit.bundle.clone().filter(|_| older) else { return exit };
+    exit.report.left.branches.clear();
+    let base = match exit.start {
+        Start::Empty => None,
+        Start::Commit { base, .. } | Start::Merging { base, .. } => Some(base),
+    };
+    if exit.report.commit == base {
+        (exit.bundle, exit.report.commit) = (None, None);
+        return exit;
+    }
+    let reduced = tokio::task::spawn_blocking(move || bundle_refs::keep(&bundle, |number, _| number == 0)).await;
+    if let Err(error) = reduced.map_err(std::io::Error::other).flatten() {
+        // It is refused there for what it is.
+        tracing::warn!(attempt = %exit.attempt(), %error, "other branches stay in its result");
+    }
+    exit
 }
 
 /// What holds a secret is not sent.

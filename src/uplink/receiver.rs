@@ -115,6 +115,12 @@ impl Uplink {
         self.present().welcome.is_some()
     }
 
+    /// The version of messages that its Taskmaster understands; `None`: there is no session.
+    pub(super) fn version(&self) -> Option<u16> {
+        let present = self.present();
+        present.welcome.as_ref().map(|_| present.version.max(1))
+    }
+
     pub(super) fn welcome(&self) -> Option<Welcome> {
         self.present().welcome.clone()
     }

@@ -12,6 +12,7 @@ mod bench;
 mod bundles;
 mod commits;
 mod git_dir;
+mod harvest;
 mod plans;
 mod processes;
 mod repositories;

@@ -7,12 +7,15 @@ use std::{
     process::Command,
 };
 
-use devstack::runtime::{Commits, Ended, Job, Runtime, Sandbox, Workspace};
+use devstack::runtime::{Commits, Ended, Harvest, Job, Runtime, Sandbox, Workspace};
 use devstack_dag::{
     attempt::{Outcome, Start},
     ids::{AttemptId, CommitId},
 };
-use devstack_shim::layout::BUNDLE_REF;
+use devstack_shim::{
+    layout::{BRANCH_REFS, BUNDLE_REF},
+    spec::Branch,
+};
 
 use crate::{
     containers::{Containers, tools},
@@ -20,13 +23,13 @@ use crate::{
 };
 
 /// A hub, and a mirror of its integration history to borrow from.
-struct Hub {
-    dir: PathBuf,
+pub(crate) struct Hub {
+    pub(crate) dir: PathBuf,
     /// Of the agents that work for it.
     image: Option<String>,
 }
 
-fn git(dir: &Path, args: &[&str]) -> String {
+pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git")
         .current_dir(dir)
         .args(["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=dev"])
@@ -40,7 +43,7 @@ fn git(dir: &Path, args: &[&str]) -> String {
 }
 
 impl Hub {
-    fn new(s: &Place) -> Self {
+    pub(crate) fn new(s: &Place) -> Self {
         let dir = s.dir().join("hub");
         fs::create_dir(&dir).unwrap();
         git(&dir, &["init", "-q"]);
@@ -53,23 +56,23 @@ impl Hub {
         hub
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.dir.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    fn commit(&self, message: &str) -> CommitId {
+    pub(crate) fn commit(&self, message: &str) -> CommitId {
         git(&self.dir, &["add", "-A"]);
         git(&self.dir, &["commit", "-q", "--allow-empty", "-m", message]);
         git(&self.dir, &["rev-parse", "HEAD"]).parse().unwrap()
     }
 
-    fn head(&self) -> CommitId {
+    pub(crate) fn head(&self) -> CommitId {
         git(&self.dir, &["rev-parse", "HEAD"]).parse().unwrap()
     }
 
-    fn job(&self, number: u32, start: Start, script: &str) -> Job {
+    pub(crate) fn job(&self, number: u32, start: Start, script: &str) -> Job {
         let mut job = shell(number, script);
         job.image = self.image.clone().map(Into::into);
         job.workspace = Some(Workspace {
@@ -82,48 +85,54 @@ impl Hub {
         job
     }
 
-    fn at_head(&self, number: u32, script: &str) -> Job {
+    pub(crate) fn at_head(&self, number: u32, script: &str) -> Job {
         let base = self.head();
         self.job(number, Start::Commit { base, tip: base }, script)
     }
 
     /// Takes a result over as a quarantine would: git itself checks the bundle.
-    fn take(&self, ended: &Ended) -> CommitId {
+    pub(crate) fn take(&self, ended: &Ended) -> CommitId {
         let Commits { tip, bundle } = ended.harvest.commits.clone().unwrap_or_else(|| panic!("{ended:?}"));
         git(&self.dir, &["bundle", "verify", "-q", bundle.to_str().unwrap()]);
-        assert_eq!(git(&self.dir, &["bundle", "list-heads", bundle.to_str().unwrap()]), format!("{tip} {BUNDLE_REF}"));
-        git(&self.dir, &["-c", "transfer.fsckObjects=true", "fetch", "-q", bundle.to_str().unwrap(), BUNDLE_REF]);
+        let heads = git(&self.dir, &["bundle", "list-heads", bundle.to_str().unwrap()]);
+        let branches =
+            ended.harvest.branches.iter().map(|Branch { name, commit }| format!("{commit} {BRANCH_REFS}{name}"));
+        let expected: Vec<_> = std::iter::once(format!("{tip} {BUNDLE_REF}")).chain(branches).collect();
+        assert_eq!(heads, expected.join("\n"), "the result comes first, and what is named is there");
+        let all = format!("+{BRANCH_REFS}*:refs/seen/*");
+        let fetch = ["-c", "transfer.fsckObjects=true", "fetch", "-q", bundle.to_str().unwrap(), BUNDLE_REF, &all];
+        git(&self.dir, &fetch);
         tip
     }
 }
 
 /// A runtime with a place for a hub beside its state.
-enum Place {
+pub(crate) enum Place {
     Process(Scratch),
     /// With the image that has git.
     Docker(Containers, String),
 }
 
 impl Place {
-    fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self::Process(Scratch::new(Sandbox::Off))
     }
 
-    fn runtime(&self) -> &dyn Runtime {
+    pub(crate) fn runtime(&self) -> &dyn Runtime {
         match self {
             Self::Process(scratch) => &scratch.runtime,
             Self::Docker(containers, _) => &containers.runtime,
         }
     }
 
-    fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         match self {
             Self::Process(scratch) => scratch.dir.path(),
             Self::Docker(containers, _) => containers.dir.path(),
         }
     }
 
-    fn attempt_dir(&self, attempt: &AttemptId) -> PathBuf {
+    pub(crate) fn attempt_dir(&self, attempt: &AttemptId) -> PathBuf {
         attempt_dir(self.dir(), attempt)
     }
 
@@ -135,7 +144,7 @@ impl Place {
     }
 }
 
-async fn places() -> Vec<Place> {
+pub(crate) async fn places() -> Vec<Place> {
     let mut places = vec![Place::plain()];
     places.extend(sandboxed().map(Place::Process));
     places.extend(docker().await);
@@ -274,28 +283,42 @@ async fn a_container_that_was_killed_is_harvested_in_another() {
     assert_eq!(containers.names().len(), 0);
 }
 
+/// What an agent can do to its repository, and whether work of it can be taken all the same.
+const RUINS: [(&str, bool); 14] = [
+    ("rm -rf .git", false),
+    ("rm -rf .git; mkfifo .git", false),
+    ("echo 'gitdir: /nonexistent' > x; rm -rf .git; mv x .git", false),
+    ("rm .git/HEAD; mkfifo .git/HEAD", false),
+    ("head -c 5000 /dev/urandom > .git/config", false),
+    ("rm -rf .git/objects; echo x > y", false),
+    ("echo x > f; git add f; head -c 5000 /dev/urandom > .git/index", true),
+    ("rm .git/index; mkfifo .git/index; echo x > y", true),
+    ("rm -f .gitignore; mkfifo .gitignore; echo x > y", true),
+    ("rm .git/index; ln -s \"$PWD/pipe\" .git/index; mkfifo pipe; echo x > y", true),
+    ("echo junk > .git/refs/heads/feat/dev1; echo x > y", true),
+    ("git checkout -q --orphan other; echo x > y", true),
+    ("ln -s . loop; ln -sf /etc/passwd .git/HEAD", true),
+    ("git config core.bare true; echo x > y", true),
+];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ruined_repository_is_an_error_of_the_harvest_and_nothing_else() {
-    let ruins = [
-        "rm -rf .git",
-        "rm -rf .git; mkfifo .git",
-        "echo 'gitdir: /nonexistent' > x; rm -rf .git; mv x .git",
-        "rm .git/HEAD; mkfifo .git/HEAD",
-        "echo x > f; git add f; head -c 5000 /dev/urandom > .git/index",
-        "rm .git/index; mkfifo .git/index",
-        "rm .gitignore; mkfifo .gitignore; echo x > y",
-        "head -c 5000 /dev/urandom > .git/config",
-        "echo junk > .git/refs/heads/feat/dev1",
-        "rm -rf .git/objects; echo x > y",
-        "ln -s . loop; ln -sf /etc/passwd .git/HEAD",
-    ];
+async fn of_a_ruined_repository_what_can_be_taken_is_and_the_rest_is_named() {
     for s in places().await {
         let hub = Hub::new(&s);
-        for (number, ruin) in ruins.iter().enumerate() {
+        for (number, (ruin, taken)) in RUINS.iter().enumerate() {
             let job = hub.at_head(number as u32 + 1, ruin);
             let ended = run(s.runtime(), &job).await;
             assert_eq!(ended.outcome, Outcome::Exited(0), "{ruin}");
-            assert!(ended.harvest.commits.is_none() && ended.harvest.error.is_some(), "{ruin}: {ended:?}");
+            let Harvest { commits, error, skipped, failed, .. } = &ended.harvest;
+            assert_eq!((commits.is_some(), failed), (*taken, &None), "{ruin}: {ended:?}");
+            if *taken {
+                let tip = hub.take(&ended).to_string();
+                let changed = git(&hub.dir, &["diff", "--name-status", "HEAD", &tip]);
+                assert!(changed.starts_with("A\t") && !changed.contains('\n'), "{ruin}: {changed}");
+            } else {
+                assert!(error.as_ref().is_some_and(|text| text.contains("destroyed")), "{ruin}: {ended:?}");
+                assert_eq!(skipped.first().map(|one| one.path.as_str()), Some(".git"), "{ruin}: {ended:?}");
+            }
             s.runtime().remove(&job.attempt).await.unwrap();
         }
     }
@@ -357,7 +380,13 @@ async fn a_repository_cannot_lead_the_harvest_elsewhere() {
         let ended = run(s.runtime(), &hub.at_head(number as u32 + 1, script)).await;
         let private = git(&victim, &["rev-parse", "HEAD"]);
         assert_ne!(ended.harvest.commits.as_ref().map(|c| c.tip.to_string()), Some(private), "{script}");
-        assert!(ended.harvest.error.is_some(), "{script}: {ended:?}");
+        let led = !script.contains("core.worktree");
+        assert_eq!(ended.harvest.error.is_some(), led, "{script}: {ended:?}");
+        if !led {
+            // The working directory is the workspace, whatever the repository says.
+            let tip = hub.take(&ended).to_string();
+            assert_eq!(git(&hub.dir, &["diff", "--name-status", "HEAD", &tip]), "A\tx");
+        }
         assert_eq!(git(&victim, &["status", "--porcelain"]), "");
     }
 }
@@ -367,7 +396,9 @@ async fn a_result_beyond_the_limit_is_refused() {
     let s = Place::Process(Scratch::with(Sandbox::Off, |config| config.bundle_max = 100_000));
     let hub = Hub::new(&s);
     let one = run(s.runtime(), &hub.at_head(1, "head -c 200000 /dev/urandom > big")).await;
-    assert!(one.harvest.error.unwrap().contains("at most 100000 bytes"));
+    assert_eq!((&one.harvest.commits, &one.harvest.error), (&None, &None), "{one:?}");
+    let [big] = one.harvest.skipped.as_slice() else { panic!("{one:?}") };
+    assert!(big.path == "big" && big.why.contains("at most 100000 bytes"), "{big:?}");
     let many = "for i in 1 2 3; do head -c 60000 /dev/urandom > f$i; done";
     let many = run(s.runtime(), &hub.at_head(2, many)).await;
     assert!(many.harvest.commits.is_none());

@@ -7,8 +7,11 @@ mod conformance;
 #[path = "../harness/containers.rs"]
 #[allow(dead_code, reason = "shared with the tests of containers")]
 mod containers;
+mod endings;
+mod faults;
 mod git;
 mod harness;
+mod harvest;
 mod process;
 mod profile;
 mod speed;

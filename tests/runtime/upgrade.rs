@@ -10,7 +10,7 @@ use devstack::runtime::{Runtime, Sandbox, State};
 use devstack_dag::attempt::Outcome;
 use devstack_shim::{
     layout,
-    spec::{Ending, ExitRecord, Git, GitStart, Harvested, Rlimits, Secrets, Spec, User, VERSION},
+    spec::{Branch, Ending, ExitRecord, Git, GitStart, Harvested, Rlimits, Secrets, Skipped, Spec, User, VERSION},
     tool::{SecretFile, Tool},
 };
 use serde_json::Value;
@@ -69,6 +69,7 @@ fn exit() -> ExitRecord {
         left_out_bytes: 0,
         harvest: Harvested::default(),
         processes_refused: 0,
+        started: true,
     }
 }
 
@@ -83,7 +84,17 @@ fn orders_and_records_of_earlier_versions_are_read_and_those_of_this_are_frozen(
     let now = (Spec { tee: true, ..before }, ExitRecord { processes_refused: 2, ..exit() });
     let frozen = |text: String| serde_json::from_str::<Value>(&text).unwrap();
     assert_eq!(serde_json::to_value(&now.0).unwrap(), frozen(golden("spec.v1.2.json")));
-    assert_eq!(serde_json::to_value(&now.1).unwrap(), frozen(golden("exit.v1.1.json")));
+    assert_eq!(serde_json::from_str::<ExitRecord>(&golden("exit.v1.1.json")).unwrap(), now.1);
+    let harvest = Harvested {
+        tip: Some("02".repeat(20)),
+        error: None,
+        skipped: vec![Skipped { path: "dep".into(), why: "a git repository of its own".into() }],
+        more: 1,
+        branches: vec![Branch { name: "fix/x".into(), commit: "03".repeat(20) }],
+        failed: Some("No space left on device".into()),
+    };
+    let now = ExitRecord { harvest, started: false, ..now.1 };
+    assert_eq!(serde_json::to_value(&now).unwrap(), frozen(golden("exit.v1.2.json")));
 }
 
 /// The directory of an attempt that an earlier version ran to its end, while no node was there.

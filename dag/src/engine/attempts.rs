@@ -2,17 +2,17 @@
 
 use super::{
     Draft, Engine,
-    compose::{bounded, describe, feedback, head},
+    compose::{bounded, describe, feedback, head, short},
     state::{Task, TaskIx},
 };
 use crate::{
     answer::Answer,
-    attempt::{Outcome, Report, Stage},
+    attempt::{Left, Outcome, Report, Stage, Start},
     effect::{Effect, Timer},
     fact::{FactKind, Place},
     ids::{AttemptId, CommitId, HostName, TaskId, Text, Timestamp},
     plan::{Executor, Review},
-    record::{BlockedReason, Status},
+    record::{AttemptRecord, BlockedReason, Status},
 };
 
 /// Is there a backoff before the next attempt?
@@ -35,6 +35,16 @@ enum Verdict {
 /// The exit code that says "try again later".
 const EXIT_LATER: i32 = 75;
 
+/// Is the commit what an agent made? Where the machine failed nobody knows, and an attempt that was never started has no
+/// work; the commit that it started from is none either (it stands for a result without one, whose branches came along).
+fn is_work(attempt: &AttemptRecord, outcome: &Outcome, commit: CommitId) -> bool {
+    let base = match attempt.start {
+        Start::Empty => None,
+        Start::Commit { base, .. } | Start::Merging { base, .. } => Some(base),
+    };
+    attempt.stage == Stage::Work && !matches!(outcome, Outcome::Infrastructure(_)) && base != Some(commit)
+}
+
 impl Engine {
     pub(super) fn finish_attempt(&self, draft: &mut Draft, host: HostName, report: Report) -> Answer {
         let Some(ix) = self.ix(&report.attempt.task) else { return Answer::Fenced };
@@ -50,10 +60,14 @@ impl Engine {
         }
         let Report { attempt, outcome, commit, tail, usage, left, summary, .. } = report;
         let (stage, number, role) = (known.stage, attempt.number, known.role.clone());
-        let commit = commit.filter(|_| stage == Stage::Work && self.project_of(task).has_repository());
-        let verdict = self.judge(task, &outcome, commit);
+        let commit =
+            commit.filter(|&commit| self.project_of(task).has_repository() && is_work(known, &outcome, commit));
+        let left = left.bounded(self.config.left_bytes);
+        let verdict = self.judge(task, &outcome, commit, &left);
         let outcome = bounded(outcome, self.config.reason_bytes);
+        let said = describe(number, stage, &outcome, task, &left);
         if !left.is_empty() || summary.is_some() {
+            let summary = summary.map(short);
             draft.fact(FactKind::AttemptLeft { attempt: attempt.clone(), left, summary });
         }
         draft.fact(FactKind::AttemptEnded {
@@ -69,34 +83,27 @@ impl Engine {
                 self.after_work(draft, ix, commit, self.place(task, task.status));
             }
             (Verdict::Passed, Stage::Check) => self.after_checks(draft, ix, self.place(task, task.status)),
-            (Verdict::Charged, _) => {
-                let said = describe(number, stage, &outcome, task);
-                self.charge(draft, ix, stage, number, &said, &tail);
-            }
+            (Verdict::Charged, _) => self.charge(draft, ix, stage, number, &said, &tail),
             (Verdict::Uncharged, _) => {
                 let back = if stage == Stage::Work { Status::Todo } else { Status::Testing };
-                self.uncharge(draft, ix, back, &describe(number, stage, &outcome, task), Wait::Yes);
+                self.uncharge(draft, ix, back, &said, Wait::Yes);
             }
-            (Verdict::Limited(reset), _) => {
-                let said = describe(number, stage, &outcome, task);
-                self.limit(draft, ix, &role, reset, &said);
-            }
-            (Verdict::Policy, _) => {
-                let said = describe(number, stage, &outcome, task);
-                self.block(draft, ix, BlockedReason::Policy, &said);
-            }
+            (Verdict::Limited(reset), _) => self.limit(draft, ix, &role, reset, &said),
+            (Verdict::Policy, _) => self.block(draft, ix, BlockedReason::Policy, &said),
         }
         Answer::Done
     }
 
-    fn judge(&self, task: &Task, outcome: &Outcome, commit: Option<CommitId>) -> Verdict {
+    fn judge(&self, task: &Task, outcome: &Outcome, commit: Option<CommitId>, left: &Left) -> Verdict {
         let run = task.history.last();
         let stopping = run.is_some_and(|a| a.stopping);
         let work = run.is_some_and(|a| a.stage == Stage::Work);
         let must_change = work && self.project_of(task).has_repository() && !task.spec.allow_empty;
+        // What was destroyed may have been work, also where none is asked for.
+        let lacking = work && commit.is_none() && (must_change || left.destroyed().is_some());
         match outcome {
-            Outcome::Exited(0) if must_change && commit.is_none() && !stopping => Verdict::Charged,
-            Outcome::Exited(0) if !(must_change && commit.is_none()) => Verdict::Passed,
+            Outcome::Exited(0) if lacking && !stopping => Verdict::Charged,
+            Outcome::Exited(0) if !lacking => Verdict::Passed,
             Outcome::Policy(_) => Verdict::Policy,
             Outcome::Exited(EXIT_LATER) | Outcome::Infrastructure(_) | Outcome::Stopped => Verdict::Uncharged,
             _ if stopping => Verdict::Uncharged,

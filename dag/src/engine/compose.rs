@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::state::{Task, TaskIx};
 use crate::{
-    attempt::{Conflict, Feedback, Outcome, Stage},
+    attempt::{Conflict, Feedback, Left, Outcome, Stage},
     ids::{AgentName, HostName, MAX_NAME, RoleName, TaskId, Text, Timestamp},
     plan::{Executor, Priority, ProjectSpec, RetryFrom, TaskSpec},
 };
@@ -48,6 +48,14 @@ pub(super) fn inline(text: &str) -> Text {
     Text::Inline(head(text, Text::INLINE_MAX).into())
 }
 
+/// A text that somebody else made, inline ones cut to what may be inline.
+pub(super) fn short(text: Text) -> Text {
+    match text {
+        Text::Inline(text) if text.len() > Text::INLINE_MAX => inline(&text),
+        other => other,
+    }
+}
+
 /// What the next attempt is told about one that was charged. An inline tail becomes part of the sentence, its end
 /// kept; a blob is passed along as an entry of its own.
 pub(super) fn feedback(attempt: u32, said: &str, output: &Text) -> Vec<Feedback> {
@@ -65,14 +73,14 @@ pub(super) fn feedback(attempt: u32, said: &str, output: &Text) -> Vec<Feedback>
     }
 }
 
-/// How an attempt ended, for its feedback.
-pub(super) fn describe(number: u32, stage: Stage, outcome: &Outcome, task: &Task) -> String {
+/// How an attempt ended and what of it was not taken, for its feedback.
+pub(super) fn describe(number: u32, stage: Stage, outcome: &Outcome, task: &Task, left: &Left) -> String {
     let what = match stage {
         Stage::Work => "your work",
         Stage::Check => "the project's checks on the merged tree",
     };
     let how = match outcome {
-        Outcome::Exited(0) => "exited with 0 but changed nothing".to_owned(),
+        Outcome::Exited(0) => without_result(left),
         Outcome::Exited(code) => format!("failed with exit code {code}"),
         Outcome::Signalled(signal) => format!("was ended by signal {signal}"),
         Outcome::TimedOut => format!("ran longer than its timeout of {} s", task.spec.timeout_ms / 1000),
@@ -85,7 +93,55 @@ pub(super) fn describe(number: u32, stage: Stage, outcome: &Outcome, task: &Task
         Outcome::Policy(finding) => format!("was refused: {finding}"),
         Outcome::RateLimited { .. } => "was sent back by the provider of its models: its limit is reached".to_owned(),
     };
-    format!("Attempt {number} ({what}) {how}")
+    let not_taken = not_taken(left).map_or_else(String::new, |list| format!("; not taken: {list}"));
+    format!("Attempt {number} ({what}) {how}{not_taken}")
+}
+
+/// Why an attempt that exited with 0 has no result.
+fn without_result(left: &Left) -> String {
+    if left.destroyed().is_some() {
+        return "exited with 0, but destroyed the repository of its workspace, so that its work could not be taken"
+            .to_owned();
+    }
+    if !left.branches.is_empty() {
+        let names = branches(left);
+        return format!(
+            "exited with 0 but left nothing on its own branch: its commits are on {names}, and which of them is the \
+                        result cannot be told"
+        );
+    }
+    if left.skipped.is_empty() && left.more == 0 {
+        return "exited with 0 but changed nothing".to_owned();
+    }
+    "exited with 0, but nothing that it left could be taken".to_owned()
+}
+
+/// Entries of a list that are named in a sentence, and their bytes together; the rest is counted.
+const NAMED: (usize, usize) = (5, 400);
+
+/// What could not be taken, and why; `None`: all was.
+pub(super) fn not_taken(left: &Left) -> Option<String> {
+    let all = left.skipped.iter().map(|one| format!("{} ({})", one.path, one.why));
+    (!left.skipped.is_empty() || left.more > 0).then(|| named(all, left.skipped.len() + left.more as usize))
+}
+
+/// The names of other branches.
+pub(super) fn branches(left: &Left) -> String {
+    named(left.branches.iter().map(|branch| branch.name.to_string()), left.branches.len())
+}
+
+fn named(all: impl Iterator<Item = String>, count: usize) -> String {
+    let mut sum = 0;
+    let fits = all.take(NAMED.0).take_while(|one| {
+        let first = sum == 0;
+        sum += one.len();
+        first || sum <= NAMED.1
+    });
+    let mut list: Vec<String> = fits.collect();
+    if count > list.len() {
+        list.push(format!("{} more", count - list.len()));
+    }
+    list.join(", ")
 }
 
 /// An outcome with its text bounded.

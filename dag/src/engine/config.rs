@@ -59,6 +59,8 @@ pub struct Config {
     pub fact_bytes: usize,
     /// Bytes of a reason that a host, DevOps or a person gave; the rest is cut.
     pub reason_bytes: usize,
+    /// Bytes of paths, reasons and names of branches that an attempt left and that were not taken; the rest is counted.
+    pub left_bytes: usize,
     /// Images of a host that placement knows of. 256: more than a host of agents holds; with a thousand hosts, 20 MB.
     pub images_kept: usize,
     /// Slots that a member gets by claiming them, in its first report. Beyond, a person says so. 1,024: no machine of today
@@ -91,6 +93,7 @@ impl Default for Config {
             project_bytes: 12 * 1024,
             fact_bytes: 15 * 1024,
             reason_bytes: 512,
+            left_bytes: 8 << 10,
             images_kept: 256,
             member_slots: 1024,
             attempt_slack_ms: 3 * 3_600_000,

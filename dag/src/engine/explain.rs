@@ -2,7 +2,7 @@
 
 use super::{
     Engine,
-    compose::utc,
+    compose::{branches, not_taken, utc},
     state::{Class, Project, Task, TaskIx},
 };
 use crate::{
@@ -42,6 +42,7 @@ impl Engine {
             }
         });
         text.push('.');
+        text.push_str(&left_words(task));
         if task.charged > 0 && !task.status.is_terminal() {
             text.push_str(&format!(" {} of {} attempts are used.", task.charged, task.spec.attempts));
         }
@@ -216,4 +217,22 @@ impl Engine {
         };
         self.known(project)?.record.delivery_blocked.clone().or_else(trouble)
     }
+}
+
+/// What the last attempt that did the task left besides its result, in sentences.
+fn left_words(task: &Task) -> String {
+    let last = task.history.iter().rev().find(|run| run.stage == Stage::Work && run.outcome.is_some());
+    let Some((run, left)) = last.and_then(|run| Some((run, run.left.as_deref()?))) else { return String::new() };
+    let number = run.attempt.number;
+    let mut words = String::new();
+    let taken = left.branches.iter().find(|branch| Some(branch.commit) == run.commit);
+    if let Some(taken) = taken {
+        words.push_str(&format!(" The commits of attempt {number} are on {}, and were taken from there.", taken.name));
+    } else if !left.branches.is_empty() {
+        words.push_str(&format!(" Attempt {number} left other branches, which are kept: {}.", branches(left)));
+    }
+    if let Some(list) = not_taken(left) {
+        words.push_str(&format!(" Not taken of attempt {number}: {list}."));
+    }
+    words
 }

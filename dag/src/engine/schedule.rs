@@ -6,7 +6,7 @@ use super::{
     state::{Class, ClassIx, Git, Host, Task, TaskIx},
 };
 use crate::{
-    attempt::{Order, Stage, Start},
+    attempt::{Order, Outcome, Stage, Start},
     effect::{Effect, MergeRequest},
     fact::FactKind,
     ids::{AgentName, AttemptId, CommitId, HostName, MergeId, Timestamp},
@@ -215,9 +215,13 @@ impl Engine {
     }
 }
 
-/// Where the last harvested commit continues: on the base that it was made from.
+/// Where the last harvested commit continues: on the base that it was made from. Versions before this one kept commits of
+/// attempts that the machine had failed: nothing goes on from those.
 fn on_harvested(task: &Task) -> Option<Start> {
     let Git { harvested: Some((number, tip)), .. } = **task.git.as_ref()? else { return None };
+    if let Some(Outcome::Infrastructure(_)) = task.attempt(number)?.outcome {
+        return None;
+    }
     Some(Start::Commit { base: base_of(task, number)?, tip })
 }
 

@@ -2,7 +2,7 @@
 
 use devstack_dag::{
     Answer, Config, Engine,
-    attempt::Outcome,
+    attempt::{Branch, Left, Outcome, Report, Skipped, Start},
     command::{Command, HostReport},
     ids::Text,
     plan::{Priority, RetryFrom},
@@ -11,7 +11,7 @@ use devstack_dag::{
 
 use crate::{
     common::{attempt_id, commit, host_name, plan, repo_plan, role, task, task_ref},
-    desk::Desk,
+    desk::{Desk, HEAD},
 };
 
 #[test]
@@ -173,4 +173,121 @@ fn after_a_restore_no_number_is_given_that_may_have_been_given_before() {
     assert_eq!(desk.passes("a"), ["forget a/1", "start b/5001 dev1@h"]);
     assert_eq!(desk.fails("b"), ["forget b/5001", "backoff b/5001 1000"]);
     assert_eq!(desk.backoff_over("b"), ["start b/5002 dev1@h"]);
+}
+
+#[test]
+fn a_commit_of_what_the_machine_failed_is_nobodys_work() {
+    let mut a = task("a", &[]);
+    a.retry_from = RetryFrom::Last;
+    let (mut desk, _) = Desk::new(repo_plan(vec![a]), 1);
+    desk.ends("a", Outcome::Infrastructure("the workspace cannot be made".into()), Some(commit(7)));
+    assert_eq!((desk.task("a").harvested, desk.task("a").uncharged), (None, 1));
+    assert_eq!(desk.engine.attempts(&task_ref("a"))[0].commit, None);
+    desk.backoff_over("a");
+    let fresh = Start::Commit { base: commit(HEAD), tip: commit(HEAD) };
+    assert_eq!(desk.engine.attempts(&task_ref("a"))[1].start, fresh, "the next one starts anew");
+    // What an agent made and then failed with is its work; what the machine did to its successor changes nothing of that.
+    desk.ends("a", Outcome::Exited(1), Some(commit(8)));
+    desk.backoff_over("a");
+    desk.ends("a", Outcome::Infrastructure("its host is gone".into()), Some(commit(9)));
+    assert_eq!(desk.task("a").harvested, Some((2, commit(8))));
+    desk.backoff_over("a");
+    let last = Start::Commit { base: commit(HEAD), tip: commit(8) };
+    assert_eq!(desk.engine.attempts(&task_ref("a"))[3].start, last);
+}
+
+#[test]
+fn nothing_goes_on_from_a_commit_that_a_version_before_kept() {
+    let mut a = task("a", &[]);
+    a.retry_from = RetryFrom::Last;
+    let (mut desk, _) = Desk::new(repo_plan(vec![a]), 1);
+    desk.ends("a", Outcome::Exited(1), Some(commit(7)));
+    let mut records: Vec<_> = desk.engine.records().collect();
+    for record in &mut records {
+        if let devstack_dag::record::Record::Attempt(attempt) = record {
+            attempt.outcome = Some(Outcome::Infrastructure("the workspace cannot be made".into()));
+        }
+    }
+    desk.engine = Engine::from_records(Config::default(), records.into_iter()).unwrap();
+    desk.host("h", 1, &[]);
+    desk.backoff_over("a");
+    let fresh = Start::Commit { base: commit(HEAD), tip: commit(HEAD) };
+    assert_eq!(desk.engine.attempts(&task_ref("a"))[1].start, fresh);
+}
+
+fn left(paths: &[&str], branches: &[(&str, u64)]) -> Left {
+    let skipped = paths.iter().map(|path| Skipped { path: (*path).into(), why: "unreadable".into() }).collect();
+    let branches = branches.iter().map(|(name, at)| Branch { name: (*name).into(), commit: commit(*at) }).collect();
+    Left { skipped, more: 0, branches }
+}
+
+/// The feedback that an attempt of a fresh task gets for exiting with 0 and this, without a commit; and what becomes of it.
+fn without_commit(allow_empty: bool, left: Left) -> (Status, String) {
+    let mut a = task("a", &[]);
+    a.allow_empty = allow_empty;
+    let (mut desk, _) = Desk::new(repo_plan(vec![a]), 1);
+    let report = Report { left, ..Report::new(attempt_id("a", 1), Outcome::Exited(0)) };
+    desk.reports(report);
+    let said = desk.task("a").feedback.first().map(|feedback| match &feedback.text {
+        Text::Inline(said) => said.to_string(),
+        other => panic!("{other:?}"),
+    });
+    (desk.status("a"), said.unwrap_or_default())
+}
+
+#[test]
+fn changed_nothing_is_said_only_when_it_is_true() {
+    let (_, said) = without_commit(false, Left::default());
+    assert!(said.contains("changed nothing"), "{said}");
+    let (_, said) = without_commit(false, left(&["dep"], &[]));
+    assert!(said.contains("nothing that it left could be taken; not taken: dep (unreadable)"), "{said}");
+    let (_, said) = without_commit(false, left(&[], &[("fix/x", 7), ("fix/y", 8)]));
+    assert!(said.contains("its commits are on fix/x, fix/y") && !said.contains("changed nothing"), "{said}");
+    let (status, said) = without_commit(false, left(&[".git"], &[]));
+    assert!(status == Status::Todo && said.contains("destroyed the repository"), "{said}");
+    // Also where an empty result is one: a destroyed one is not.
+    assert_eq!(without_commit(true, Left::default()).0, Status::Completed);
+    assert_eq!(without_commit(true, left(&["pipe"], &[])).0, Status::Completed);
+    let (status, said) = without_commit(true, left(&[".git"], &[]));
+    assert!(status == Status::Todo && said.contains("destroyed the repository"), "{said}");
+}
+
+#[test]
+fn a_result_that_is_the_base_is_none() {
+    let (mut desk, _) = Desk::new(repo_plan(vec![task("a", &[])]), 1);
+    let commit = Some(commit(HEAD));
+    let report =
+        Report { commit, left: left(&[], &[("fix/x", 7)]), ..Report::new(attempt_id("a", 1), Outcome::Exited(0)) };
+    desk.reports(report);
+    assert_eq!((desk.status("a"), desk.task("a").charged, desk.task("a").harvested), (Status::Todo, 1, None));
+}
+
+#[test]
+fn what_was_not_taken_is_told_kept_within_bounds_and_explained() {
+    let (mut desk, _) = Desk::new(repo_plan(vec![task("a", &[])]), 1);
+    let many: Vec<String> = (0..60).map(|n| format!("{n}{}", "x".repeat(190))).collect();
+    let names: Vec<String> = (0..20).map(|n| format!("fix/{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let branches: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 7)).collect();
+    let summary = Some(Text::Inline("s".repeat(9000).into()));
+    let all = left(&many, &branches);
+    desk.reports(Report { left: all, summary, ..Report::new(attempt_id("a", 1), Outcome::Exited(1)) });
+    let kept = desk.engine.attempts(&task_ref("a"))[0].left.clone().unwrap();
+    let bytes: usize = kept.skipped.iter().map(|one| one.path.len() + one.why.len()).sum();
+    assert!(bytes <= 8 << 10 && kept.branches.len() == 16, "{bytes}");
+    assert_eq!(kept.skipped.len() + kept.more as usize, 60);
+    let Some(Text::Inline(summary)) = desk.task("a").summary else { panic!("no summary") };
+    assert_eq!(summary.len(), Text::INLINE_MAX);
+    let Text::Inline(said) = &desk.task("a").feedback[0].text else { panic!("not inline") };
+    assert!(said.contains("not taken: 0xxx") && said.contains("59 more"), "{said}");
+    desk.backoff_over("a");
+    let taken = left(&["dep"], &[("fix/x", 7)]);
+    desk.reports(Report {
+        commit: Some(commit(7)),
+        left: taken,
+        ..Report::new(attempt_id("a", 2), Outcome::Exited(0))
+    });
+    let words = desk.engine.explain(&task_ref("a")).unwrap();
+    assert!(words.contains("attempt 2 are on fix/x, and were taken from there"), "{words}");
+    assert!(words.contains("Not taken of attempt 2: dep (unreadable)"), "{words}");
 }

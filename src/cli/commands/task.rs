@@ -248,5 +248,24 @@ fn page(output: &Output, detail: &dto::TaskDetail) -> String {
         text.push('\n');
         text.push_str(&table.render(output));
     }
+    for attempt in &detail.attempt_list {
+        text.push_str(&left(attempt));
+    }
+    text
+}
+
+/// What an attempt left besides its result.
+fn left(attempt: &dto::Attempt) -> String {
+    let mut text = String::new();
+    let number = attempt.number;
+    for dto::Skipped { path, why } in &attempt.harvest_skipped {
+        text.push_str(&format!("not taken of attempt {number}: {} ({})\n", clean(path), clean(why)));
+    }
+    if attempt.harvest_skipped_more > 0 {
+        text.push_str(&format!("not taken of attempt {number}: {} more\n", attempt.harvest_skipped_more));
+    }
+    for dto::Branch { name, commit } in &attempt.branches {
+        text.push_str(&format!("branch of attempt {number}: {} at {}\n", clean(name), short(Some(commit))));
+    }
     text
 }

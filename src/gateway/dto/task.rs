@@ -2,13 +2,14 @@
 //! Deliberately absent: prompts in lists: only one task's own page has them.
 
 use devstack_dag::{
+    attempt,
     plan::Executor,
     record::{AttemptRecord, TaskRecord},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Time, V1, words};
+use super::{Branch, Time, V1, words};
 use crate::config::plan_file::priority;
 
 /// A task in `task list`.
@@ -171,6 +172,24 @@ pub struct Attempt {
     pub ended_at: Option<Time>,
     /// Model usage, if the agent reported any.
     pub usage: Option<Usage>,
+    /// What it left in its workspace and could not be taken into its result.
+    #[serde(default)]
+    pub harvest_skipped: Vec<Skipped>,
+    /// So many more could not be taken.
+    #[serde(default)]
+    pub harvest_skipped_more: u32,
+    /// Other branches with commits of its own; kept in the hub, and not merged.
+    #[serde(default)]
+    pub branches: Vec<Branch>,
+}
+
+/// Something that could not be taken into a result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Skipped {
+    /// Where, in the workspace; `.git`: its repository was destroyed.
+    pub path: String,
+    /// Why.
+    pub why: String,
 }
 
 impl Attempt {
@@ -180,6 +199,7 @@ impl Attempt {
             Some((word, exit_code, message)) => (Some(word.to_owned()), exit_code, message),
             None => (None, None, None),
         };
+        let left = record.left.as_deref().cloned().unwrap_or_default();
         Self {
             number: record.attempt.number,
             stage: words::stage(record.stage).to_owned(),
@@ -196,7 +216,22 @@ impl Attempt {
             started_at: record.started_at.into(),
             ended_at: record.ended_at.map(Time::from),
             usage: record.usage.as_ref().map(Usage::from),
+            harvest_skipped: left.skipped.iter().map(Skipped::from).collect(),
+            harvest_skipped_more: left.more,
+            branches: left.branches.iter().map(Branch::from).collect(),
         }
+    }
+}
+
+impl From<&attempt::Skipped> for Skipped {
+    fn from(one: &attempt::Skipped) -> Self {
+        Self { path: one.path.to_string(), why: one.why.to_string() }
+    }
+}
+
+impl From<&attempt::Branch> for Branch {
+    fn from(branch: &attempt::Branch) -> Self {
+        Self { name: branch.name.to_string(), commit: branch.commit.to_string() }
     }
 }
 

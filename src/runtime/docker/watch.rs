@@ -222,7 +222,7 @@ pub(super) async fn harvest(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<H
         tracing::warn!(%attempt, %error, "its harvest's container stays until the attempt is removed");
     }
     let record = finished?.then(|| evidence::record(&dir, layout::HARVEST)).flatten();
-    let nothing = || Harvest { commits: None, error: Some("the harvest was killed".into()), again: false };
+    let nothing = || Harvest { error: Some("the harvest was killed".into()), ..Harvest::default() };
     Ok(record.map_or_else(nothing, |record| evidence::harvest(&dir, &record, inner.config.bundle_max)))
 }
 

@@ -175,7 +175,7 @@ pub(super) async fn harvest(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<H
     let (inner, attempt) = (Arc::clone(inner), attempt.clone());
     let read = move || {
         leftovers::end(&inner, &attempt, &dir);
-        let nothing = || Harvest { commits: None, error: Some("the harvest was killed".into()), again: false };
+        let nothing = || Harvest { error: Some("the harvest was killed".into()), ..Harvest::default() };
         evidence::record(&dir, layout::HARVEST)
             .map_or_else(nothing, |record| evidence::harvest(&dir, &record, inner.config.bundle_max))
     };
