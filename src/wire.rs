@@ -6,10 +6,12 @@
 //! A host of this version works for a Taskmaster of the version before, which it tells only what that one understands.
 //! Deliberately absent: frames and sessions (crate cluster), and bulk: bundles, logs and long texts go over HTTPS.
 
+#[path = "wire/versions.rs"]
 mod versions;
 
 use devstack_dag::{
     attempt::{Order, Report},
+    bounds::{self, Limit},
     command::HostReport,
     ids::AttemptId,
 };
@@ -118,6 +120,21 @@ pub enum ToTaskmaster {
     },
 }
 
+impl ToTaskmaster {
+    /// Within the limits of a message: what is too much is cut, so that the rest is heard.
+    pub fn fit(self) -> Self {
+        match self {
+            Self::Report(report) => Self::Report(report.fit()),
+            Self::Exited { report, result } => Self::Exited { report: report.fit(), result },
+            Self::NoLog { channel, why: Some(mut why) } => {
+                bounds::Reason::cut(&mut why);
+                Self::NoLog { channel, why: Some(why) }
+            }
+            fits => fits,
+        }
+    }
+}
+
 /// An uploaded file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uploaded {
@@ -174,17 +191,37 @@ pub fn encode_for(version: u16, message: &ToTaskmaster) -> Result<Vec<u8>, Unrea
     if version >= 2 { encode(message) } else { encode(&versions::ToTaskmaster::version_1(message.clone())) }
 }
 
-/// A body that this version cannot read: the sender is newer, or hostile.
+/// A body that is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a message cannot be understood: {0}; is the other node of a newer version?")]
-pub struct Unreadable(String);
+pub enum Unreadable {
+    /// This version cannot read it: the sender is newer, or hostile.
+    #[error("a message cannot be understood: {0}; is the other node of a newer version?")]
+    Unknown(String),
+    /// A field of it is not what it may be: too long a text, too many entries, no name.
+    #[error("a message is refused: {0}")]
+    Refused(String),
+}
+
+/// How serde begins to say that a number stands for no variant.
+const UNKNOWN_VARIANT: &str = "invalid value: integer";
+
+impl From<bincode::error::DecodeError> for Unreadable {
+    fn from(error: bincode::error::DecodeError) -> Self {
+        match error {
+            // The words of a type of ours; of a variant that is not known, serde's.
+            bincode::error::DecodeError::OtherString(why) if !why.starts_with(UNKNOWN_VARIANT) => Self::Refused(why),
+            bincode::error::DecodeError::OtherString(why) => Self::Unknown(why),
+            other => Self::Unknown(other.to_string()),
+        }
+    }
+}
 
 /// The bytes of a message.
 ///
 /// # Errors
 /// Only for a message over the limit.
 pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, Unreadable> {
-    bincode::serde::encode_to_vec(message, BODY).map_err(|error| Unreadable(error.to_string()))
+    bincode::serde::encode_to_vec(message, BODY).map_err(|error| Unreadable::Unknown(error.to_string()))
 }
 
 /// Reads a message; bytes that are left over are an error.
@@ -192,10 +229,9 @@ pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, Unreadable> {
 /// # Errors
 /// The bytes are no message of this version.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Unreadable> {
-    let (message, read) =
-        bincode::serde::decode_from_slice(body, BODY).map_err(|error| Unreadable(error.to_string()))?;
+    let (message, read) = bincode::serde::decode_from_slice(body, BODY)?;
     if read != body.len() {
-        return Err(Unreadable(format!("{} bytes are left over", body.len() - read)));
+        return Err(Unreadable::Unknown(format!("{} bytes are left over", body.len() - read)));
     }
     Ok(message)
 }

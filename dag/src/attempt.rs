@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bounds::{self, within},
     ids::{AgentName, AttemptId, CommitId, RoleName, Text, Timestamp},
     plan::{Limits, Network},
     profile::Profile,
@@ -64,20 +65,27 @@ pub struct Order {
     /// The role.
     pub role: RoleName,
     /// The task's title.
+    #[serde(deserialize_with = "within::<bounds::Title, _, _>")]
     pub title: String,
     /// What to run: argv, or for a check the shell lines in order.
+    #[serde(deserialize_with = "within::<bounds::CommandLine, _, _>")]
     pub command: Vec<String>,
     /// What the agent is told.
+    #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     pub prompt: Text,
     /// What earlier attempts and people said, oldest first.
+    #[serde(deserialize_with = "within::<bounds::FeedbackList, _, _>")]
     pub feedback: Vec<Feedback>,
     /// Set for a resolution task.
+    #[serde(deserialize_with = "within::<bounds::ConflictPaths, _, _>")]
     pub conflict: Option<Conflict>,
     /// What the workspace holds.
     pub start: Start,
     /// Names of secrets the agent gets.
+    #[serde(deserialize_with = "within::<bounds::OrderedSecrets, _, _>")]
     pub secrets: Vec<String>,
     /// The image, where the runtime has images.
+    #[serde(deserialize_with = "within::<bounds::LongName, _, _>")]
     pub image: Option<Arc<str>>,
     /// What it can reach.
     pub network: Network,
@@ -90,8 +98,10 @@ pub struct Order {
     /// No output and no processor time for this long ends it, in milliseconds.
     pub idle_timeout_ms: u64,
     /// What the agent is: how it is run and what its output means. `None`: a plain command.
+    #[serde(deserialize_with = "within::<bounds::ProfileTexts, _, _>")]
     pub profile: Option<Arc<Profile>>,
     /// The model it was told to use, for prices.
+    #[serde(deserialize_with = "within::<bounds::LongName, _, _>")]
     pub model: Option<Box<str>>,
     /// Is the prompt whole? Then the host adds nothing to it. Orders of a Taskmaster of wire version 1 have prompts that the
     /// host completes.
@@ -212,18 +222,24 @@ pub struct Report {
     /// Which attempt.
     pub attempt: AttemptId,
     /// How it ended.
+    #[serde(deserialize_with = "within::<bounds::Reason, _, _>")]
     pub outcome: Outcome,
     /// The harvested commit; `None`: nothing changed, no repository, or it was refused.
     pub commit: Option<CommitId>,
     /// The last output and the agent's own summary, for feedback.
+    #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     pub tail: Text,
     /// Model usage, if the agent reported any.
+    #[serde(deserialize_with = "within::<bounds::SessionName, _, _>")]
     pub usage: Option<Usage>,
     /// What else it left.
+    #[serde(deserialize_with = "within::<bounds::LeftBehind, _, _>")]
     pub left: Left,
     /// What the agent says that it did; an agent's claim.
+    #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     pub summary: Option<Text>,
     /// Why a person must look at the result before it is merged. Set by the Taskmaster's own import, never by a host.
+    #[serde(deserialize_with = "within::<bounds::Reason, _, _>")]
     pub held: Option<Box<str>>,
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attempt::{Conflict, Report},
+    bounds::{self, within},
     effect::Timer,
     ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, RoleName, TaskRef, Text},
     pins::PinChange,
@@ -202,6 +203,26 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The same of an attempt's end without what was said and left in it, for a task whose record has no room for that;
+    /// `None`: of other commands nothing can be left out.
+    pub fn least(&self) -> Option<Self> {
+        let Self::FinishAttempt { host, report } = self else { return None };
+        let Report { attempt, outcome, commit, held, .. } = report;
+        let report = Report { commit: *commit, held: held.clone(), ..Report::new(attempt.clone(), outcome.clone()) };
+        Some(Self::FinishAttempt { host: host.clone(), report })
+    }
+
+    /// The host that says it, if one does.
+    pub fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::ReportHost(report) | Self::ReportMember { report, .. } => Some(&report.host),
+            Self::FinishAttempt { host, .. } => Some(host),
+            _ => None,
+        }
+    }
+}
+
 /// A job of the shell that can fail for reasons outside the task.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Job {
@@ -221,18 +242,25 @@ pub struct HostReport {
     /// Room for so many attempts at once.
     pub slots: u32,
     /// Names of the secrets it can resolve.
+    #[serde(deserialize_with = "within::<bounds::SecretNames, _, _>")]
     pub secrets: Vec<String>,
     /// Every attempt it holds, running or finished but not yet acknowledged.
+    #[serde(deserialize_with = "within::<bounds::HeldAttempts, _, _>")]
     pub attempts: Vec<AttemptId>,
     /// Slots that cannot be used for now.
+    #[serde(deserialize_with = "within::<bounds::Reason, _, _>")]
     pub quarantine: Option<Quarantine>,
     /// What its configuration says of it, for roles that ask for it: `gpu = "a100"`.
+    #[serde(deserialize_with = "within::<bounds::HostLabels, _, _>")]
     pub labels: BTreeMap<String, String>,
     /// The roles whose attempts it takes; empty: all.
+    #[serde(deserialize_with = "within::<bounds::HostRoles, _, _>")]
     pub roles: Vec<RoleName>,
     /// Images that need not be fetched first, by every name and digest, sorted. What is too many of them is cut.
+    #[serde(deserialize_with = "within::<bounds::HostImages, _, _>")]
     pub images: Vec<String>,
     /// The networks that its attempts are attached to.
+    #[serde(deserialize_with = "within::<bounds::HostShards, _, _>")]
     pub shards: Vec<ShardReport>,
 }
 

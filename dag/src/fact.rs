@@ -104,7 +104,7 @@ pub enum FactKind {
         host: HostName,
         /// Room for so many attempts.
         slots: u32,
-        /// Secrets it can resolve.
+        /// Empty. Up to version 2 the names of the secrets it can resolve; see [`crate::offer`].
         secrets: Vec<String>,
     },
     /// A host was silent for too long; it is known still, and may return.

@@ -8,11 +8,13 @@
 
 mod answer;
 pub mod attempt;
+pub mod bounds;
 pub mod budget;
 pub mod command;
 pub mod effect;
 mod engine;
 pub mod fact;
+mod fit;
 pub mod graph;
 pub mod ids;
 pub mod invariants;
@@ -30,5 +32,7 @@ mod rejection;
 mod room;
 
 pub use answer::Answer;
-pub use engine::{Backoff, Config, Counts, Damaged, Decision, Engine, Proposal, Spot, WAITING_FOR, Waiting, Watch};
+pub use engine::{
+    Backoff, Config, Counts, Damaged, Decision, Engine, Proposal, Sizer, Spot, WAITING_FOR, Waiting, Watch,
+};
 pub use rejection::{Class, Problem, Rejection};

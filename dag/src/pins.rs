@@ -73,6 +73,15 @@ pub(crate) fn of_report(report: &HostReport, most_slots: u32) -> Pins {
     PinChange::default().over(pins)
 }
 
+/// What a host is held to from its first report on: what people said, and for the rest what it claims. Where both together
+/// are too much, only what people said: then it gets no labels and secrets by claiming them.
+pub(crate) fn at_first(report: &HostReport, most_slots: u32, joined: PinChange) -> Pins {
+    let claimed = of_report(report, most_slots);
+    let said = Pins { max_slots: claimed.max_slots, ..Pins::default() };
+    let both = joined.clone().over(claimed);
+    if bytes(&both) <= PINS_BYTES { both } else { joined.over(said) }
+}
+
 /// About what they take in a record.
 pub(crate) fn bytes(pins: &Pins) -> usize {
     let labels = pins.labels.iter().map(|(key, value)| key.len() + value.len() + 2 * EACH);

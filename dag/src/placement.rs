@@ -35,21 +35,22 @@ impl Needs<'_> {
 
     /// As far as is known. What a host that was not heard of is, nobody knows.
     fn may_be_met(&self, host: &Host) -> bool {
-        self.secrets_on(host)
-            && host.may_take(self.project, self.role)
+        host.may_take(self.project, self.role)
             && host.offer.as_ref().is_none_or(|offer| {
-                offer.accepts(self.role) && self.labels.iter().all(|(key, value)| host.has_label(key, value))
+                self.secrets_on(host)
+                    && offer.accepts(self.role)
+                    && self.labels.iter().all(|(key, value)| host.has_label(key, value))
             })
     }
 
     /// Would it be met if the host got all that it claims?
     fn is_claimed(&self, host: &Host) -> bool {
-        let claims = |name: &str| host.secrets.iter().any(|known| known == name);
-        self.all.iter().all(|name| claims(name))
-            && self.open().all(|group| group.iter().any(|name| claims(name)))
-            && host.offer.as_ref().is_some_and(|offer| {
-                offer.accepts(self.role) && self.labels.iter().all(|(key, value)| offer.has_label(key, value))
-            })
+        host.offer.as_ref().is_some_and(|offer| {
+            self.all.iter().all(|name| offer.knows(name))
+                && self.open().all(|group| group.iter().any(|name| offer.knows(name)))
+                && offer.accepts(self.role)
+                && self.labels.iter().all(|(key, value)| offer.has_label(key, value))
+        })
     }
 
     fn takes_role(&self, host: &Host) -> bool {
@@ -69,6 +70,11 @@ impl Needs<'_> {
     fn open(&self) -> impl Iterator<Item = &[Box<str>]> {
         let given = |group: &[Box<str>]| group.iter().any(|name| self.all.iter().any(|other| **other == **name));
         self.groups.iter().map(|group| &**group).filter(move |group| !given(group))
+    }
+
+    /// Does what an attempt gets depend on the secrets that its host knows?
+    pub(crate) fn ask_the_host(&self) -> bool {
+        self.open().next().is_some()
     }
 
     /// The names an attempt gets on this host: all, and of each group the first that the host knows.
@@ -149,10 +155,10 @@ mod tests {
 
     /// A host that reports, with so many slots of which so many are used.
     fn host(name: &str, (slots, used): (u32, u32), secrets: &[&str], offer: Offer) -> Host {
-        let mut host = Host::new(HostName::new(name).unwrap(), slots, secrets.iter().map(|s| s.to_string()).collect());
+        let mut host = Host::new(HostName::new(name).unwrap(), slots);
         host.running.extend(0..used);
         host.presence = Presence::Present { since: Timestamp(0) };
-        host.offer = Some(offer);
+        host.offer = Some(Offer { secrets: secrets.iter().map(|s| s.to_string()).collect(), ..offer });
         host
     }
 

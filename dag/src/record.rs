@@ -290,7 +290,7 @@ pub struct HostRecord {
     pub host: HostName,
     /// Slots it offered last.
     pub slots: u32,
-    /// Names of secrets it can resolve.
+    /// Empty, and not looked at. Up to version 2 the names of the secrets it can resolve; see [`crate::offer`].
     pub secrets: Vec<String>,
     /// Slots that it could not use last.
     pub quarantine: Option<Quarantine>,

@@ -113,6 +113,16 @@ pub enum Rejection {
     /// No such host.
     #[error("there is no host `{0}`")]
     UnknownHost(HostName),
+    /// The store would not take what follows from it.
+    #[error("{what} would take {bytes} bytes; the store takes {max}")]
+    TooLarge {
+        /// What would be stored.
+        what: String,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// `host remove` of one that is there and in use.
     #[error("host `{host}` cannot be removed: it is there, and not drained and empty ({running} attempts run on it)")]
     HostInUse {
@@ -159,6 +169,7 @@ impl Rejection {
             Self::HostInUse { .. } => "DS0222",
             Self::HostUnheard(_) => "DS0223",
             Self::PinsTooLarge { .. } => "DS0224",
+            Self::TooLarge { .. } => "DS0225",
         }
     }
 
@@ -186,6 +197,7 @@ impl Rejection {
             Self::NotResolvable { task, .. } => format!("`devstack task explain {task}` says what moves it"),
             Self::DependenciesOpen { task, .. } => format!("`devstack task explain {task}` names them"),
             Self::AttemptMoved { .. } => "hand the result in again".into(),
+            Self::TooLarge { .. } => "give it fewer or shorter texts, names and lists".into(),
             Self::UnknownHost(_) => "`devstack host list` shows the hosts".into(),
             Self::HostInUse { host, .. } => {
                 format!("`devstack host drain {host}` first, or `--force` to end its attempts")
@@ -343,6 +355,16 @@ pub enum Problem {
     /// Checks need a role to run in.
     #[error("the project has checks but the plan has no role to run them in")]
     ChecksWithoutRole,
+    /// A name that ends up in facts and records of its own.
+    #[error("{what} has {bytes} bytes; {max} are allowed")]
+    NameTooLong {
+        /// Which.
+        what: String,
+        /// How long.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// A description over the limit.
     #[error("the project's description takes {bytes} bytes; {max} are allowed")]
     ProjectTooLarge {
@@ -399,6 +421,7 @@ impl Problem {
             Self::ProjectTooLarge { .. } => "DS0255",
             Self::TooManyTasks { .. } => "DS0256",
             Self::NoHead => "DS0252",
+            Self::NameTooLong { .. } => "DS0257",
             Self::ProjectFixed { .. } => "DS0253",
             Self::ResolverWithoutCommand(_) => "DS0254",
         }
@@ -448,6 +471,7 @@ impl Problem {
             Self::Removed(task) => format!("put it back, or reject it first with `devstack task reject {task}`"),
             Self::EmptyRole(_) => "set `count` to 1 or more".into(),
             Self::RoleNameTooLong { .. } => "give the role a shorter name".into(),
+            Self::NameTooLong { .. } => "use a shorter one".into(),
             Self::RoleInUse { role, .. } => format!("keep `[agents.{role}]` until its tasks are over"),
             Self::UnknownResolver(role) => format!("add `[agents.{role}]` or remove `resolver`"),
             Self::ResolverWithoutCommand(role) => format!("add `command` to `[agents.{role}]` or remove `resolver`"),

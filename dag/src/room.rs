@@ -47,7 +47,7 @@ pub(crate) struct Fits {
 }
 
 /// Hosts with room, the least loaded first, equal ones by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Room {
     order: BTreeMap<(u64, HostName), HostIx>,
     members: Hosts,

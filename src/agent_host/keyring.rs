@@ -6,6 +6,8 @@ use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard},
 };
 
+use devstack_dag::bounds::{Limit, SecretNames};
+
 use crate::config::secrets::{Secret, Secrets, SecretsError};
 
 /// Earlier readings that are kept: more than a person makes while an attempt runs.
@@ -21,19 +23,23 @@ pub struct Keyring {
 impl Keyring {
     /// What was read at the start.
     pub fn new(secrets: Secrets) -> Self {
+        warn_of_too_many(&secrets);
         Self { read: RwLock::new(VecDeque::from([secrets])) }
     }
 
     /// From now on these are handed out.
     pub fn replace(&self, secrets: Secrets) {
+        warn_of_too_many(&secrets);
         let mut read = self.read.write().unwrap_or_else(PoisonError::into_inner);
         read.push_front(secrets);
         read.truncate(1 + EARLIER);
     }
 
-    /// The names that can be resolved now.
+    /// The names that can be resolved now, as many as a report takes.
     pub(super) fn names(&self) -> Vec<String> {
-        self.read().front().map(Secrets::names).unwrap_or_default()
+        let mut names = self.read().front().map(Secrets::names).unwrap_or_default();
+        SecretNames::thin(&mut names);
+        names
     }
 
     /// The values that these names have now.
@@ -56,6 +62,18 @@ impl Keyring {
     fn read(&self) -> RwLockReadGuard<'_, VecDeque<Secrets>> {
         // Every change is one call.
         self.read.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn warn_of_too_many(secrets: &Secrets) {
+    let (names, most) = (secrets.names(), SecretNames::ITEMS);
+    if let Some(rest) = names.get(most..).filter(|rest| !rest.is_empty()) {
+        tracing::warn!(
+            count = names.len(),
+            most,
+            ?rest,
+            "there are more secrets than a host may have: no attempt gets these"
+        );
     }
 }
 

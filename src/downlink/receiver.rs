@@ -4,11 +4,11 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use devstack_cluster::{CallError, Link, Message, NodeName, Receiver, Reply, Session, SessionId};
-use devstack_dag::ids::{AttemptId, BlobId, HostName};
+use devstack_dag::ids::{AttemptId, BlobId, HostName, Timestamp};
 
 use super::{
     given::{Given, Readable},
@@ -47,6 +47,17 @@ struct Shared {
     present: Mutex<HashMap<NodeName, Present>>,
     /// What each host said of itself in its last session; of hosts that are away, too.
     introduced: Mutex<HashMap<HostName, Introduction>>,
+    /// Why hosts were cut off, the last time of each, since the start.
+    cut_off: Mutex<HashMap<HostName, CutOff>>,
+}
+
+/// The end of a session that the Taskmaster ended for what the host said in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutOff {
+    /// When.
+    pub at: Timestamp,
+    /// For what.
+    pub why: String,
 }
 
 struct Present {
@@ -73,6 +84,7 @@ impl Downlink {
             link: OnceLock::new(),
             present: Mutex::default(),
             introduced: Mutex::default(),
+            cut_off: Mutex::default(),
         }))
     }
 
@@ -105,6 +117,26 @@ impl Downlink {
         self.introduced().get(host).cloned().unwrap_or_default()
     }
 
+    /// Why its session was ended the last time for what it had said.
+    pub fn last_cut_off(&self, host: &HostName) -> Option<CutOff> {
+        self.cut_offs().get(host).cloned()
+    }
+
+    fn cut_offs(&self) -> std::sync::MutexGuard<'_, HashMap<HostName, CutOff>> {
+        self.0.cut_off.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a session for what the host said in it. It may dial again.
+    fn cut_off(&self, peer: &NodeName, why: &str) {
+        tracing::error!(host = %peer, %why, "the host says what it may not, and is cut off");
+        if let Ok(host) = HostName::new(peer.as_str()) {
+            self.cut_offs().insert(host, CutOff { at: wall_clock(), why: why.to_owned() });
+        }
+        if let Some(link) = self.0.link.get() {
+            link.disconnect(peer, why);
+        }
+    }
+
     /// Nothing more that a host says in this session counts: one more report would make it a host again. It still hears.
     pub fn deafen(&self, host: &HostName) {
         let Ok(name) = NodeName::new(host.as_str()) else { return };
@@ -129,6 +161,7 @@ impl Downlink {
         self.introduced().remove(host);
         self.0.results.forget_host(host);
         self.0.given.forget(host);
+        self.cut_offs().remove(host);
         // The Taskmaster is being restarted: the host is not among those that it expects.
         let _ = self.0.taskmaster.cast(TaskmasterMessage::HostGone(host.clone()));
     }
@@ -244,10 +277,7 @@ impl Receiver for Downlink {
             other => Err(format!("messages of kind {other} are not known")),
         };
         if let Err(why) = taken.and_then(|message| self.take(&host, message)) {
-            tracing::error!(%host, %why, "the host says what it may not, and is cut off");
-            if let Some(link) = self.0.link.get() {
-                link.disconnect(&session.peer, &why);
-            }
+            self.cut_off(&session.peer, &why);
         }
     }
 
@@ -255,6 +285,12 @@ impl Receiver for Downlink {
         // Dropped: the caller is refused.
         tracing::warn!(host = %session.peer, kind = message.kind, "nothing is answered on a link");
     }
+}
+
+/// The time of day, for people.
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The way to one host, whichever session it has.
@@ -274,5 +310,9 @@ impl HostRoute for Route {
             self.downlink.0.given.note(&host, &order);
         }
         self.downlink.send(&self.name, &ToHost::Order(order))
+    }
+
+    fn cut_off(&self, why: &str) {
+        self.downlink.cut_off(&self.name, why);
     }
 }

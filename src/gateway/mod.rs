@@ -6,6 +6,7 @@
 pub mod access;
 mod admission;
 pub mod backend;
+mod bounds;
 pub mod browser;
 mod cluster;
 mod dashboard;

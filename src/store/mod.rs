@@ -16,6 +16,7 @@ mod journal;
 mod memory;
 mod packed;
 mod schema;
+mod sizes;
 mod transfer;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use self::{
     journal::{Closed, Entry, Journal, JournalConfig},
     memory::MemoryStore,
     packed::Packed,
+    sizes::RowSizes,
     transfer::{TransferError, export, import, import_as},
 };
 

@@ -72,7 +72,7 @@ pub(crate) struct ReplyRow {
 /// A type with a schema: the one place where versions are told apart.
 pub(crate) trait Row: Serialize + DeserializeOwned {
     /// Appends the body of the newest version.
-    fn encode(&self, out: &mut Vec<u8>) -> Result<(), String> {
+    fn encode(&self, out: &mut impl std::io::Write) -> Result<(), String> {
         bincode::serde::encode_into_std_write(self, out, ROW).map(drop).map_err(|error| error.to_string())
     }
 

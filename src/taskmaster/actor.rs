@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use devstack_dag::{
-    Answer, Decision, Engine,
+    Answer, Decision, Engine, Rejection,
     command::Command,
     ids::{HostName, ProjectName, Timestamp},
     pins::PinChange,
@@ -29,7 +29,7 @@ use crate::{
     actor::{Address, Fence, Generations, Restarts},
     devops::message::DevopsMessage,
     fault::{self, Point},
-    store::{Commit, Entry, Loaded, Lookup, Packed, Seq, StoreReader, StoredReply, Term},
+    store::{Commit, Entry, Loaded, Lookup, Packed, RowSizes, Seq, StoreReader, StoredReply, Term},
     telemetry::cpu,
     traces::Traces,
 };
@@ -236,10 +236,32 @@ impl State {
             return self.when_durable(move || answer(reply, known));
         }
         let now = self.now();
-        match self.engine.step(now, command) {
+        let host = command.host().filter(|host| self.is_remote(host)).cloned();
+        match self.decide(now, command) {
             Ok(decision) => self.commit(decision, request, reply),
+            // A host repeats what it says for as long as nobody takes it.
+            Err(why @ Rejection::TooLarge { .. }) if host.is_some() => {
+                host.into_iter().for_each(|host| self.outbox.cut_off(&host, &why.to_string()));
+            }
             // What it was refused for must be durable before anybody hears of it.
-            Err(rejection) => self.when_durable(move || answer(reply, Err(rejection.into()))),
+            Err(rejection) => {
+                if matches!(rejection, Rejection::TooLarge { .. }) {
+                    tracing::error!(%rejection, "what follows cannot be stored, and is refused");
+                }
+                self.when_durable(move || answer(reply, Err(rejection.into())));
+            }
+        }
+    }
+
+    /// A step that the store takes. Of an attempt's end, what has no room is left out: the attempt is over all the same.
+    fn decide(&mut self, now: Timestamp, command: Command) -> Result<Decision, Rejection> {
+        let least = command.least();
+        match (self.engine.step_within(now, command, &RowSizes), least) {
+            (Err(why @ Rejection::TooLarge { .. }), Some(least)) => {
+                tracing::warn!(%why, "what an attempt said and left has no room, and is left out");
+                self.engine.step_within(now, least, &RowSizes)
+            }
+            (decided, _) => decided,
         }
     }
 

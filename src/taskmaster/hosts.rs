@@ -61,7 +61,7 @@ impl State {
         }
     }
 
-    fn is_remote(&self, host: &HostName) -> bool {
+    pub(super) fn is_remote(&self, host: &HostName) -> bool {
         self.local_host.as_ref() != Some(host)
     }
 }

@@ -30,6 +30,9 @@ pub trait HostRoute: Send + Sync + 'static {
     /// # Errors
     /// The host cannot be reached now; it is told again when it reports.
     fn send(&self, order: HostOrder) -> Result<(), Unreachable>;
+
+    /// It said what cannot be taken: its session ends with this reason. One of this process has none.
+    fn cut_off(&self, _why: &str) {}
 }
 
 /// A host that cannot be reached now.
@@ -128,6 +131,13 @@ impl Outbox {
         let route = self.routes.read().unwrap_or_else(PoisonError::into_inner).hosts.get(host).cloned();
         if route.is_none_or(|route| route.send(order).is_err()) {
             tracing::debug!(%host, "host is not reachable now; it is told again when it reports");
+        }
+    }
+
+    /// Ends the session of a host that says what cannot be taken.
+    pub(super) fn cut_off(&self, host: &HostName, why: &str) {
+        if let Some(route) = self.routes.read().unwrap_or_else(PoisonError::into_inner).hosts.get(host).cloned() {
+            route.cut_off(why);
         }
     }
 

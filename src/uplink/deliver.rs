@@ -55,7 +55,7 @@ impl Deliveries {
     /// Delivers an exit, unless it is being delivered.
     pub(super) fn deliver(&self, uplink: &Uplink, exit: Exit) {
         if exit.bundle.is_none() {
-            return uplink.send(&ToTaskmaster::Exited { report: exit.report, result: None });
+            return uplink.send(ToTaskmaster::Exited { report: exit.report, result: None });
         }
         if !lock(&self.known).under_way.insert(exit.attempt().clone()) {
             return;
@@ -70,7 +70,7 @@ impl Deliveries {
             lock(&known).under_way.remove(exit.attempt());
             if let Some(message) = message {
                 lock(&known).tried.remove(exit.attempt());
-                uplink.send(&message);
+                uplink.send(message);
             }
         });
     }

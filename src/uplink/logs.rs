@@ -38,8 +38,8 @@ impl Logs {
                         tracing::debug!(attempt = %order.attempt, %error, "a log's reader has gone");
                     }
                 }
-                Ok(None) => uplink.send(&ToTaskmaster::NoLog { channel, why: None }),
-                Err(why) => uplink.send(&ToTaskmaster::NoLog { channel, why: Some(why) }),
+                Ok(None) => uplink.send(ToTaskmaster::NoLog { channel, why: None }),
+                Err(why) => uplink.send(ToTaskmaster::NoLog { channel, why: Some(why) }),
             }
             lock(&streams).remove(&channel);
         });

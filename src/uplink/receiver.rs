@@ -134,13 +134,13 @@ impl Uplink {
     }
 
     /// Sends a message on the present session; without one it is dropped, to be made up for by the next report.
-    pub(super) fn send(&self, message: &ToTaskmaster) {
+    pub(super) fn send(&self, message: ToTaskmaster) {
         let (peer, version) = {
             let present = self.present();
             (present.session.as_ref().map(|(_, peer)| peer.clone()), present.version)
         };
         let (Some(peer), Some(link)) = (peer, self.0.link.get()) else { return };
-        match wire::encode_for(version, message) {
+        match wire::encode_for(version, &message.fit()) {
             Ok(body) => {
                 // The session ended just now: the next one begins with a report.
                 let _ = link.send(&peer, wire::TO_TASKMASTER, body);
@@ -285,7 +285,7 @@ impl Receiver for Uplink {
 
 impl Superior for Uplink {
     fn report(&self, report: HostReport) {
-        self.send(&ToTaskmaster::Report(report));
+        self.send(ToTaskmaster::Report(report));
     }
 
     fn exited(&self, exit: Exit) {
@@ -293,7 +293,7 @@ impl Superior for Uplink {
     }
 
     fn alive(&self) {
-        self.send(&ToTaskmaster::Alive);
+        self.send(ToTaskmaster::Alive);
     }
 
     fn shelved(&self, attempt: &AttemptId) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use devstack_dag::{
     attempt::{self, Conflict, Feedback, Left, Outcome, Stage, Start, Usage},
+    bounds::{self, within},
     command::HostReport,
     ids::{AgentName, AttemptId, CommitId, RoleName, Text},
     plan::{Limits, Network},
@@ -32,9 +33,19 @@ pub(super) enum HostOrder {
 pub(super) enum ToTaskmaster {
     Alive,
     Report(HostReport),
-    Exited { report: ReportV1, result: Option<Uploaded> },
-    NoLog { channel: u64, why: Option<String> },
-    ExitedV2 { report: Box<ReportV2>, result: Option<Uploaded> },
+    Exited {
+        report: ReportV1,
+        result: Option<Uploaded>,
+    },
+    NoLog {
+        channel: u64,
+        #[serde(deserialize_with = "within::<bounds::Reason, _, _>")]
+        why: Option<String>,
+    },
+    ExitedV2 {
+        report: Box<ReportV2>,
+        result: Option<Uploaded>,
+    },
 }
 
 /// An order of version 1: its host completes the prompt.
@@ -44,20 +55,29 @@ pub(super) struct OrderV1 {
     stage: Stage,
     agent: AgentName,
     role: RoleName,
+    #[serde(deserialize_with = "within::<bounds::Title, _, _>")]
     title: String,
+    #[serde(deserialize_with = "within::<bounds::CommandLine, _, _>")]
     command: Vec<String>,
+    #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     prompt: Text,
+    #[serde(deserialize_with = "within::<bounds::FeedbackList, _, _>")]
     feedback: Vec<Feedback>,
+    #[serde(deserialize_with = "within::<bounds::ConflictPaths, _, _>")]
     conflict: Option<Conflict>,
     start: Start,
+    #[serde(deserialize_with = "within::<bounds::OrderedSecrets, _, _>")]
     secrets: Vec<String>,
+    #[serde(deserialize_with = "within::<bounds::LongName, _, _>")]
     image: Option<Arc<str>>,
     network: Network,
     limits: Limits,
     timeout_ms: u64,
     grace_ms: u64,
     idle_timeout_ms: u64,
+    #[serde(deserialize_with = "within::<bounds::ProfileTexts, _, _>")]
     profile: Option<Arc<Profile>>,
+    #[serde(deserialize_with = "within::<bounds::LongName, _, _>")]
     model: Option<Box<str>>,
 }
 
@@ -65,9 +85,12 @@ pub(super) struct OrderV1 {
 #[derive(Serialize, Deserialize)]
 pub(super) struct ReportV1 {
     attempt: AttemptId,
+    #[serde(deserialize_with = "within::<bounds::Reason, _, _>")]
     outcome: Outcome,
     commit: Option<CommitId>,
+    #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     tail: Text,
+    #[serde(deserialize_with = "within::<bounds::SessionName, _, _>")]
     usage: Option<Usage>,
 }
 
@@ -75,11 +98,16 @@ pub(super) struct ReportV1 {
 #[derive(Serialize, Deserialize)]
 pub(super) struct ReportV2 {
     attempt: AttemptId,
+    #[serde(deserialize_with = "within::<bounds::Reason, _, _>")]
     outcome: Outcome,
     commit: Option<CommitId>,
+    #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     tail: Text,
+    #[serde(deserialize_with = "within::<bounds::SessionName, _, _>")]
     usage: Option<Usage>,
+    #[serde(deserialize_with = "within::<bounds::LeftBehind, _, _>")]
     left: Left,
+    #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     summary: Option<Text>,
 }
 

@@ -36,7 +36,7 @@ async fn a_host_is_shown_with_all_that_is_known_and_null_for_the_rest() {
         "name": "one", "up": true, "presence": "present", "since": since, "drain": null, "slots": 2, "used": 1, "free": 1,
         "claimed": 2, "pins": null, "cut": [], "owes": [],
         "quarantine": null, "secrets": ["KEY"], "runtime": "process", "sandbox": "unsandboxed", "version": "0.1.0",
-        "labels": {"gpu": "a100"}, "roles": [], "images": 3, "shards": [
+        "labels": {"gpu": "a100"}, "roles": [], "images": 3, "cut_off": null, "shards": [
             {"name": "a", "subnet": "10.9.0.0/24", "ports": 1, "capacity": 200},
             {"name": "odd\"\\name", "subnet": null, "ports": 2, "capacity": 200},
         ],

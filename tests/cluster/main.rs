@@ -17,6 +17,7 @@ mod frozen;
 mod history;
 mod hostile;
 mod leaving;
+mod limits;
 mod members;
 mod partitions;
 mod process;

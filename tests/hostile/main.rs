@@ -13,6 +13,7 @@ mod bundles;
 mod commits;
 mod git_dir;
 mod harvest;
+mod many_secrets;
 mod plans;
 mod processes;
 mod repositories;

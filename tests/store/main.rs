@@ -8,5 +8,6 @@ mod faulty;
 mod golden;
 mod journal;
 mod kill;
+mod limits;
 mod sample;
 mod transfer;

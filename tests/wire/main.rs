@@ -221,6 +221,49 @@ fn an_introduction_fits_into_a_hello_and_is_shown_in_one_line() {
 }
 
 #[test]
+fn what_is_over_a_limit_is_refused_by_the_name_of_its_field() {
+    let refused = |message: &ToTaskmaster| wire::decode::<ToTaskmaster>(&wire::encode(message).unwrap()).unwrap_err();
+    let names = |count: usize| (0..count).map(|n| format!("N{n}")).collect();
+    let with = |secrets| ToTaskmaster::Report(HostReport { secrets, ..host_report() });
+    assert_eq!(
+        refused(&with(names(257))).to_string(),
+        "a message is refused: names of secrets: 257 entries; 256 are allowed"
+    );
+    let body = wire::encode(&with(names(256))).unwrap();
+    assert_eq!(wire::decode(&body), Ok(with(names(256))));
+    // Who sends cuts first.
+    let body = wire::encode(&with(names(300)).fit()).unwrap();
+    assert_eq!(wire::decode(&body), Ok(with(names(256))));
+    let long = "ä".repeat(5000);
+    let outcome = Outcome::Infrastructure(long.clone());
+    let tail = Text::Inline(long.clone().into());
+    let usage = Some(Usage { session: Some(long.into()), ..Usage::default() });
+    let exited = ToTaskmaster::Exited { report: Report { outcome, tail, usage, ..report() }, result: None };
+    assert!(refused(&exited).to_string().starts_with("a message is refused: a reason: 10000 bytes"));
+    assert!(wire::decode::<ToTaskmaster>(&wire::encode(&exited.fit()).unwrap()).is_ok());
+    let long = "x".repeat(5000);
+    let labels = BTreeMap::from([("gpu".to_owned(), long.clone())]);
+    let shards = vec![ShardReport { name: long.clone(), subnet: String::new(), ports: 0, capacity: 0 }];
+    let branches = vec![Branch { name: long.clone().into(), commit: commit(1) }];
+    let roles = (0..257).map(|n| RoleName::new(&format!("r{n}")).unwrap()).collect();
+    let summary = Some(Text::Inline(long.clone().into()));
+    let exited = |report: Report| ToTaskmaster::Exited { report, result: None };
+    for (message, field) in [
+        (ToTaskmaster::Report(HostReport { labels, ..host_report() }), "labels: 5000 bytes"),
+        (ToTaskmaster::Report(HostReport { shards, ..host_report() }), "shards: 5000 bytes"),
+        (ToTaskmaster::Report(HostReport { images: vec![long.clone()], ..host_report() }), "images: 5000 bytes"),
+        (ToTaskmaster::Report(HostReport { roles, ..host_report() }), "roles: 257 entries"),
+        (exited(Report { summary, ..report() }), "a text: 5000 bytes"),
+        (exited(Report { left: Left { branches, ..Left::default() }, ..report() }), "what an attempt left: 5000 bytes"),
+        (ToTaskmaster::NoLog { channel: 1, why: Some(long) }, "a reason: 5000 bytes"),
+    ] {
+        let why = refused(&message).to_string();
+        assert!(why.contains(field), "{why}");
+        assert!(wire::decode::<ToTaskmaster>(&wire::encode(&message.fit()).unwrap()).is_ok(), "{field}");
+    }
+}
+
+#[test]
 fn what_a_newer_node_says_is_refused_by_name() {
     let error = wire::decode::<ToHost>(&[250]).unwrap_err().to_string();
     assert!(error.contains("newer version"), "{error}");

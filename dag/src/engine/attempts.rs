@@ -67,7 +67,7 @@ impl Engine {
         let outcome = bounded(outcome, self.config.reason_bytes);
         let said = describe(number, stage, &outcome, task, &left);
         if !left.is_empty() || summary.is_some() {
-            let summary = summary.map(short);
+            let summary = summary.map(|text| short(text, self.config.summary_bytes));
             draft.fact(FactKind::AttemptLeft { attempt: attempt.clone(), left, summary });
         }
         draft.fact(FactKind::AttemptEnded {

@@ -48,10 +48,10 @@ pub(super) fn inline(text: &str) -> Text {
     Text::Inline(head(text, Text::INLINE_MAX).into())
 }
 
-/// A text that somebody else made, inline ones cut to what may be inline.
-pub(super) fn short(text: Text) -> Text {
+/// A text that somebody else made, inline ones cut to so many bytes.
+pub(super) fn short(text: Text, max: usize) -> Text {
     match text {
-        Text::Inline(text) if text.len() > Text::INLINE_MAX => inline(&text),
+        Text::Inline(text) if text.len() > max => Text::Inline(head(&text, max).into()),
         other => other,
     }
 }

@@ -55,12 +55,16 @@ pub struct Config {
     pub task_bytes: usize,
     /// Estimated bytes of a project's description, so that its record stays within 16 KiB.
     pub project_bytes: usize,
-    /// Estimated bytes of the tasks in one fact, so that it stays within 16 KiB.
+    /// Bytes of an image's or a provider's name: it is in the facts and records of every attempt or refusal.
+    pub name_bytes: usize,
+    /// Estimated bytes of the tasks in one fact, so that it stays within 12 KiB.
     pub fact_bytes: usize,
     /// Bytes of a reason that a host, DevOps or a person gave; the rest is cut.
     pub reason_bytes: usize,
     /// Bytes of paths, reasons and names of branches that an attempt left and that were not taken; the rest is counted.
     pub left_bytes: usize,
+    /// Bytes of what an agent says that it did, where it is no blob: with it a task's record stays within 16 KiB.
+    pub summary_bytes: usize,
     /// Images of a host that placement knows of. 256: more than a host of agents holds; with a thousand hosts, 20 MB.
     pub images_kept: usize,
     /// Slots that a member gets by claiming them, in its first report. Beyond, a person says so. 1,024: no machine of today
@@ -91,13 +95,15 @@ impl Default for Config {
             tasks_max: 1_000_000,
             task_bytes: 7 * 1024,
             project_bytes: 12 * 1024,
-            fact_bytes: 15 * 1024,
+            name_bytes: 512,
+            fact_bytes: 11 * 1024,
             reason_bytes: 512,
             left_bytes: 8 << 10,
             images_kept: 256,
             member_slots: 1024,
             attempt_slack_ms: 3 * 3_600_000,
-            conflict_paths: (100, 4 * 1024),
+            summary_bytes: 1024,
+            conflict_paths: (100, 2 * 1024),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Host {
 
     /// Does it know this secret, and may it?
     pub(crate) fn knows(&self, secret: &str) -> bool {
-        self.secrets.iter().any(|known| known == secret)
+        self.offer.as_ref().is_some_and(|offer| offer.knows(secret))
             && self.pins.as_ref().is_none_or(|pins| pins.allow_secret(secret))
     }
 
@@ -50,7 +50,8 @@ impl Host {
         for role in roles.filter(|role| !pins.roles.is_empty() && !pins.roles.contains(role)) {
             cut.push(format!("role {role}"));
         }
-        for secret in self.secrets.iter().filter(|secret| !pins.allow_secret(secret)) {
+        let secrets = offer.into_iter().flat_map(|offer| &offer.secrets);
+        for secret in secrets.filter(|secret| !pins.allow_secret(secret)) {
             cut.push(format!("secret {secret}"));
         }
         cut
@@ -62,9 +63,7 @@ impl Engine {
     pub(super) fn report_member(&self, draft: &mut Draft, report: HostReport, joined: PinChange) -> Answer {
         let host = report.host.clone();
         let is_pinned = self.hosts.get(&host).is_some_and(|known| known.pins.is_some());
-        let pins = (!is_pinned && report.slots > 0)
-            .then(|| joined.over(pins::of_report(&report, self.config.member_slots)))
-            .filter(|pins| pins::bytes(pins) <= 2 * PINS_BYTES);
+        let pins = (!is_pinned && report.slots > 0).then(|| pins::at_first(&report, self.config.member_slots, joined));
         let answer = self.report_host(draft, report);
         let Some(pins) = pins else { return answer };
         draft.fact(FactKind::HostPinned { host, pins: Some(Box::new(pins)) });
@@ -78,7 +77,7 @@ impl Engine {
             (Some(pins), _) => (**pins).clone(),
             // The Taskmaster's own host, which only its configuration limits, until a person says something here.
             (None, Some(offer)) => {
-                let (labels, roles, secrets) = (offer.labels.clone(), offer.roles.clone(), host.secrets.clone());
+                let (labels, roles, secrets) = (offer.labels.clone(), offer.roles.clone(), offer.secrets.clone());
                 let report = HostReport { labels, roles, secrets, ..HostReport::new(name.clone(), host.claimed) };
                 pins::of_report(&report, u32::MAX)
             }

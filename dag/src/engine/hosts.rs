@@ -9,6 +9,7 @@ use crate::{
     effect::Effect,
     fact::FactKind,
     ids::{AttemptId, HostName},
+    offer::Offer,
     presence::Presence,
     reconcile,
     record::Status,
@@ -16,13 +17,12 @@ use crate::{
 
 impl Engine {
     pub(super) fn report_host(&self, draft: &mut Draft, report: HostReport) -> Answer {
-        let HostReport { host, slots, mut secrets, attempts, quarantine, .. } = report;
-        secrets.sort_unstable();
-        secrets.dedup();
-        let seen = Host::new(host.clone(), slots, secrets.clone());
+        let offer = Offer::from_report(&report, self.config.images_kept);
+        let HostReport { host, slots, attempts, quarantine, .. } = report;
+        let seen = Host { offer: Some(offer), ..Host::new(host.clone(), slots) };
         let known = self.hosts.get(&host);
-        if known.is_none_or(|h| h.claimed != slots || h.secrets != secrets) {
-            draft.fact(FactKind::HostReported { host: host.clone(), slots, secrets });
+        if known.is_none_or(|h| h.claimed != slots) {
+            draft.fact(FactKind::HostReported { host: host.clone(), slots, secrets: Vec::new() });
         }
         let quarantine = quarantine.map(|q| Quarantine { why: head(&q.why, self.config.reason_bytes).to_owned(), ..q });
         if known.and_then(|h| h.quarantine.as_ref()) != quarantine.as_ref() {
@@ -44,8 +44,8 @@ impl Engine {
         // Also those that it holds: the order is what adopts an attempt that an earlier process of the host left. A host
         // ignores the order of one that it works on.
         for attempt in believed {
-            if let Some((host, order)) = self.ix(&attempt.task).and_then(|ix| self.running_order(ix)) {
-                draft.effect(Effect::StartAttempt { host, order: Box::new(order) });
+            if let Some(order) = self.ix(&attempt.task).and_then(|ix| self.order_on(ix, &seen)) {
+                draft.effect(Effect::StartAttempt { host: host.clone(), order: Box::new(order) });
             }
         }
         // An end that was asked for is asked for again.

@@ -28,6 +28,7 @@ mod refresh;
 mod rejections;
 mod resume;
 mod schedule;
+mod sizes;
 mod spending;
 pub(crate) mod state;
 mod submit;
@@ -41,6 +42,7 @@ pub use config::{Backoff, Config};
 pub use glance::Spot;
 pub use queries::Counts;
 pub use records::Damaged;
+pub use sizes::Sizer;
 pub use waiting::{WAITING_FOR, Waiting};
 pub use watch::Watch;
 
@@ -60,7 +62,7 @@ use state::{Class, ClassIx, Host, Project, ProjectIx, Task, TaskIx};
 use touched::Touched;
 
 /// Everything devstack knows about projects, tasks, attempts, merges and hosts, and the rules for them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Engine {
     config: Config,
     pub(crate) tasks: Vec<Task>,
@@ -125,6 +127,19 @@ pub struct Decision {
     pub answer: Answer,
 }
 
+/// What a command says of a host and no fact holds.
+#[derive(Debug)]
+struct Heard {
+    offer: Option<(HostName, Offer)>,
+    owing: Owing,
+}
+
+impl Heard {
+    fn of(command: &Command, config: &Config) -> Self {
+        Self { offer: Offer::of(command, config.images_kept), owing: Owing::of(command) }
+    }
+}
+
 /// Facts and effects of a decision in the making.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -170,10 +185,18 @@ impl Engine {
     }
 
     /// Decides and applies a command and everything that follows from it. `now` must not be before an earlier one.
-    /// A refused command changes nothing.
+    /// A refused command changes nothing. The shell uses [`Engine::step_within`].
     pub fn step(&mut self, now: Timestamp, command: Command) -> Result<Decision, Rejection> {
-        let (offer, owing) = (Offer::of(&command, self.config.images_kept), Owing::of(&command));
-        let Proposal { mut facts, mut effects, answer } = self.decide(now, command)?;
+        let command = command.fit();
+        let heard = Heard::of(&command, &self.config);
+        let proposal = self.decide(now, command)?;
+        Ok(self.carry_out(now, proposal, heard))
+    }
+
+    /// Applies what was proposed, and everything that follows from it.
+    fn carry_out(&mut self, now: Timestamp, proposal: Proposal, heard: Heard) -> Decision {
+        let Heard { offer, owing } = heard;
+        let Proposal { mut facts, mut effects, answer } = proposal;
         let mut touched = Touched::default();
         facts.iter().for_each(|fact| self.absorb(fact, &mut touched));
         if let Some((host, offer)) = offer {
@@ -186,7 +209,7 @@ impl Engine {
             effects.extend(draft.effects);
         }
         let touched = touched.keys(self);
-        Ok(Decision { facts, effects, touched, answer })
+        Decision { facts, effects, touched, answer }
     }
 
     /// What a command means, without its follow-ups. The shell uses [`Engine::step`].

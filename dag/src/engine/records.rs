@@ -92,7 +92,7 @@ impl Engine {
                     engine.providers.insert(record.provider.clone(), record);
                 }
                 Record::Host(record) => {
-                    let mut host = Host::new(record.host.clone(), record.slots, record.secrets);
+                    let mut host = Host::new(record.host.clone(), record.slots);
                     host.quarantine = record.quarantine;
                     engine.insert_host(host);
                 }

@@ -207,9 +207,19 @@ impl Engine {
         Some((run.host.clone(), self.order_again(task, run, self.hosts.get(&run.host))?))
     }
 
-    /// The order as it was given for this attempt, as far as its task and role are as they were.
+    /// The same for a host as it says now that it is.
+    pub(super) fn order_on(&self, ix: TaskIx, host: &Host) -> Option<Order> {
+        let task = self.at(ix);
+        self.order_again(task, task.running()?, Some(host))
+    }
+
+    /// The order as it was given for this attempt, as far as its task and role are as they were. `None` also for a host
+    /// that was not heard since the start, where the order depends on what it says: it gets it when it reports.
     pub(super) fn order_again(&self, task: &Task, run: &AttemptRecord, host: Option<&Host>) -> Option<Order> {
         let class = &self.classes[*self.project_of(task).classes.get(&run.role)? as usize];
+        if class.needs().ask_the_host() && host.is_none_or(|host| host.offer.is_none()) {
+            return None;
+        }
         let on = (run.stage, host);
         Some(self.order(task, run.attempt.clone(), on, run.agent.clone(), class, run.start.clone()))
     }

@@ -15,6 +15,9 @@ use crate::{
     record::{ProviderRecord, Spent},
 };
 
+/// Roles that are gone and whose spending is kept apart: 16 take 2 KiB of the project's record.
+const GONE_KEPT: usize = 16;
+
 /// What a person does about a limit that is reached.
 pub(super) const RAISE: &str = "devstack plan submit PLAN, with the limit raised in it";
 
@@ -88,7 +91,10 @@ impl Engine {
         if usage.is_none() && (refused || !limited) {
             return;
         }
-        let spent = &mut project.record.spent;
+        let (spent, classes) = (&mut project.record.spent, &project.classes);
+        if spent.iter().all(|spent| spent.role != *role) {
+            fold_gone(spent, |role| !classes.contains_key(role));
+        }
         let at = spent.iter().position(|spent| spent.role == *role).unwrap_or_else(|| {
             spent.push(Spent::new(role.clone()));
             spent.len() - 1
@@ -155,6 +161,17 @@ impl Engine {
     }
 }
 
+/// Roles come and go with plans, and what they spent stays: that of more than [`GONE_KEPT`] that are gone is added to the
+/// first of them. The project's sum is as before; a role that comes back begins anew.
+fn fold_gone(spent: &mut Vec<Spent>, is_gone: impl Fn(&RoleName) -> bool) {
+    while spent.iter().filter(|spent| is_gone(&spent.role)).count() > GONE_KEPT {
+        let mut gone = (0..spent.len()).filter(|&n| is_gone(&spent[n].role));
+        let (Some(first), Some(second)) = (gone.next(), gone.next()) else { return };
+        let other = spent.remove(second);
+        spent[first].take_over(&other);
+    }
+}
+
 fn reached(what: &str, limit: u64, why: Hold) -> String {
     let limit = dollars(limit);
     match why {
@@ -182,6 +199,24 @@ impl Spent {
             cache_write_tokens: None,
             cost_micros: None,
             dearest_micros: None,
+        }
+    }
+
+    /// What another role spent, too.
+    fn take_over(&mut self, other: &Self) {
+        self.attempts = self.attempts.saturating_add(other.attempts);
+        self.unknown = self.unknown.saturating_add(other.unknown);
+        self.dearest_micros = self.dearest_micros.max(other.dearest_micros);
+        for (sum, more) in [
+            (&mut self.input_tokens, other.input_tokens),
+            (&mut self.output_tokens, other.output_tokens),
+            (&mut self.cache_read_tokens, other.cache_read_tokens),
+            (&mut self.cache_write_tokens, other.cache_write_tokens),
+            (&mut self.cost_micros, other.cost_micros),
+        ] {
+            if let Some(more) = more {
+                *sum = Some(sum.unwrap_or(0).saturating_add(more));
+            }
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) type ProjectIx = u32;
 pub(crate) type ClassIx = u32;
 
 /// A task. Small: a plan may have a hundred thousand.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Task {
     pub(crate) spec: Arc<TaskSpec>,
     pub(crate) kind: Kind,
@@ -180,7 +180,7 @@ impl Task {
 }
 
 /// A project.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Project {
     pub(crate) record: ProjectRecord,
     pub(crate) plans: Vec<PlanRecord>,
@@ -273,7 +273,7 @@ impl Project {
 }
 
 /// A role of a project: what caps and orders its attempts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Class {
     pub(crate) project: ProjectIx,
     /// The project's name.
@@ -305,7 +305,7 @@ impl Class {
 }
 
 /// A host.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) name: HostName,
     /// In memory only.
@@ -314,8 +314,6 @@ pub(crate) struct Host {
     pub(crate) offer: Option<Offer>,
     /// Slots that it says it has.
     pub(crate) claimed: u32,
-    /// Names of secrets that it says it knows.
-    pub(crate) secrets: Vec<String>,
     /// Tasks whose newest attempt runs there.
     pub(crate) running: BTreeSet<TaskIx>,
     /// The most that may run: the slots, or what ran when they were lowered.
@@ -333,13 +331,12 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(name: HostName, slots: u32, secrets: Vec<String>) -> Self {
+    pub(crate) fn new(name: HostName, slots: u32) -> Self {
         Self {
             name,
             ix: 0,
             offer: None,
             claimed: slots,
-            secrets,
             running: BTreeSet::new(),
             allowed: slots,
             owes: BTreeSet::new(),
@@ -378,7 +375,7 @@ impl Host {
         HostRecord {
             host: self.name.clone(),
             slots: self.claimed,
-            secrets: self.secrets.clone(),
+            secrets: Vec::new(),
             quarantine: self.quarantine.clone(),
         }
     }

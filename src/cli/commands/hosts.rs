@@ -15,6 +15,9 @@ use crate::{
     gateway::dto,
 };
 
+/// Bytes of names in a line of the list: beyond, they push everything else off the screen.
+const NAMES_MAX: usize = 60;
+
 pub(super) async fn run(context: &Context<'_>, command: HostCommand) -> Result<Exit, CliError> {
     match command {
         HostCommand::List => {
@@ -67,7 +70,7 @@ pub(super) fn table(hosts: &[dto::Host]) -> Table {
             host.free.to_string(),
             host.setup.runtime.clone().unwrap_or_default(),
             sandbox,
-            host.secrets.join(","),
+            names(&host.secrets),
         ]);
         table.paint(1, colour(host));
         if is_open {
@@ -75,6 +78,14 @@ pub(super) fn table(hosts: &[dto::Host]) -> Table {
         }
     }
     table
+}
+
+/// The names, or how many where they would fill the line; `host show` has all.
+fn names(secrets: &[String]) -> String {
+    match secrets.join(",") {
+        long if long.len() > NAMES_MAX => format!("{} names", secrets.len()),
+        short => short,
+    }
 }
 
 /// Whether it is there, and what people want of it.
@@ -110,6 +121,7 @@ fn page(output: &Output, detail: &dto::HostDetail) -> String {
     line("cut", host.cut.join(", "));
     let unusable = host.quarantine.as_ref().map(|unusable| format!("{} slots: {}", unusable.slots, unusable.why));
     line("unusable", unusable.unwrap_or_default());
+    line("cut off", setup.cut_off.as_ref().map(|cut| format!("at {}: {}", cut.at, cut.why)).unwrap_or_default());
     line("runtime", setup.runtime.clone().unwrap_or_default());
     line("sandbox", setup.sandbox.clone().unwrap_or_default());
     line("version", setup.version.clone().unwrap_or_default());

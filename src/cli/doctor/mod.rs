@@ -16,6 +16,7 @@ mod subnets;
 
 use std::path::{Path, PathBuf};
 
+use devstack_dag::bounds::{Limit, SecretNames};
 use serde::Serialize;
 
 pub use profiles::{Known, known_profiles};
@@ -198,7 +199,20 @@ fn secrets(file: &Path) -> Check {
         Ok(secrets) if secrets.names().is_empty() => {
             check("secrets", Health::Ok, format!("none in {}", file.display()), None)
         }
-        Ok(secrets) => check("secrets", Health::Ok, secrets.names().join(", "), None),
+        Ok(secrets) => match secrets.names().split_at_checked(SecretNames::ITEMS) {
+            Some((offered, rest)) if !rest.is_empty() => check(
+                "secrets",
+                Health::Warning,
+                format!(
+                    "{} names; no attempt gets those behind the first {}: {}",
+                    secrets.names().len(),
+                    offered.len(),
+                    rest.join(", ")
+                ),
+                Some("take out those that no role names"),
+            ),
+            _ => check("secrets", Health::Ok, secrets.names().join(", "), None),
+        },
         // The message says what to do.
         Err(e) => check("secrets", Health::Failed, e.to_string(), Some("mend the file as the message says")),
     }
@@ -207,6 +221,22 @@ fn secrets(file: &Path) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_no_attempt_gets_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(".env");
+        let of = |count: usize| {
+            let lines: String = (0..count).map(|n| format!("NAME_{n:03}=x\n")).collect();
+            std::fs::write(&file, lines).unwrap();
+            std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            secrets(&file)
+        };
+        assert_eq!(of(SecretNames::ITEMS).status, Health::Ok);
+        let over = of(SecretNames::ITEMS + 1);
+        assert_eq!(over.status, Health::Warning);
+        assert!(over.message.contains("first 256: NAME_256"), "{}", over.message);
+    }
 
     #[test]
     fn an_exposed_env_file_fails_with_the_mend() {

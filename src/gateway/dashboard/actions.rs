@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use devstack_dag::{
+    bounds::Limit,
     command::Command,
     ids::{HostName, ProjectName, TaskRef, Text},
 };
@@ -18,10 +19,10 @@ use super::{Asked, View, forms::Forms};
 use crate::{
     config::units::parse_duration,
     gateway::{
-        ApiError, RequestId, dto,
+        ApiError, RequestId, bounds, dto,
         error::code,
         extract::{OfAction, OfHost, OfProject, OfTask, scoped_to},
-        routes::{Api, REASON_MAX},
+        routes::Api,
     },
 };
 
@@ -189,13 +190,8 @@ fn command(target: &Target, action: &Action, text: &str) -> Result<Command, ApiE
         (Target::Task(task), "request-changes") => Command::RequestChanges { task, message: message() },
         (Target::Task(task), "retry") => Command::RetryTask { task, message: (!text.is_empty()).then(message) },
         (Target::Task(task), "stop") => Command::StopTask(task),
-        (Target::Task(_), "reject") if text.len() > REASON_MAX => {
-            return Err(ApiError::invalid(format!(
-                "the reason has {} bytes; at most {REASON_MAX} are kept",
-                text.len()
-            )));
-        }
         (Target::Task(task), "reject") => {
+            bounds::Reason::check(text).map_err(|why| ApiError::invalid(why.to_string()))?;
             let reason = if text.is_empty() { "rejected by a person" } else { text };
             Command::RejectTask { task, reason: reason.to_owned() }
         }
@@ -361,6 +357,6 @@ mod tests {
         assert!(command(&host, action(HOST, "drain").unwrap(), "soon").is_err());
         assert!(action(TASK, "drain").is_err());
         let (task, _) = targets().remove(0);
-        assert!(command(&task, action(TASK, "reject").unwrap(), &"x".repeat(REASON_MAX + 1)).is_err());
+        assert!(command(&task, action(TASK, "reject").unwrap(), &"x".repeat(bounds::Reason::BYTES + 1)).is_err());
     }
 }

@@ -1,23 +1,28 @@
 //! Tokens, members and joining, as the API says them.
 
 use devstack_cluster::{NodeName, TokenId};
+use devstack_dag::bounds::within;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{PinChange, Time, V1};
-use crate::members;
+use crate::{gateway::bounds, members};
 
 /// The body of `POST /v1/join`. It holds a secret: no `Debug`.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// The token's id.
+    #[serde(deserialize_with = "within::<bounds::JoinName, _, _>")]
     pub token: String,
     /// The token's secret half.
+    #[serde(deserialize_with = "within::<bounds::JoinSecret, _, _>")]
     pub secret: String,
     /// The name that the machine wants.
+    #[serde(deserialize_with = "within::<bounds::JoinName, _, _>")]
     pub name: String,
     /// A PKCS #10 signing request, PEM. Only its key counts.
+    #[serde(deserialize_with = "within::<bounds::SigningRequest, _, _>")]
     pub request: String,
 }
 
@@ -42,6 +47,7 @@ pub struct Joined {
 #[serde(deny_unknown_fields)]
 pub struct Renew {
     /// A PKCS #10 signing request, PEM. Only its key counts.
+    #[serde(deserialize_with = "within::<bounds::SigningRequest, _, _>")]
     pub request: String,
 }
 
@@ -104,8 +110,10 @@ impl Member {
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// `viewer`, `operator`, `admin` or `agent-host`.
+    #[serde(deserialize_with = "within::<bounds::TokenRole, _, _>")]
     pub role: String,
     /// Whose it is, or what for; `null`: one is made up.
+    #[serde(default, deserialize_with = "within::<bounds::TokenName, _, _>")]
     pub name: Option<String>,
     /// How long it lives, in seconds; `null`: a day for agent hosts, 90 days for people.
     pub expires_in: Option<u64>,

@@ -70,6 +70,17 @@ pub struct Setup {
     pub images: Option<u32>,
     /// The networks that its attempts are attached to.
     pub shards: Option<Vec<Shard>>,
+    /// The last time that its session was ended for what it had said, since the Taskmaster's start; `null`: never.
+    pub cut_off: Option<CutOff>,
+}
+
+/// The end of a session for what the host had said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CutOff {
+    /// When.
+    pub at: Time,
+    /// For what.
+    pub why: String,
 }
 
 /// One of a host's networks for attempts.

@@ -3,7 +3,7 @@
 //! registry of members does).
 
 use axum::{Json, extract::State};
-use devstack_dag::{Answer, command::Command};
+use devstack_dag::{Answer, bounds::within, command::Command};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use super::{Api, paging};
 use crate::{
     config::units,
     gateway::{
-        ApiError, dto,
+        ApiError, bounds, dto,
         error::code,
         extract::{Change, OfHost, Params},
         view,
@@ -69,6 +69,7 @@ pub(super) async fn show(State(api): State<Api>, OfHost(host): OfHost) -> Result
 #[serde(deny_unknown_fields)]
 pub(super) struct Drain {
     /// `10m`; `null`: attempts take as long as they take.
+    #[serde(default, deserialize_with = "within::<bounds::Deadline, _, _>")]
     deadline: Option<String>,
 }
 

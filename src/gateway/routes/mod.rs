@@ -28,7 +28,6 @@ use axum::{
 
 pub use agent::agent_router;
 use serde_json::json;
-pub(super) use tasks::REASON_MAX;
 
 use super::{
     ApiError, Backend,

@@ -16,6 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use devstack_dag::{
+    bounds::within,
     command::Command,
     ids::{ProjectName, Text},
 };
@@ -28,7 +29,7 @@ use super::{Api, paging, repos::stream};
 use crate::{
     config::problem::Problem,
     gateway::{
-        ApiError, ByteStream, TaskFilter, TaskQuery, dto,
+        ApiError, ByteStream, TaskFilter, TaskQuery, bounds, dto,
         error::code,
         extract::{Bundle, Change, Key, OfTask, Params, name, task_ref},
         openapi::{Draft, Gives},
@@ -234,6 +235,7 @@ pub(super) async fn approve(
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
     /// A hint for the next attempt.
+    #[serde(default, deserialize_with = "within::<bounds::Message, _, _>")]
     message: Option<String>,
 }
 
@@ -251,11 +253,9 @@ pub(super) async fn retry(
 #[serde(deny_unknown_fields)]
 pub(super) struct Reject {
     /// Why; at most 1 KiB.
+    #[serde(default, deserialize_with = "within::<bounds::Reason, _, _>")]
     reason: Option<String>,
 }
-
-/// The longest reason, in bytes: it stays in the task's record, which is at most 16 KiB.
-pub(in crate::gateway) const REASON_MAX: usize = 1 << 10;
 
 pub(super) async fn reject(
     State(api): State<Api>,
@@ -264,9 +264,6 @@ pub(super) async fn reject(
 ) -> Result<Json<dto::Answer>, ApiError> {
     let Reject { reason } = change.body;
     let reason = reason.unwrap_or_else(|| "rejected by a person".to_owned());
-    if reason.len() > REASON_MAX {
-        return Err(ApiError::invalid(format!("the reason has {} bytes; at most {REASON_MAX} are kept", reason.len())));
-    }
     api.backend.ask(Command::RejectTask { task, reason }, change.request).await.map(Json)
 }
 
@@ -275,6 +272,7 @@ pub(super) async fn reject(
 pub(super) struct RequestChanges {
     /// What to change.
     #[schema(min_length = 1)]
+    #[serde(deserialize_with = "within::<bounds::Message, _, _>")]
     message: String,
 }
 

@@ -57,6 +57,6 @@ fn shown(engine: &Engine, record: HostRecord, setup: GetSetup<'_>) -> dto::Host 
             (known, _) => known,
         },
         quarantine: record.quarantine.map(dto::Unusable::from),
-        secrets: record.secrets,
+        secrets: engine.offer(name).map(|offer| offer.secrets.clone()).unwrap_or_default(),
     }
 }

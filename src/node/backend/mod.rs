@@ -317,7 +317,10 @@ impl Core {
                 let HostReport { labels, roles, images, shards, .. } = here.describe();
                 dto::Setup::introduced(here.introduction()).offering(&labels, &roles, &images, &shards)
             }
-            None => downlink.iter().map(|d| dto::Setup::introduced(d.introduction(host))).next().unwrap_or_default(),
+            None => downlink.as_ref().map_or_else(dto::Setup::default, |downlink| dto::Setup {
+                cut_off: downlink.last_cut_off(host).map(|cut| dto::CutOff { at: cut.at.into(), why: cut.why }),
+                ..dto::Setup::introduced(downlink.introduction(host))
+            }),
         }
     }
 

@@ -2,7 +2,7 @@
 //! and logs of its own attempts; the engine knows which those are.
 //! Deliberately absent: links, and what a result means.
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use async_trait::async_trait;
 use devstack_cluster::NodeName;

@@ -43,12 +43,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn host_reported(&mut self, name: &HostName, slots: u32, secrets: &[String], touched: &mut Touched) {
+    pub(super) fn host_reported(&mut self, name: &HostName, slots: u32, touched: &mut Touched) {
         if !self.hosts.contains_key(name) {
-            self.insert_host(Host::new(name.clone(), 0, Vec::new()));
+            self.insert_host(Host::new(name.clone(), 0));
         }
         self.change_host(name, |host| {
-            (host.claimed, host.secrets) = (slots, secrets.to_vec());
+            host.claimed = slots;
             host.allowed = host.slots().max(host.running.len() as u32);
         });
         self.refresh_fits_of(name);

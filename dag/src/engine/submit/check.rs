@@ -6,7 +6,7 @@ use super::{add, upsert::Upsert};
 use crate::{
     engine::{
         Engine,
-        compose::{project_bytes, task_bytes},
+        compose::{head, project_bytes, task_bytes},
         state::{Project, TaskIx},
     },
     graph::{self, Edges},
@@ -45,6 +45,15 @@ impl Engine {
         if !spec.checks.is_empty() && spec.roles.is_empty() {
             add(problems, Problem::ChecksWithoutRole);
         }
+        for role in &spec.roles {
+            if let Some(image) = &role.image {
+                self.check_name(image, || format!("the image of role `{}`", role.name), problems);
+            }
+        }
+        for profile in &spec.profiles {
+            self.check_name(&profile.name, || "the name of a profile".to_owned(), problems);
+            self.check_name(&profile.provider, || format!("the provider of profile `{}`", profile.name), problems);
+        }
         let (bytes, max) = (project_bytes(spec), self.config.project_bytes);
         if bytes > max {
             add(problems, Problem::ProjectTooLarge { bytes, max });
@@ -66,6 +75,14 @@ impl Engine {
         }
         if old.roles.iter().any(|role| !roles.contains(&role.name)) {
             self.check_roles_in_use(plan, project, &roles, problems);
+        }
+    }
+
+    fn check_name(&self, name: &str, what: impl FnOnce() -> String, problems: &mut Vec<Problem>) {
+        let (bytes, max) = (name.len(), self.config.name_bytes);
+        if bytes > max {
+            let what = head(&what(), 2 * MAX_NAME).to_owned();
+            add(problems, Problem::NameTooLong { what, bytes, max });
         }
     }
 
