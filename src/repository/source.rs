@@ -352,6 +352,11 @@ pub(crate) fn open_local(path: &str) -> Result<Repository, Error> {
     })
 }
 
+/// Is this an absolute path of some machine?
+pub fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !is_url(text)
+}
+
 /// Is this a URL, or `host:path`? What exists under that name on this machine is a path.
 pub(crate) fn is_url(text: &str) -> bool {
     let path = text.strip_prefix("file://").unwrap_or(text);

@@ -157,11 +157,12 @@ fn what_cannot_be_pushed_is_refused_and_changes_nothing() {
     fs::set_permissions(&viewer, mode).unwrap();
     let viewer = viewer.to_str().unwrap();
     assert_eq!(remote.refused(&["--token-file", viewer], &plan), (Some(4), "DS0313".to_owned()));
-    for (repo, code) in [("nowhere", "DS0250"), ("desk", "DS0250")] {
+    // What is not on this machine may be the Taskmaster's own, where it is listed.
+    for (repo, refusal) in [("nowhere", (4, "DS0313")), ("desk", (2, "DS0250"))] {
         let text = fs::read_to_string(&plan).unwrap().replace("repo = \"shop\"", &format!("repo = \"../{repo}\""));
         let other = remote.founder.path("desk/other.toml");
         fs::write(&other, text).unwrap();
-        assert_eq!(remote.refused(&[], &other), (Some(2), code.to_owned()), "{repo}");
+        assert_eq!(remote.refused(&[], &other), (Some(refusal.0), refusal.1.to_owned()), "{repo}");
     }
     let empty = remote.founder.path("desk/empty");
     fs::create_dir(&empty).unwrap();

@@ -19,7 +19,7 @@ use crate::{
         self,
         exchange::{Exchange, Returned},
         git::Git,
-        source::{Branches, Source},
+        source::{Branches, Source, is_path},
     },
 };
 
@@ -56,6 +56,10 @@ pub(super) async fn push(
     let there: dto::Repo = client.read(&format!("/v1/repos/{}", escape(&project))).await?;
     // A plan as `plan show` gives it names what was pushed before, and not a place on this machine.
     if there.source.as_ref() == Some(&source) {
+        return Ok(None);
+    }
+    if is_path(&source) && !Path::new(&source).exists() {
+        context.output.note(&format!("{source} is not on this machine: the Taskmaster is asked for it as its own"));
         return Ok(None);
     }
     let Some((exchange, warning)) = found? else { return Ok(None) };
