@@ -1,5 +1,6 @@
 //! What the node and the shim agree on: the order ([`spec::Spec`]), the answer ([`spec::ExitRecord`]), the
-//! files of an attempt ([`layout`]) and how processes are told apart ([`procs`]), and how secrets are masked ([`redact`]).
+//! files of an attempt ([`layout`]) and how processes are told apart ([`procs`]), and how secrets are
+//! spelled ([`spellings`]) and masked ([`redact`]).
 //!
 //! Deliberately absent: everything the shim does (its binary) and everything the node does (its `runtime`).
 
@@ -7,4 +8,5 @@ pub mod layout;
 pub mod procs;
 pub mod redact;
 pub mod spec;
+pub mod spellings;
 pub mod tool;

@@ -1,16 +1,12 @@
-//! Finds secret values in output, as they are and as programs commonly show them: base64 (both alphabets, at any
-//! offset inside a longer text), percent-encoded, JSON-escaped, or a single line of several.
+//! Finds secret values in output, as they are and as programs commonly write them ([`Spellings`]).
 //!
 //! Deliberately absent: guessing. Only values the attempt was given are found; scanning for unknown secrets is for
 //! commits, elsewhere.
 
+use crate::spellings::Spellings;
+
 /// Shorter values are not redacted: they would hide ordinary text and protect nothing.
 const SHORTEST: usize = 4;
-/// Lines of a value with several lines are secrets of their own from this length: the first lines of a key are
-/// public boilerplate, the others are not.
-const SHORTEST_LINE: usize = 16;
-/// Encoded forms shorter than this would match by accident.
-const SHORTEST_CODE: usize = 6;
 /// What stands instead.
 const MASK: &[u8] = b"***";
 
@@ -101,46 +97,8 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
     if value.len() < SHORTEST {
         return Vec::new();
     }
-    let mut forms = vec![value.as_bytes().to_vec()];
-    let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE && line.len() < value.len());
-    forms.extend(lines.map(|line| line.as_bytes().to_vec()));
-    if let Ok(json) = serde_json::to_string(value) {
-        forms.push(json.trim_matches('"').as_bytes().to_vec());
-    }
-    for upper in [true, false] {
-        forms.push(percent(value.as_bytes(), upper));
-    }
-    for alphabet in [STANDARD, URL_SAFE] {
-        forms
-            .extend((0..3).map(|shift| base64(value.as_bytes(), shift, alphabet)).filter(|f| f.len() >= SHORTEST_CODE));
-    }
-    forms
-}
-
-const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-/// The characters that depend on nothing but `value` when it stands `shift` bytes into a group of three.
-fn base64(value: &[u8], shift: usize, alphabet: &[u8; 64]) -> Vec<u8> {
-    let bit = |n: usize| value.get(n / 8).map_or(0, |byte| byte >> (7 - n % 8) & 1) as usize;
-    // The value's bits start at bit `shift * 8` of the stream; only whole characters of 6 bits are ours.
-    let skip = (6 - shift * 8 % 6) % 6;
-    let whole = (value.len() * 8 - skip) / 6;
-    let code = |n: usize| (0..6).fold(0, |code, k| code << 1 | bit(skip + n * 6 + k));
-    (0..whole).filter_map(|n| alphabet.get(code(n)).copied()).collect()
-}
-
-fn percent(value: &[u8], upper: bool) -> Vec<u8> {
-    let mut text = Vec::new();
-    for &byte in value {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            text.push(byte);
-        } else {
-            let code = if upper { format!("%{byte:02X}") } else { format!("%{byte:02x}") };
-            text.extend_from_slice(code.as_bytes());
-        }
-    }
-    text
+    let Spellings { texts, codes } = Spellings::of(value);
+    texts.into_iter().chain(codes).collect()
 }
 
 #[cfg(test)]
@@ -174,10 +132,5 @@ mod tests {
     fn lines_of_a_key_are_found_alone() {
         let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n-----END KEY-----\n";
         assert_eq!(clean(&[key], "x MIIEvQIBADANBgkqhkiG y"), "x *** y");
-    }
-
-    #[test]
-    fn base64_matches_the_encoding_of_a_whole_value() {
-        assert_eq!(base64(b"foobar", 0, STANDARD), b"Zm9vYmFy");
     }
 }

@@ -128,7 +128,7 @@ struct Bench<'a> {
     /// What was there, alone.
     there: &'a Odb<'a>,
     new: &'a HashSet<Oid>,
-    scanner: &'a Scanner<'a>,
+    scanner: &'a Scanner,
 }
 
 impl Bench<'_> {
@@ -243,7 +243,7 @@ fn bounded_size(came: &Odb<'_>, new: &HashSet<Oid>, limit: u64) -> Result<(), St
 }
 
 /// A name as it may be said: one that is a secret is not repeated.
-pub(super) fn shown(scanner: &Scanner<'_>, name: &[u8]) -> String {
+pub(super) fn shown(scanner: &Scanner, name: &[u8]) -> String {
     match scanner.bytes(name) {
         Some(_) => "a name that is not shown".to_owned(),
         None => one_line(&String::from_utf8_lossy(name), SHOWN_MAX),

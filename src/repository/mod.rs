@@ -47,6 +47,7 @@ pub mod publish;
 pub mod quarantine;
 pub mod reach;
 mod scratch;
+mod secret_rules;
 pub mod secrets;
 pub mod source;
 pub mod starter;

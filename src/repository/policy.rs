@@ -76,7 +76,7 @@ const LINK_MAX: usize = 4096;
 pub(crate) struct Checks<'a> {
     pub(crate) repo: &'a Repository,
     pub(crate) limits: &'a Limits,
-    pub(crate) scanner: &'a Scanner<'a>,
+    pub(crate) scanner: &'a Scanner,
     /// Seconds since 1970.
     pub(crate) now: i64,
 }
@@ -149,8 +149,11 @@ impl Checks<'_> {
                 return Err("its author or committer holds a secret".into());
             }
         }
-        let message = commit.message_raw_bytes();
-        match message.split(|b| *b == b'\n').find_map(|line| self.scanner.line(line)) {
+        // Also what git itself does not show: signatures and headers of any name.
+        if let Some(rule) = self.scanner.bytes(commit.raw_header_bytes()) {
+            return Err(format!("its header holds {rule}"));
+        }
+        match self.scanner.text(commit.message_raw_bytes()) {
             Some(rule) => Err(format!("its message holds {rule}; write the commit again without it")),
             None => Ok(()),
         }
@@ -194,11 +197,14 @@ impl Checks<'_> {
         }
     }
 
-    /// Scan the added lines, or a binary file as a whole.
+    /// Scan the whole file for the given values, and by the rules the added lines, or a binary file as a whole.
     fn secret_in(&self, change: &Change, blob: Oid) -> Result<Option<&'static str>, Error> {
         let new = self.repo.find_blob(blob)?;
         let file = change.old.filter(|old| old.mode != 0o160_000);
         let old = file.map(|old| self.repo.find_blob(old.id)).transpose()?;
+        if let Some(found) = self.scanner.given(new.content(), old.as_ref().map(|old| old.content())) {
+            return Ok(Some(found));
+        }
         let old = old.as_ref().map_or(&[][..], |old| old.content());
         let mut options = DiffOptions::new();
         options.context_lines(0).max_size(self.limits.blob_bytes as i64);

@@ -2,9 +2,13 @@
 //! and the exact values that the attempt was given.
 //! Deliberately absent: verification against services, and the found value in any answer: a finding names its rule only.
 
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
+use aho_corasick::AhoCorasick;
+use devstack_shim::spellings::Spellings;
 use regex::bytes::Regex;
+
+use super::secret_rules::RULES;
 
 /// Values shorter than this are not searched for: they would be found everywhere.
 const EXACT_MIN: usize = 8;
@@ -13,41 +17,48 @@ const ENTROPY_MIN: f64 = 4.0;
 /// Longer lines are data (lock files, minified code): only the exact rules look at them, in bytes.
 const LINE_MAX: usize = 4096;
 
-/// Rules for keys that say what they are. A pattern's middle is broken up so that this file does not match itself.
-const RULES: [(&str, &str); 12] = [
-    ("private key", concat!("-----BEGIN (?:[A-Z0-9]+ )*PRIV", "ATE KEY(?: BLOCK)?-----")),
-    ("AWS access key", r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b"),
-    ("GitHub token", r"\bgh[pousr]_[A-Za-z0-9]{36,}\b"),
-    ("GitHub fine-grained token", r"\bgithub_pat_[A-Za-z0-9_]{60,}\b"),
-    ("GitLab token", r"\bglpat-[A-Za-z0-9_-]{20,}\b"),
-    ("Anthropic key", r"\bsk-ant-[A-Za-z0-9_-]{24,}"),
-    ("OpenAI key", r"\bsk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{24,}|\bsk-[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}\b"),
-    ("Slack token", r"\bxox[abeoprs]-[0-9]{6,}-[A-Za-z0-9-]{16,}"),
-    ("Google API key", r"\bAIza[A-Za-z0-9_-]{35}\b"),
-    ("Google OAuth secret", r"\bGOCSPX-[A-Za-z0-9_-]{28}\b"),
-    ("Stripe key", r"\b[rs]k_live_[A-Za-z0-9]{24,}\b"),
-    ("npm token", r"\bnpm_[A-Za-z0-9]{36}\b"),
-];
+/// Longer spellings are searched for by their beginning: so much of a secret is one.
+const PATTERN_MAX: usize = 512;
+/// What is found of an attempt's own secrets.
+const GIVEN: &str = "a secret that this attempt was given";
 
 /// A name that sounds like a secret, and a literal assigned to it.
 const ASSIGNMENT: &str = r#"(?i)\b[a-z0-9_.-]{0,40}(?:secret|passw(?:or)?d|token|api_?key|access_?key|private_?key|credential)[a-z0-9_]{0,20}["']?\s{0,4}(?::=|=>|[:=])\s{0,4}["']([A-Za-z0-9+/_=.~-]{20,200})["']"#;
 
 static COMPILED: LazyLock<Vec<(&'static str, Regex)>> = LazyLock::new(|| {
-    let compile = |(name, pattern): &(&'static str, &str)| Some((*name, Regex::new(pattern).ok()?));
-    RULES.iter().filter_map(compile).collect() // a rule that does not compile fails the test below
+    // A rule that does not compile fails the test below.
+    RULES.iter().filter_map(|rule| Some((rule.name, Regex::new(rule.pattern).ok()?))).collect()
 });
 static GUESS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(ASSIGNMENT).ok());
 
 /// What to look for.
 #[derive(Default)]
-pub struct Scanner<'a> {
-    exact: Vec<&'a [u8]>,
+pub struct Scanner {
+    /// Spellings of the given values; `None`: there are none.
+    given: Option<AhoCorasick>,
+    /// Those of them that programs break into lines; looked for in bytes without white space.
+    codes: Option<AhoCorasick>,
 }
 
-impl<'a> Scanner<'a> {
-    /// The rules, and the values that this attempt was given.
-    pub fn new(values: &'a [Vec<u8>]) -> Self {
-        Self { exact: values.iter().map(|v| v.trim_ascii()).filter(|v| v.len() >= EXACT_MIN).collect() }
+impl Scanner {
+    /// The rules, and the values that this attempt was given, in every common spelling.
+    pub fn new(values: &[Vec<u8>]) -> Self {
+        let (mut texts, mut codes) = (Vec::new(), Vec::new());
+        for value in values.iter().map(|value| value.trim_ascii()).filter(|value| value.len() >= EXACT_MIN) {
+            match std::str::from_utf8(value) {
+                Ok(text) => {
+                    let said = Spellings::of(text);
+                    texts.extend(said.texts);
+                    codes.extend(said.codes);
+                }
+                Err(_) => texts.push(value.to_vec()),
+            }
+        }
+        for pattern in texts.iter_mut().chain(&mut codes) {
+            pattern.truncate(PATTERN_MAX);
+        }
+        texts.extend_from_slice(&codes);
+        Self { given: search(texts), codes: search(codes) }
     }
 
     /// The first finding in a line of text, by the name of its rule.
@@ -65,25 +76,54 @@ impl<'a> Scanner<'a> {
         guessed.then_some("a random value assigned to a secret's name")
     }
 
-    /// The first exact finding in bytes of any kind.
+    /// The first exact finding in bytes of any kind: a name, a message, a binary file.
     pub fn bytes(&self, bytes: &[u8]) -> Option<&'static str> {
-        if self.exact.iter().any(|value| contains(bytes, value)) {
-            return Some("a secret that this attempt was given");
-        }
-        COMPILED.iter().find(|(_, rule)| rule.is_match(bytes)).map(|(name, _)| *name)
+        self.given(bytes, None)
+            .or_else(|| COMPILED.iter().find(|(_, rule)| rule.is_match(bytes)).map(|(name, _)| *name))
+    }
+
+    /// The first finding in a whole text, line by line: a commit's message.
+    pub fn text(&self, text: &[u8]) -> Option<&'static str> {
+        self.given(text, None).or_else(|| text.split(|b| *b == b'\n').find_map(|line| self.line(line)))
+    }
+
+    /// Does a whole file hold a given value more often than its earlier content did?
+    pub fn given(&self, new: &[u8], old: Option<&[u8]>) -> Option<&'static str> {
+        let whole = self.given.as_ref()?;
+        let codes = self.codes.as_ref().filter(|_| new.contains(&b'\n'));
+        let more = more_often(whole, new, old)
+            || codes.is_some_and(|codes| more_often(codes, &unbroken(new), old.map(unbroken).as_deref()));
+        more.then_some(GIVEN)
     }
 }
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    let Some((first, _)) = needle.split_first() else { return false };
-    let mut rest = haystack;
-    while let Some(at) = rest.iter().position(|b| b == first) {
-        if rest[at..].starts_with(needle) {
-            return true;
+fn search(mut patterns: Vec<Vec<u8>>) -> Option<AhoCorasick> {
+    patterns.sort_unstable();
+    patterns.dedup();
+    // Bounded patterns, a few thousand at most: far below the automaton's limits, which are its only errors.
+    if patterns.is_empty() { None } else { AhoCorasick::new(patterns).ok() }
+}
+
+/// Is there a pattern that `new` holds more often than `old`?
+fn more_often(search: &AhoCorasick, new: &[u8], old: Option<&[u8]>) -> bool {
+    let Some(old) = old else { return search.is_match(new) };
+    let count = |bytes| {
+        let mut counts = HashMap::new();
+        for found in search.find_overlapping_iter(bytes) {
+            *counts.entry(found.pattern()).or_insert(0u64) += 1;
         }
-        rest = &rest[at + 1..];
+        counts
+    };
+    if !search.is_match(new) {
+        return false;
     }
-    false
+    let before = count(old);
+    count(new).into_iter().any(|(pattern, times)| times > before.get(&pattern).copied().unwrap_or(0))
+}
+
+/// Without the white space by which programs break codes into lines.
+fn unbroken(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect()
 }
 
 /// Letters and digits mixed, as random as a key, and not an obvious placeholder.
@@ -93,7 +133,7 @@ fn looks_random(value: &[u8]) -> bool {
     let placeholder = ["example", "placeholder", "changeme", "your", "xxxx", "dummy", "test", "fake", "sample"];
     has(u8::is_ascii_digit)
         && has(u8::is_ascii_alphabetic)
-        && !placeholder.iter().any(|p| contains(&lower, p.as_bytes()))
+        && !placeholder.iter().any(|p| lower.windows(p.len()).any(|part| part == p.as_bytes()))
         && entropy(value) >= ENTROPY_MIN
 }
 
@@ -111,31 +151,41 @@ fn entropy(text: &[u8]) -> f64 {
 mod tests {
     use super::*;
 
-    /// Made up here, so that no scanner finds a key in this file.
-    fn samples() -> Vec<String> {
+    /// A key of each kind, made up here, so that no scanner finds one in this file.
+    fn samples() -> Vec<(&'static str, String)> {
         let r = |n: usize| "aB3dE5gH7jK9mN1pQ4sT6vW8yZ0".chars().cycle().take(n).collect::<String>();
         vec![
-            ["-----BEGIN RSA PRIV", "ATE KEY-----"].concat(),
-            ["AK", "IAIOSFODNN7", "ABCDEFG"].concat(),
-            format!("{}_{}", "ghp", r(36)),
-            format!("github_{}_{}", "pat", r(70)),
-            format!("{}-{}", "glpat", r(20)),
-            format!("sk-{}-{}", "ant", r(40)),
-            format!("sk-{}-{}", "proj", r(40)),
-            format!("{}-123456789012-{}", "xoxb", r(24)),
-            format!("{}{}", "AIza", r(35)),
-            format!("{}-{}", "GOCSPX", r(28)),
-            format!("sk_{}_{}", "live", r(24)),
-            format!("{}_{}", "npm", r(36)),
+            ("private key", ["-----BEGIN RSA PRIV", "ATE KEY-----"].concat()),
+            ("AWS access key", ["AK", "IAIOSFODNN7", "ABCDEFG"].concat()),
+            ("GitHub token", format!("{}_{}", "ghp", r(36))),
+            ("GitHub token", format!("{}_{}", "ghs", r(36))),
+            ("GitHub stateless token", format!("{}_1234567_ey{}{}.ey{}{}.{}", "ghs", "J", r(30), "J", r(300), r(86))),
+            ("GitHub stateless token", format!("{}_ey{}{}.ey{}{}.{}-{}", "ghs", "J", r(30), "J", r(300), r(40), r(40))),
+            ("GitHub fine-grained token", format!("github_{}_{}", "pat", r(70))),
+            ("GitLab token", format!("{}-{}", "glpat", r(20))),
+            ("Anthropic key", format!("sk-{}-{}", "ant", r(40))),
+            ("OpenAI key", format!("sk-{}-{}", "proj", r(40))),
+            ("Slack token", format!("{}-123456789012-{}", "xoxb", r(24))),
+            ("Google API key", format!("{}{}", "AIza", r(35))),
+            ("Google OAuth secret", format!("{}-{}", "GOCSPX", r(28))),
+            ("Stripe key", format!("sk_{}_{}", "live", r(24))),
+            ("npm token", format!("{}_{}", "npm", r(36))),
         ]
     }
 
     #[test]
-    fn every_rule_compiles_and_finds_its_kind() {
+    fn every_rule_compiles_is_dated_and_finds_its_kind() {
         assert_eq!(COMPILED.len(), RULES.len());
         assert!(GUESS.is_some());
-        for (sample, (name, _)) in samples().iter().zip(RULES) {
-            assert_eq!(Scanner::default().line(format!("key = {sample} # x").as_bytes()), Some(name), "{sample}");
+        for (name, sample) in samples() {
+            let line = format!("key = {sample} # x");
+            assert_eq!(Scanner::default().line(line.as_bytes()), Some(name), "{sample}");
+        }
+        for rule in RULES {
+            assert!(samples().iter().any(|(name, _)| *name == rule.name), "no sample of `{}`", rule.name);
+            let (year, month) = rule.as_of.split_once('-').expect("YYYY-MM");
+            assert!(year.parse::<u16>().is_ok_and(|year| year >= 2025), "{}", rule.as_of);
+            assert!(month.parse::<u8>().is_ok_and(|month| (1..=12).contains(&month)), "{}", rule.as_of);
         }
     }
 
@@ -146,6 +196,45 @@ mod tests {
         assert!(scanner.bytes(b"\0\0hunter2-hunter2\0").is_some());
         assert!(scanner.line(b"hhunter2-hunter2").is_some());
         assert!(scanner.line(b"short hunter2-hunter").is_none());
+    }
+
+    /// A value of several lines that no rule knows.
+    const LINES: &str =
+        "-----BEGIN THING-----\nq7Zp2Lx9Vt4Rk8Wm1Ns6Yb3H\nKx5Jd8Pw0Gf2Tc7Vn4Ma9Le6\n-----END THING-----\n";
+
+    #[test]
+    fn a_value_of_several_lines_is_found_whole_by_line_and_in_codes_of_any_width() {
+        let scanner = Scanner::new(&[LINES.as_bytes().to_vec()]);
+        let found = |text: &str| scanner.given(text.as_bytes(), None).is_some();
+        assert!(found(&format!("a\n{LINES}b")) && found("x q7Zp2Lx9Vt4Rk8Wm1Ns6Yb3H y"));
+        assert!(found(&LINES.replace('\n', "\r\n")), "with other ends of lines");
+        assert!(!found("-----BEGIN THING-----\nsomething else\n-----END THING-----"), "armor is public");
+        let codes = Spellings::of(LINES.trim()).codes;
+        assert!(codes.len() >= 8);
+        for code in codes {
+            let code = String::from_utf8(code).expect("ASCII");
+            for width in [20, 57, 64, 76, usize::MAX] {
+                let chunks: Vec<&str> =
+                    code.as_bytes().chunks(width).map(|c| std::str::from_utf8(c).expect("ASCII")).collect();
+                assert!(found(&chunks.join("\n  ")), "{width}: {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_file_held_before_is_not_new() {
+        let scanner = Scanner::new(&[b"hunter2-hunter2".to_vec()]);
+        let old = b"a\nhunter2-hunter2\n".as_slice();
+        assert!(scanner.given(b"b\nhunter2-hunter2\n", Some(old)).is_none());
+        assert!(scanner.given(b"hunter2-hunter2\nhunter2-hunter2\n", Some(old)).is_some());
+        assert!(scanner.given(b"68756e746572322d68756e74657232", Some(old)).is_some(), "in another spelling");
+    }
+
+    #[test]
+    fn the_beginning_of_a_very_long_value_is_enough() {
+        let value: String = (0..20_000).map(|n| char::from(b'a' + (n * 7 % 26) as u8)).collect();
+        let scanner = Scanner::new(&[value.clone().into_bytes()]);
+        assert!(scanner.bytes(&value.as_bytes()[..600]).is_some());
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod sight;
 mod sources;
 mod taskmaster;
 mod uploads;
+mod spellings;
 mod words;
 
 use bench::{Plan, Task, World, task};

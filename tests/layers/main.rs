@@ -42,6 +42,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("crc32fast", &["store"]),
     ("git2", &["repository"]),
     ("regex", &["repository", "config", "agent_host"]),
+    ("aho_corasick", &["repository"]),
     ("ractor", &["actor", "taskmaster", "agent_host", "devops", "node"]),
     // Behind the crate of links.
     ("ractor_cluster", &[]),
