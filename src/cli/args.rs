@@ -54,6 +54,10 @@ pub(super) struct Global {
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value = "auto", env = "DEVSTACK_COLOR")]
     pub(super) color: Color,
+    /// On a terminal, print text from outside as it was written, escape sequences and all. What is no terminal gets it
+    /// so anyway
+    #[arg(long, global = true)]
+    pub(super) raw: bool,
     /// No progress on stderr
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,

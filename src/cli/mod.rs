@@ -24,6 +24,7 @@ mod table;
 mod top;
 mod transfer;
 mod usage;
+mod visible;
 mod workdir;
 
 use std::process::ExitCode;

@@ -1,11 +1,14 @@
-//! What is printed: data to stdout, notes and errors to stderr, colours only where they are wanted.
+//! What is printed: data to stdout, notes and errors to stderr, colours only where they are wanted. On a terminal nothing
+//! but colours drives it (`visible`), unless `--raw` says so; what is no terminal gets the bytes as they are.
 
 use std::io::{IsTerminal, Write};
 
 use super::{
     CliError,
     args::{Color, Format, Global},
+    visible,
 };
+pub(super) use visible::clean;
 
 /// How this process prints.
 #[derive(Debug, Clone)]
@@ -13,6 +16,9 @@ pub struct Output {
     pub(super) format: Format,
     color: bool,
     color_errors: bool,
+    /// Is stdout, is stderr a terminal that must not be driven from outside?
+    guarded: bool,
+    guarded_errors: bool,
     quiet: bool,
 }
 
@@ -33,7 +39,14 @@ pub(super) enum Paint {
 impl Output {
     /// Of a command line that cannot be read but asks for JSON.
     pub(super) fn for_programs() -> Self {
-        Self { format: Format::Json, color: false, color_errors: false, quiet: true }
+        Self {
+            format: Format::Json,
+            color: false,
+            color_errors: false,
+            guarded: false,
+            guarded_errors: false,
+            quiet: true,
+        }
     }
 
     pub(super) fn new(global: &Global) -> Self {
@@ -47,6 +60,8 @@ impl Output {
             format: global.output,
             color: wanted(std::io::stdout().is_terminal()),
             color_errors: wanted(std::io::stderr().is_terminal()),
+            guarded: !global.raw && std::io::stdout().is_terminal(),
+            guarded_errors: !global.raw && std::io::stderr().is_terminal(),
             quiet: global.quiet,
         }
     }
@@ -58,17 +73,24 @@ impl Output {
 
     /// Prints data.
     pub fn data(&self, text: &str) {
-        let mut out = std::io::stdout().lock();
         let newline = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
-        // A reader that went away (`| head`) wants no more.
-        if write!(out, "{text}{newline}").and_then(|()| out.flush()).is_err() {
-            std::process::exit(0);
-        }
+        self.written(format!("{text}{newline}").as_bytes());
     }
 
-    /// Prints data in pieces.
+    /// Prints text from outside.
+    pub(super) fn written(&self, bytes: &[u8]) {
+        if self.guarded { self.raw(&visible::colored(bytes)) } else { self.raw(bytes) }
+    }
+
+    /// Prints text from outside that comes in pieces, cut anywhere.
+    pub(super) fn pieces(&self) -> Pieces<'_> {
+        Pieces { output: self, filter: self.guarded.then(visible::Filter::default) }
+    }
+
+    /// Prints bytes of our own making as they are, in pieces.
     pub(super) fn raw(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
+        // A reader that went away (`| head`) wants no more.
         if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
             std::process::exit(0);
         }
@@ -82,7 +104,7 @@ impl Output {
     /// A line of progress.
     pub fn note(&self, text: &str) {
         if self.notes() {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            self.said(&format!("{text}\n"));
         }
     }
 
@@ -93,19 +115,24 @@ impl Output {
 
     /// An error: for people with its hint and code, with `-o json` as the contract's object.
     pub fn error(&self, error: &CliError) {
-        let mut err = std::io::stderr().lock();
         if !self.for_people() {
             let body = serde_json::to_string(&error.error.body()).unwrap_or_default();
-            let _ = writeln!(err, "{body}");
-            return;
+            return self.said(&format!("{body}\n"));
         }
         for problem in error.error.problems() {
             let head = paint(self.color_errors, Paint::Red, "error:");
-            let _ = writeln!(err, "{head} {problem} [{}]", problem.code);
+            self.said(&format!("{head} {problem} [{}]\n", problem.code));
             if let Some(hint) = &problem.hint {
-                let _ = writeln!(err, "{} {hint}", paint(self.color_errors, Paint::Cyan, "hint:"));
+                self.said(&format!("{} {hint}\n", paint(self.color_errors, Paint::Cyan, "hint:")));
             }
         }
+    }
+
+    /// To stderr; whoever closed it wants to hear nothing.
+    fn said(&self, text: &str) {
+        let text = text.as_bytes();
+        let mut err = std::io::stderr().lock();
+        let _ = if self.guarded_errors { err.write_all(&visible::colored(text)) } else { err.write_all(text) };
     }
 
     /// A text in a colour, on stdout.
@@ -141,7 +168,27 @@ fn paint(color: bool, paint: Paint, text: &str) -> String {
     if color && paint != Paint::Plain { format!("\x1b[{}m{text}\x1b[0m", paint as u8) } else { text.to_owned() }
 }
 
-/// Text from outside without control characters: it must not drive the terminal.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+/// A text from outside in pieces.
+pub(super) struct Pieces<'a> {
+    output: &'a Output,
+    filter: Option<visible::Filter>,
+}
+
+impl Pieces<'_> {
+    /// The next piece.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        match &mut self.filter {
+            Some(filter) => self.output.raw(&filter.push(bytes)),
+            None => self.output.raw(bytes),
+        }
+    }
+}
+
+impl Drop for Pieces<'_> {
+    /// Also where the text broke off: colours end with it.
+    fn drop(&mut self) {
+        if let Some(filter) = &mut self.filter {
+            self.output.raw(&filter.end());
+        }
+    }
 }

@@ -93,7 +93,7 @@ async fn export(context: &Context<'_>, session: &Session, since: Option<u64>, of
             (true, false) => format!(",{}", json!(fact)),
             (false, _) => format!("{}\n", line(fact)),
         };
-        context.output.raw(text.as_bytes());
+        context.output.written(text.as_bytes());
     })
     .await?;
     if whole {

@@ -117,7 +117,7 @@ impl Context<'_> {
     /// Prints an answer: as it came, line by line, or as the table says.
     fn print(&self, body: &Bytes, table: impl FnOnce(&[u8]) -> Result<String, CliError>) -> Result<(), CliError> {
         match self.output.format {
-            Format::Json => self.output.raw(&[body, &b"\n"[..]].concat()),
+            Format::Json => self.output.written(&[body, &b"\n"[..]].concat()),
             Format::Jsonl => self.output.data(&lines(&parse(body)?)),
             Format::Table => self.output.data(&table(body)?),
         }

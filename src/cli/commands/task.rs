@@ -107,8 +107,9 @@ async fn copy(context: &Context<'_>, task: &str, what: &str) -> Result<Exit, Cli
         let what = if session.is_idle() { what.replace("follow=true", "follow=false") } else { what.to_owned() };
         let mut bytes: ByteStream =
             session.client.stream(&format!("{}/{what}", path(&session.client, task).await?)).await?;
+        let mut pieces = context.output.pieces();
         while let Some(chunk) = bytes.next().await {
-            context.output.raw(&chunk.map_err(|e| CliError::unreachable(format!("the output broke off: {e}")))?);
+            pieces.push(&chunk.map_err(|e| CliError::unreachable(format!("the output broke off: {e}")))?);
         }
         Ok(Exit::Ok)
     };

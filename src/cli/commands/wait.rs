@@ -60,7 +60,7 @@ pub(super) async fn ask(
 pub(super) fn print(context: &Context<'_>, body: &[u8]) -> Result<Exit, CliError> {
     let settled: dto::Settled = parse(body)?;
     match context.output.format {
-        Format::Json | Format::Jsonl => context.output.raw(&[body, b"\n"].concat()),
+        Format::Json | Format::Jsonl => context.output.written(&[body, b"\n"].concat()),
         Format::Table if settled.completed => {
             context.output.note(&format!("all {} tasks are COMPLETED", settled.tasks));
             for waiting in &settled.waiting {
