@@ -57,7 +57,7 @@ fn hosts(hosts: u32, slots: u32, roles: usize) {
     }
     let start = Instant::now();
     for _ in 0..decisions {
-        let Some(Effect::StartAttempt { host, order }) = running.pop_front() else { panic!("nothing runs") };
+        let Some(Effect::StartAttempt { host, order, .. }) = running.pop_front() else { panic!("nothing runs") };
         let (attempt, outcome) = (order.attempt, Outcome::Exited(0));
         let report = Report::new(attempt, outcome);
         let decision = engine.step(Timestamp(2), Command::FinishAttempt { host, report }).unwrap();

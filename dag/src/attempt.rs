@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bounds::{self, within},
-    ids::{AgentName, AttemptId, CommitId, RoleName, Text, Timestamp},
+    ids::{AgentName, AttemptId, CommitId, RoleName, TaskId, Text, Timestamp},
     plan::{Limits, Network},
     profile::Profile,
 };
@@ -70,7 +70,7 @@ pub struct Order {
     /// What to run: argv, or for a check the shell lines in order.
     #[serde(deserialize_with = "within::<bounds::CommandLine, _, _>")]
     pub command: Vec<String>,
-    /// What the agent is told.
+    /// What the agent is told: the whole of it where it is composed, else what the task's author wrote.
     #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     pub prompt: Text,
     /// What earlier attempts and people said, oldest first.
@@ -108,9 +108,20 @@ pub struct Order {
     pub composed: bool,
     /// The attempt is replaced when its host is silent this long, in milliseconds; `None`: as the Taskmaster's welcome says.
     pub max_disconnect_ms: Option<u64>,
+    /// The tasks that this one builds on, in the order of the plan; at most [`Order::DEPENDENCIES_MAX`].
+    #[serde(deserialize_with = "within::<bounds::DependencyList, _, _>")]
+    pub dependencies: Vec<Dependency>,
+    /// So many more of them.
+    pub more_dependencies: u32,
+    /// What the task's author wrote, where the composed prompt has room for its beginning only.
+    #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
+    pub whole_prompt: Option<Text>,
 }
 
 impl Order {
+    /// The most dependencies that are told, with up to 2 KiB of summary each: an order fits into a frame of 1 MiB.
+    pub const DEPENDENCIES_MAX: usize = 128;
+
     /// Every text in it, wherever it is kept.
     pub fn texts(&self) -> impl Iterator<Item = &Text> {
         // Every field is named, so that a new one is thought of here.
@@ -136,10 +147,26 @@ impl Order {
             model: _,
             composed: _,
             max_disconnect_ms: _,
+            dependencies,
+            more_dependencies: _,
+            whole_prompt,
         } = self;
         let said = feedback.iter().map(|feedback| &feedback.text);
-        std::iter::once(prompt).chain(said).chain(conflict.iter().map(|conflict| &conflict.text))
+        let summaries = dependencies.iter().filter_map(|dependency| dependency.summary.as_ref());
+        let texts = std::iter::once(prompt).chain(said).chain(conflict.iter().map(|conflict| &conflict.text));
+        texts.chain(summaries).chain(whole_prompt)
     }
+}
+
+/// A task that another one builds on, as its agent is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dependency {
+    /// Which.
+    pub id: TaskId,
+    /// Its title.
+    pub title: Box<str>,
+    /// What its agent says that it did; an agent's claim.
+    pub summary: Option<Text>,
 }
 
 /// Something an agent is told about the past of its task.

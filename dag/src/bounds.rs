@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
-    attempt::{Branch, Conflict, Feedback, Left, Outcome, Skipped, Usage},
+    attempt::{Branch, Conflict, Dependency, Feedback, Left, Outcome, Skipped, Usage},
     command::Quarantine,
     ids::{AttemptId, RoleName, Text},
     profile::Profile,
@@ -124,6 +124,8 @@ limits! {
     CommandLine: "a command", 2048, 16 * 1024;
     /// What an attempt is told of earlier ones.
     FeedbackList: "feedback", 64, Text::INLINE_MAX;
+    /// What a task builds on; [`crate::attempt::Order::DEPENDENCIES_MAX`] of them.
+    DependencyList: "dependencies", 128, 8 * 1024;
     /// Paths in conflict, and the text about them.
     ConflictPaths: "a conflict", 1000, 4096;
     /// Names of secrets in an order: a role's and its profile's.
@@ -132,6 +134,13 @@ limits! {
     LongName: "a name", 1, 8 * 1024;
     /// A profile, all of its texts together: what a description of a project may take at most.
     ProfileTexts: "a profile", 1, 16 * 1024;
+}
+
+impl Measured for Dependency {
+    fn longest(&self) -> usize {
+        let summary = self.summary.as_ref().map_or(0, Measured::longest);
+        self.title.len().max(self.id.as_str().len()).max(summary)
+    }
 }
 
 impl Measured for String {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attempt::Order,
-    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, Timestamp},
+    ids::{AttemptId, CommitId, HostName, MergeId, ProjectName, Text, Timestamp},
 };
 
 /// Something the shell must do.
@@ -16,8 +16,10 @@ pub enum Effect {
     StartAttempt {
         /// Where.
         host: HostName,
-        /// What.
+        /// What. Its prompt is what the task's author wrote: the shell, which reads long texts, composes the whole.
         order: Box<Order>,
+        /// The project's template of prompts; `None`: the shipped one.
+        template: Option<Text>,
     },
     /// End an attempt; it is reported as [`crate::attempt::Outcome::Stopped`].
     StopAttempt {

@@ -25,6 +25,7 @@ mod placement;
 pub mod plan;
 pub mod presence;
 pub mod profile;
+pub mod prompt;
 mod ready;
 mod reconcile;
 pub mod record;

@@ -21,6 +21,7 @@ use crate::{
     actor::{Fence, Fenced},
     config::secrets::Secret,
     fault::{self, Point},
+    repository::held::Guard,
     runtime::{Ended, RuntimeError},
     taskmaster::message::Exit,
 };
@@ -172,6 +173,7 @@ fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> (Exit, Vec<Stri
         },
         bundle,
         start: order.start.clone(),
+        guard: Guard::NONE,
         secrets,
     };
     (exit, hidden)

@@ -1,5 +1,5 @@
 //! `/devstack/in/task.json`, which tells an agent about its task, and the script of a check.
-//! Deliberately absent: the prompt (a file of its own) and secrets.
+//! Deliberately absent: the prompt (a file of its own), but what had no room in it, and secrets.
 
 use devstack_dag::{
     attempt::{Order, Stage},
@@ -19,8 +19,23 @@ struct TaskFile<'a> {
     agent: &'a str,
     role: &'a str,
     stage: &'static str,
+    /// What the task's author wrote, where the prompt has its beginning only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<String>,
+    dependencies: Vec<DependencyEntry>,
+    /// So many more dependencies than are listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    more_dependencies: u32,
     feedback: Vec<FeedbackEntry>,
     conflict: Option<ConflictEntry>,
+}
+
+#[derive(Serialize)]
+struct DependencyEntry {
+    id: String,
+    title: String,
+    /// What its agent says that it did.
+    summary: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -46,6 +61,15 @@ pub(super) fn task_json<E>(order: &Order, read: impl Fn(&Text) -> Result<String,
         .iter()
         .map(|entry| Ok(FeedbackEntry { attempt: entry.attempt, text: read(&entry.text)? }))
         .collect::<Result<_, E>>()?;
+    let dependencies = order
+        .dependencies
+        .iter()
+        .map(|it| {
+            let summary = it.summary.as_ref().map(&read).transpose()?;
+            Ok(DependencyEntry { id: it.id.to_string(), title: it.title.to_string(), summary })
+        })
+        .collect::<Result<_, E>>()?;
+    let prompt = order.whole_prompt.as_ref().map(&read).transpose()?;
     let conflict = order
         .conflict
         .as_ref()
@@ -71,6 +95,9 @@ pub(super) fn task_json<E>(order: &Order, read: impl Fn(&Text) -> Result<String,
             Stage::Work => "work",
             Stage::Check => "check",
         },
+        prompt,
+        dependencies,
+        more_dependencies: order.more_dependencies,
         feedback,
         conflict,
     };
@@ -78,9 +105,18 @@ pub(super) fn task_json<E>(order: &Order, read: impl Fn(&Text) -> Result<String,
     Ok(serde_json::to_vec_pretty(&file).unwrap_or_default())
 }
 
-/// The prompt as the agent reads it: the task's own text, then what earlier attempts and people said.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+/// The prompt as the agent reads it. Of an order that a Taskmaster of wire version 1 gave: the task's own text, then what
+/// earlier attempts and people said.
 pub(super) fn prompt<E>(order: &Order, read: impl Fn(&Text) -> Result<String, E>) -> Result<String, E> {
     let mut prompt = read(&order.prompt)?;
+    if order.composed {
+        return Ok(prompt);
+    }
     for (index, entry) in order.feedback.iter().enumerate() {
         if index == 0 {
             prompt.push_str("\n\n## What happened before\n");

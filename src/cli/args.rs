@@ -350,6 +350,12 @@ pub(super) enum TaskCommand {
         #[arg(value_parser = named)]
         task: String,
     },
+    /// What the agent of a task's next attempt reads, to the byte
+    Prompt {
+        /// `ID` or `PROJECT/ID`
+        #[arg(value_parser = named)]
+        task: String,
+    },
     /// The output of an attempt
     Logs {
         /// `ID` or `PROJECT/ID`

@@ -170,7 +170,7 @@ fn is_visible(parameters: &[u8]) -> bool {
                     "2" => 3,
                     _ => return false,
                 };
-                (0..more).for_each(|_| drop(fields.next()));
+                fields.by_ref().take(more).for_each(|_| ());
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ pub mod node;
 pub mod plan_file;
 pub mod problem;
 pub mod profile;
+pub mod protected;
 pub mod remote;
 pub mod secrets;
 mod section;

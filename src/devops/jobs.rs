@@ -227,7 +227,7 @@ impl Project {
 
     /// Quarantine, pin, report: a result that is refused ends the attempt as a policy finding.
     fn import(&self, exit: Exit) -> Result<Command, Stop> {
-        let Exit { host, mut report, bundle, start, secrets } = exit;
+        let Exit { host, mut report, bundle, start, guard, secrets } = exit;
         // What is pinned here counts, not what a host says.
         (report.commit, report.held, report.left.branches) = (None, None, Vec::new());
         let Some(bundle) = bundle else { return Ok(Command::FinishAttempt { host, report }) };
@@ -248,6 +248,7 @@ impl Project {
             base,
             must_contain: &must_contain,
             secrets: &secrets,
+            guard: &guard,
             limits: self.limits,
             now: (self.clock)(),
         };

@@ -145,6 +145,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Why a task is where it is, in a paragraph.
     async fn explain(&self, task: TaskRef) -> Result<String, ApiError>;
 
+    /// What the agent of a task's next attempt reads.
+    async fn prompt(&self, task: TaskRef) -> Result<String, ApiError>;
+
     /// What the task's newest commit changes, as a patch.
     async fn diff(&self, task: TaskRef) -> Result<ByteStream, ApiError>;
 

@@ -154,7 +154,8 @@ impl Node {
         let ground = Ground::open(config, mode).await?;
         let (fatal, fatal_seen) = mpsc::unbounded_channel();
         let (taskmaster, agent_host) = (Address::vacant("Taskmaster"), Address::vacant("AgentHost"));
-        let outbox = Outbox::new(taskmaster.clone(), tokio::runtime::Handle::current(), mode == Mode::ServeOnly);
+        let timers = tokio::runtime::Handle::current();
+        let outbox = Outbox::new(taskmaster.clone(), ground.blobs.clone(), timers, mode == Mode::ServeOnly);
         let end = match &identity {
             Some(identity) => links::End::new(config, identity, &taskmaster, &agent_host, &outbox).await?,
             None => links::End::None,

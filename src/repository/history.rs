@@ -13,7 +13,7 @@ use super::{
     trees::{Stopped, changes::changes},
     worker::{self, Answer, Diff, Job},
 };
-use crate::helper::Cancel;
+use crate::{config::protected::Protected, helper::Cancel};
 
 /// Renames are searched for among at most so many changed files: each is compared with each.
 const RENAMES_MAX: usize = 1_000;
@@ -59,16 +59,16 @@ impl Hub {
     }
 
     /// The change from one commit's tree to another's, as a patch of at most `limit` bytes, of these paths only; none: of
-    /// all. Made in a helper process, which is ended when the request is cancelled.
+    /// all. Files that these globs name come first. Made in a helper process, which is ended when the request is cancelled.
     pub fn diff(
         &self,
         from: CommitId,
         to: CommitId,
-        paths: &[String],
+        (paths, first): (&[String], &[String]),
         limit: usize,
         cancel: Option<&Cancel>,
     ) -> Result<Bounded, Error> {
-        let diff = Diff { repo: self.dir().to_owned(), from, to, paths: paths.to_vec(), limit };
+        let diff = Diff { repo: self.dir().to_owned(), from, to, paths: paths.to_vec(), first: first.to_vec(), limit };
         match worker::ask(self.git().viewers(), &Job::Diff(diff), cancel) {
             Ok(Answer::Diff(patch)) => Ok(patch),
             Err(Error::Unreadable(how)) => Ok(not_shown(&format!("making it {how}"))),
@@ -132,15 +132,25 @@ pub(super) fn diff(repo: &Repository, asked: &Diff) -> Result<Bounded, Error> {
         diff.find_similar(None)?;
     }
     let (mut bytes, mut truncated) = (Vec::new(), false);
-    let printed = diff.print(DiffFormat::Patch, |_, _, line| {
-        if matches!(line.origin(), '+' | '-' | ' ') {
-            bytes.push(line.origin() as u8);
-        }
-        bytes.extend_from_slice(line.content());
-        truncated = bytes.len() > asked.limit;
-        !truncated
-    });
-    match printed {
+    // Globs that cannot be read put nothing first.
+    let first = Protected::new(asked.first.iter().map(String::as_str)).unwrap_or_default();
+    let is_first = |delta: &git2::DiffDelta<'_>| {
+        [delta.old_file(), delta.new_file()].iter().filter_map(git2::DiffFile::path_bytes).any(|path| first.has(path))
+    };
+    let mut part = |wanted: bool| {
+        diff.print(DiffFormat::Patch, |delta, _, line| {
+            if is_first(&delta) != wanted {
+                return true;
+            }
+            if matches!(line.origin(), '+' | '-' | ' ') {
+                bytes.push(line.origin() as u8);
+            }
+            bytes.extend_from_slice(line.content());
+            truncated = bytes.len() > asked.limit;
+            !truncated
+        })
+    };
+    match part(true).and_then(|()| part(false)) {
         Err(e) if e.code() != git2::ErrorCode::User => return Err(e.into()),
         _ => bytes.truncate(asked.limit),
     }

@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
+    held::{self, Guard},
     message::one_line,
     oid,
     policy::{self, Checks, Limits, SHOWN_MAX},
     quarantine::{Refusal, Stop, damaged, policy},
     scratch,
     secrets::Scanner,
-    trees::{Stopped, reach::reachable, shape::Shapes},
+    trees::{Stopped, changes::changes, reach::reachable, shape::Shapes},
 };
 
 /// A pack with at most so many objects is taken apart, so that the hub does not collect thousands of small packs. Each
@@ -50,6 +51,8 @@ pub(super) struct Judgement {
     pub(super) must_contain: Vec<CommitId>,
     /// Values that must not be in it.
     pub(super) secrets: Vec<Vec<u8>>,
+    /// When a person must look at it.
+    pub(super) guard: Guard,
     pub(super) limits: Limits,
     pub(super) now: Timestamp,
     /// Lay out what is accepted for landing?
@@ -101,7 +104,7 @@ impl Judgement {
         let bench = Bench { what: self, repo: &repo, came: &came, there: &there, new: &new, scanner: &scanner };
         bench.nothing_else_came()?;
         bench.tip(self.result, true)?;
-        let mut passed = Passed::default();
+        let mut passed = Passed { held: bench.held()?, ..Passed::default() };
         for branch in &self.branches {
             match bench.tip(branch.commit, false) {
                 Ok(()) => passed.branches.push(branch.clone()),
@@ -176,6 +179,21 @@ impl Bench<'_> {
             return Err(policy(finding));
         }
         Ok(())
+    }
+
+    /// Why a person must look at the result, by all that it changes against its base.
+    fn held(&self) -> Result<Option<String>, Stop> {
+        let what = self.what;
+        let tree = |commit: CommitId| Ok::<_, Error>(self.repo.find_commit(oid(commit))?.tree_id());
+        let (base, tip) = (tree(what.base)?, tree(what.result)?);
+        let odb = self.repo.odb().map_err(Error::from)?;
+        let changes = match changes(&odb, Some(base), Some(tip), &what.limits.bounds()) {
+            Err(Stopped::Bound(why)) => {
+                return Ok(Some(format!("its changes are too many to be looked through: {why}")));
+            }
+            changes => changes.map_err(stop)?,
+        };
+        held::why(&what.guard, &odb, (base, tip), &changes, |path| shown(self.scanner, path)).map_err(stop)
     }
 
     /// Every new tree within the bounds, before anything else looks at them.

@@ -31,6 +31,7 @@ pub mod deliver;
 pub mod durable;
 pub mod exchange;
 pub mod git;
+pub mod held;
 pub mod history;
 pub mod hub;
 mod hubs;

@@ -20,6 +20,7 @@ use super::{
     bundle_header::{self, Header},
     durable::land_objects,
     git::{Git, Output, TRANSFER_DEADLINE},
+    held::Guard,
     hub::Hub,
     judge::{Branch, Judgement, LIST, LaidOut, Passed},
     lock::ProjectLock,
@@ -53,6 +54,8 @@ pub struct Expectation<'a> {
     pub must_contain: &'a [CommitId],
     /// Values that the attempt was given, which must not be in it.
     pub secrets: &'a [Vec<u8>],
+    /// When a person must look at it.
+    pub guard: &'a Guard,
     /// How large it may be.
     pub limits: Limits,
     /// The present time.
@@ -257,6 +260,7 @@ impl Ground<'_> {
             base: expected.base,
             must_contain: expected.must_contain.to_vec(),
             secrets: expected.secrets.to_vec(),
+            guard: expected.guard.clone(),
             limits: *limits,
             now: expected.now,
             keep,

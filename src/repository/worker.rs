@@ -55,6 +55,8 @@ pub(super) struct Diff {
     pub(super) to: CommitId,
     /// Only these; none: all.
     pub(super) paths: Vec<String>,
+    /// Globs of files that come first.
+    pub(super) first: Vec<String>,
     /// Bytes of the answer.
     pub(super) limit: usize,
 }

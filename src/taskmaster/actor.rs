@@ -29,6 +29,7 @@ use crate::{
     actor::{Address, Fence, Generations, Restarts},
     devops::message::DevopsMessage,
     fault::{self, Point},
+    repository::held::Guard,
     store::{Commit, Entry, Loaded, Lookup, Packed, RowSizes, Seq, StoreReader, StoredReply, Term},
     telemetry::cpu,
     traces::Traces,
@@ -369,10 +370,22 @@ impl State {
             return self.tell(Command::FinishAttempt { host: exit.host, report: exit.report });
         };
         exit.start = known.start.clone();
+        exit.guard = self.guard(&exit);
         if let Some(devops) = self.outbox.devops(exit.project()) {
             // Nobody there: DevOps is being restarted, and the hosts are asked again when it is back.
             let _ = devops.cast(DevopsMessage::Import(Box::new(exit)));
         }
+    }
+}
+
+impl State {
+    /// What of an attempt's result a person must look at.
+    fn guard(&self, exit: &Exit) -> Guard {
+        let protected = self.engine.project(exit.project()).map(|project| project.spec.protected.clone());
+        let task = self.engine.task(&exit.attempt().task).map(|task| task.spec);
+        let may_change = task.iter().flat_map(|task| task.may_change.iter()).map(|glob| glob.to_string()).collect();
+        let deletions = task.is_some_and(|task| !task.mass_delete);
+        Guard { protected: protected.unwrap_or_default(), may_change, deletions }
     }
 }
 

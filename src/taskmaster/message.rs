@@ -16,7 +16,7 @@ use ractor::Message;
 use tokio::sync::oneshot;
 
 use crate::{
-    repository::{self, source::SourceError},
+    repository::{self, held::Guard, source::SourceError},
     store::{FactsPage, RequestKey, Store, StoreError},
 };
 
@@ -217,6 +217,8 @@ pub struct Exit {
     pub bundle: Option<PathBuf>,
     /// What its workspace started from: the result must descend from it. The Taskmaster goes by what it ordered.
     pub start: Start,
+    /// When a person must look at its result. The Taskmaster goes by what its task and project say.
+    pub guard: Guard,
     /// Values of the attempt's secrets, to be searched for in the result.
     pub secrets: Vec<crate::config::secrets::Secret>,
 }
@@ -230,7 +232,7 @@ impl Exit {
 
     /// A report without more than it says.
     pub fn of(host: HostName, report: Report) -> Self {
-        Self { host, report, bundle: None, start: Start::Empty, secrets: Vec::new() }
+        Self { host, report, bundle: None, start: Start::Empty, guard: Guard::NONE, secrets: Vec::new() }
     }
 
     /// The attempt.

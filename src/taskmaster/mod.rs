@@ -8,6 +8,7 @@ mod measures;
 pub mod message;
 mod outbox;
 mod projects;
+mod prompts;
 #[cfg(test)]
 mod tests;
 

@@ -14,12 +14,16 @@ use devstack_dag::{
     ids::{HostName, ProjectName},
 };
 
-use super::message::{Ask, TaskmasterMessage};
+use super::{
+    message::{Ask, TaskmasterMessage},
+    prompts::{Later, Prompts},
+};
 use crate::{
     actor::{Address, Generations},
     agent_host::message::AgentHostMessage,
     devops::message::DevopsMessage,
     fault::{self, Point},
+    store::Blobs,
     wire::HostOrder,
 };
 
@@ -50,6 +54,7 @@ impl HostRoute for Address<AgentHostMessage> {
 pub struct Outbox {
     taskmaster: Address<TaskmasterMessage>,
     routes: Arc<RwLock<Routes>>,
+    prompts: Arc<Prompts>,
     timers: tokio::runtime::Handle,
     muted: bool,
 }
@@ -63,9 +68,14 @@ struct Routes {
 
 impl Outbox {
     /// An outbox without routes. A muted one drops every effect: a node that serves one request and dispatches
-    /// nothing; `resume` gives the effects again at the next start.
-    pub fn new(taskmaster: Address<TaskmasterMessage>, timers: tokio::runtime::Handle, muted: bool) -> Self {
-        Self { taskmaster, routes: Arc::default(), timers, muted }
+    /// nothing; `resume` gives the effects again at the next start. Long texts of prompts are read from and kept in `blobs`.
+    pub fn new(
+        taskmaster: Address<TaskmasterMessage>,
+        blobs: Arc<Blobs>,
+        timers: tokio::runtime::Handle,
+        muted: bool,
+    ) -> Self {
+        Self { taskmaster, routes: Arc::default(), prompts: Arc::new(Prompts::new(blobs)), timers, muted }
     }
 
     /// Orders for this host go here.
@@ -103,10 +113,18 @@ impl Outbox {
 
     fn carry(&self, effect: Effect) {
         match effect {
-            Effect::StartAttempt { host, order } => self.to_host(&host, HostOrder::Start(order)),
-            Effect::StopAttempt { host, attempt } => self.to_host(&host, HostOrder::Stop(attempt)),
-            Effect::SalvageAttempt { host, order } => self.to_host(&host, HostOrder::Salvage(order)),
-            Effect::ForgetAttempt { host, attempt } => self.to_host(&host, HostOrder::Forget(attempt)),
+            Effect::StartAttempt { host, order, template } => {
+                self.in_turn(Later { host, order: HostOrder::Start(order), compose: Some(template) });
+            }
+            Effect::StopAttempt { host, attempt } => {
+                self.in_turn(Later { host, order: HostOrder::Stop(attempt), compose: None });
+            }
+            Effect::SalvageAttempt { host, order } => {
+                self.in_turn(Later { host, order: HostOrder::Salvage(order), compose: None });
+            }
+            Effect::ForgetAttempt { host, attempt } => {
+                self.in_turn(Later { host, order: HostOrder::Forget(attempt), compose: None });
+            }
             Effect::PrepareMerge(request) => {
                 self.to_devops(&request.attempt.task.project.clone(), DevopsMessage::Prepare(request));
             }
@@ -115,6 +133,14 @@ impl Outbox {
             }
             Effect::Deliver(project) => self.to_devops(&project, DevopsMessage::Deliver),
             Effect::SetTimer { timer, after_ms } => self.set_timer(timer, Duration::from_millis(after_ms)),
+        }
+    }
+
+    /// Gives an order to a host after those that were carried out before it.
+    fn in_turn(&self, later: Later) {
+        if self.prompts.pass(later, |host, order| self.to_host(&host, order)) {
+            let this = self.clone();
+            self.timers.spawn_blocking(move || this.prompts.work(|host, order| this.to_host(&host, order)));
         }
     }
 

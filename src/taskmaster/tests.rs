@@ -25,8 +25,8 @@ use super::{
 use crate::{
     actor::Address,
     store::{
-        Commit, InstallationLabel, Journal, JournalConfig, MemoryStore, Meta, RequestKey, Seq, Store, StoreError,
-        StoreReader, StoredReply, Term,
+        Blobs, Commit, InstallationLabel, Journal, JournalConfig, MemoryStore, Meta, RequestKey, Seq, Store,
+        StoreError, StoreReader, StoredReply, Term,
     },
 };
 
@@ -68,6 +68,8 @@ impl Store for Gated {
 
 async fn taskmaster(store: Gated) -> ActorRef<TaskmasterMessage> {
     let (loaded, reader) = (store.load().unwrap(), store.reader());
+    let blobs =
+        Arc::new(Blobs::open(&std::env::temp_dir().join(format!("devstack-blobs-{}", std::process::id()))).unwrap());
     let seq = loaded.meta.seq;
     let journal = Journal::spawn(Box::new(store), JournalConfig::default(), |error| panic!("{error}")).unwrap();
     let arguments = TaskmasterArguments {
@@ -75,7 +77,7 @@ async fn taskmaster(store: Gated) -> ActorRef<TaskmasterMessage> {
         engine: devstack_dag::Config::default(),
         ledger: Ledger::new(journal, seq),
         reader,
-        outbox: Outbox::new(Address::vacant("Taskmaster"), tokio::runtime::Handle::current(), false),
+        outbox: Outbox::new(Address::vacant("Taskmaster"), blobs, tokio::runtime::Handle::current(), false),
         start_devops: Arc::new(|_, _, _| async { Err(SpawnErr::ActorAlreadyStarted) }.boxed()),
         keep_facts: 100,
         news: watch::channel(0).0,

@@ -20,6 +20,7 @@ use crate::{
     config::{secrets::Secret, units},
     repository::{
         bundle_refs,
+        held::Guard,
         quarantine::{Expectation, Refusal},
     },
     taskmaster::message::Exit,
@@ -224,7 +225,8 @@ fn refusal(host: &Host, exit: &Exit, limits: crate::repository::policy::Limits) 
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let attempt = exit.attempt();
-    let expected = Expectation { attempt, base, must_contain: &must_contain, secrets: &secrets, limits, now };
+    let expected =
+        Expectation { attempt, base, must_contain: &must_contain, secrets: &secrets, guard: &Guard::NONE, limits, now };
     host.seeds.screen(&attempt.task.project, bundle, &expected)
 }
 

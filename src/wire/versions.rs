@@ -213,6 +213,9 @@ impl From<OrderV1> for attempt::Order {
             model: old.model,
             composed: false,
             max_disconnect_ms: None,
+            dependencies: Vec::new(),
+            more_dependencies: 0,
+            whole_prompt: None,
         }
     }
 }

@@ -34,7 +34,7 @@ async fn who_asked_for_what_is_written_whether_it_was_done_or_refused() {
     assert_eq!(post("/v1/projects/shop/pause", None, "{}").await, 401);
     assert_eq!(post("/v1/projects/shop/pause", Some(forged), "{}").await, 401);
     assert_eq!(post("/v1/projects/shop/pause", Some(&viewer), "{}").await, 403);
-    let plan = "[project]\nname = \"shop\"\n[agents.dev]\ncommand = [\"a-secret-in-a-body\"]\n[[task]]\nid = \"a\"\n";
+    let plan = "[project]\nname = \"shop\"\n[agents.dev]\ncommand = [\"a-secret-in-a-body\"]\n[[task]]\nid = \"a\"\ntitle = \"a\"\n";
     assert_eq!(post("/v1/plans", Some(&operator), plan).await, 200);
     assert_eq!(post("/v1/projects/none/pause", Some(&operator), "{}").await, 404);
     // A mistake that is made: the token itself where its name should stand.
@@ -81,7 +81,7 @@ async fn who_asked_for_what_is_written_whether_it_was_done_or_refused() {
 #[tokio::test]
 async fn at_the_socket_the_user_is_known_and_the_answer_names_its_line() {
     let api = Api::start(0);
-    let answer = api.plan("[[task]]\nid = \"a\"\n").await;
+    let answer = api.plan("[[task]]\nid = \"a\"\ntitle = \"a\"\n").await;
     assert_eq!(answer.status, 200);
     let changes = api.get("/v1/audit").await.json();
     let uid = json!(nix::unistd::getuid().as_raw());
@@ -95,7 +95,7 @@ async fn nothing_is_changed_while_lines_cannot_be_written() {
     // In the way of the log: as good as a full disk.
     fs::write(api.dir.path().join("audit"), "").unwrap();
     // The first change finds out, too late to be refused.
-    assert_eq!(api.plan("[[task]]\nid = \"a\"\n").await.status, 200);
+    assert_eq!(api.plan("[[task]]\nid = \"a\"\ntitle = \"a\"\n").await.status, 200);
     let refused = api.post("/v1/tasks/shop/a/reject", "{}").await;
     assert_eq!(refused.error(), (503, "DS0320".to_owned()));
     let task = api.get("/v1/tasks/shop/a").await.json();

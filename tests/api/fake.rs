@@ -212,6 +212,9 @@ impl Backend for Fake {
     async fn explain(&self, task: TaskRef) -> Result<String, ApiError> {
         self.look(|engine| view::explain(engine, &task))
     }
+    async fn prompt(&self, task: TaskRef) -> Result<String, ApiError> {
+        self.look(|engine| view::prompt(&view::brief(engine, &task)?, &inline))
+    }
     async fn diff(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
         self.task(task).await?;
         Ok(bytes("--- a/x\n+++ b/x\n"))

@@ -13,7 +13,7 @@ use crate::{
     remote::{RemoteApi, ask, get, request},
 };
 
-const SLOW: &str = "[[task]]\nid = \"a\"\nrole = \"slow\"\n";
+const SLOW: &str = "[[task]]\nid = \"a\"\nrole = \"slow\"\ntitle = \"a\"\n";
 
 fn name(text: &str) -> HostName {
     HostName::new(text).unwrap()

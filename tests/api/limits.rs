@@ -24,7 +24,7 @@ async fn too_many_requests_are_told_when_to_come_again() {
 #[tokio::test]
 async fn changes_have_a_limit_of_their_own() {
     let api = Api::with(0, Limits { changes: 1, ..Limits::default() });
-    api.plan("[[task]]\nid = \"a\"\n").await;
+    api.plan("[[task]]\nid = \"a\"\ntitle = \"a\"\n").await;
     let mut statuses = Vec::new();
     for _ in 0..30 {
         statuses.push(api.post("/v1/projects/shop/pause", "{}").await.status);

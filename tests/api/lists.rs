@@ -10,7 +10,7 @@ async fn many() -> Api {
     let api = Api::start(2);
     let tasks: String = (0..5).map(|n| format!("[[task]]\nid = \"t{n}\"\ntitle = \"Task {n} of Five\"\n")).collect();
     api.plan(&format!(
-        "{tasks}[[task]]\nid = \"slow\"\nrole = \"slow\"\npriority = \"low\"\n[[task]]\nid = \"bad\"\nrole = \"bad\"\n"
+        "{tasks}[[task]]\nid = \"slow\"\nrole = \"slow\"\npriority = \"low\"\ntitle = \"slow\"\n[[task]]\nid = \"bad\"\nrole = \"bad\"\ntitle = \"bad\"\n"
     ))
     .await;
     for name in ["two", "three"] {

@@ -172,8 +172,8 @@ impl Checker<'_> {
 #[tokio::test]
 async fn every_field_of_every_answer_is_described() {
     let api = Api::start(2);
-    let plan = "[[task]]\nid = \"a\"\ntitle = \"First\"\nprompt = \"do\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n\
-                [[task]]\nid = \"c\"\nrole = \"bad\"\n[[task]]\nid = \"d\"\nrole = \"slow\"\n[[task]]\nid = \"e\"\nexecutor = \"human\"\n";
+    let plan = "[[task]]\nid = \"a\"\ntitle = \"First\"\nprompt = \"do\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\ntitle = \"b\"\n\
+                [[task]]\nid = \"c\"\nrole = \"bad\"\ntitle = \"c\"\n[[task]]\nid = \"d\"\nrole = \"slow\"\ntitle = \"d\"\n[[task]]\nid = \"e\"\nexecutor = \"human\"\ntitle = \"e\"\n";
     assert_eq!(api.plan(plan).await.status, 200);
     let document = api.get("/v1/openapi.json").await.json();
     assert_eq!(document, self::document());

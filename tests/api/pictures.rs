@@ -5,9 +5,9 @@ use devstack_dag::command::{Command, HostReport, Quarantine};
 
 use crate::client::{Answer, Api};
 
-const DIAMOND: &str = "[[task]]\nid = \"a\"\ntitle = \"First\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n\
-                       [[task]]\nid = \"c\"\ndependencies = [\"a\"]\nrole = \"slow\"\n\
-                       [[task]]\nid = \"d\"\ndependencies = [\"a\", \"b\", \"c\"]\n[[task]]\nid = \"alone\"\nrole = \"bad\"\n";
+const DIAMOND: &str = "[[task]]\nid = \"a\"\ntitle = \"First\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\ntitle = \"b\"\n\
+                       [[task]]\nid = \"c\"\ndependencies = [\"a\"]\nrole = \"slow\"\ntitle = \"c\"\n\
+                       [[task]]\nid = \"d\"\ndependencies = [\"a\", \"b\", \"c\"]\ntitle = \"d\"\n[[task]]\nid = \"alone\"\nrole = \"bad\"\ntitle = \"alone\"\n";
 
 fn html(answer: &Answer) -> String {
     assert_eq!((answer.status, answer.kind.as_str()), (200, "text/html; charset=utf-8"), "{}", answer.text());
@@ -106,7 +106,7 @@ async fn hosts_show_room_attempts_and_what_they_are() {
 async fn merges_say_what_there_is_to_merge() {
     let api = Api::start(2);
     assert!(html(&api.get("/merges").await).contains("No project has a repository"));
-    let body = crate::client::plan("[[task]]\nid = \"a\"\n")
+    let body = crate::client::plan("[[task]]\nid = \"a\"\ntitle = \"a\"\n")
         .replace("name = \"shop\"", "name = \"shop\"\nrepo = \"/src/shop\"");
     assert_eq!(api.post("/v1/plans", body).await.status, 200);
     let page = html(&api.get("/merges").await);

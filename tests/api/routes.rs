@@ -5,11 +5,10 @@ use serde_json::{Value, json};
 
 use crate::client::{Api, plan};
 
-const TWO: &str =
-    "[[task]]\nid = \"a\"\ntitle = \"First\"\nprompt = \"do\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n";
-const STUCK: &str = "[[task]]\nid = \"a\"\nrole = \"bad\"\n";
-const SLOW: &str = "[[task]]\nid = \"a\"\nrole = \"slow\"\n";
-const HUMAN: &str = "[[task]]\nid = \"a\"\nexecutor = \"human\"\n";
+const TWO: &str = "[[task]]\nid = \"a\"\ntitle = \"First\"\nprompt = \"do\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\ntitle = \"b\"\n";
+const STUCK: &str = "[[task]]\nid = \"a\"\nrole = \"bad\"\ntitle = \"a\"\n";
+const SLOW: &str = "[[task]]\nid = \"a\"\nrole = \"slow\"\ntitle = \"a\"\n";
+const HUMAN: &str = "[[task]]\nid = \"a\"\nexecutor = \"human\"\ntitle = \"a\"\n";
 
 #[tokio::test]
 async fn a_plan_is_answered_with_its_counts_and_again_with_nothing_new() {
@@ -92,7 +91,7 @@ async fn a_task_page_adds_prompt_feedback_and_attempts() {
 #[tokio::test]
 async fn tasks_are_filtered_and_paged() {
     let api = Api::start(0);
-    let tasks: String = (0..5).map(|n| format!("[[task]]\nid = \"t{n}\"\n")).collect();
+    let tasks: String = (0..5).map(|n| format!("[[task]]\nid = \"t{n}\"\ntitle = \"t{n}\"\n")).collect();
     api.plan(&tasks).await;
     api.post("/v1/tasks/shop/t3/reject", "{}").await;
     let ids = |body: &Value| -> Vec<String> {
@@ -115,7 +114,7 @@ async fn tasks_are_filtered_and_paged() {
 async fn a_wrong_plan_is_refused_with_every_mistake_and_changes_nothing() {
     let api = Api::start(1);
     let answer =
-        api.plan("[[task]]\nid = \"a\"\nrole = \"nobody\"\n[[task]]\nid = \"b\"\ndependencies = [\"c\"]\n").await;
+        api.plan("[[task]]\nid = \"a\"\nrole = \"nobody\"\ntitle = \"a\"\n[[task]]\nid = \"b\"\ndependencies = [\"c\"]\ntitle = \"b\"\n").await;
     assert_eq!(answer.error(), (400, "DS0106".into()));
     let codes: Vec<Value> = answer.json()["errors"].as_array().unwrap().iter().map(|e| e["code"].clone()).collect();
     assert_eq!(codes, ["DS0106", "DS0108"]);
@@ -131,7 +130,7 @@ async fn a_plan_that_the_state_refuses_names_the_task() {
     api.plan(TWO).await;
     let changed = api.plan(&TWO.replace("prompt = \"do\"", "prompt = \"other\"")).await;
     assert_eq!(changed.error(), (409, "DS0241".into()));
-    let removed = api.plan("[[task]]\nid = \"b\"\n").await;
+    let removed = api.plan("[[task]]\nid = \"b\"\ntitle = \"b\"\n").await;
     assert_eq!(removed.status, 409, "{}", removed.text());
     assert!(removed.text().contains("`a`"), "{}", removed.text());
 }

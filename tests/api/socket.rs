@@ -51,7 +51,7 @@ async fn a_path_too_long_for_a_socket_address_works() {
 #[tokio::test]
 async fn an_open_request_is_finished_when_the_server_ends() {
     let api = Api::start(1);
-    api.plan("[[task]]\nid = \"a\"\nrole = \"slow\"\n").await;
+    api.plan("[[task]]\nid = \"a\"\nrole = \"slow\"\ntitle = \"a\"\n").await;
     let waiting = api.get("/v1/wait?project=shop");
     tokio::pin!(waiting);
     // The request is on its way when the server is told to stop.

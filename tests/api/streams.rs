@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Api;
 
-const ONE: &str = "[[task]]\nid = \"a\"\n";
+const ONE: &str = "[[task]]\nid = \"a\"\ntitle = \"a\"\n";
 
 #[tokio::test]
 async fn logs_are_streamed() {
@@ -22,7 +22,7 @@ async fn logs_are_streamed() {
 #[tokio::test]
 async fn waiting_returns_when_all_is_completed() {
     let api = Api::start(1);
-    api.plan("[[task]]\nid = \"a\"\nrole = \"slow\"\n").await;
+    api.plan("[[task]]\nid = \"a\"\nrole = \"slow\"\ntitle = \"a\"\n").await;
     let waiting = api.get("/v1/wait?project=shop");
     tokio::pin!(waiting);
     // It must still wait: nothing has ended yet.
@@ -37,7 +37,7 @@ async fn waiting_returns_when_all_is_completed() {
 #[tokio::test]
 async fn waiting_returns_when_only_a_person_can_move_it() {
     let api = Api::start(1);
-    api.plan("[[task]]\nid = \"a\"\nrole = \"bad\"\n[[task]]\nid = \"b\"\n").await;
+    api.plan("[[task]]\nid = \"a\"\nrole = \"bad\"\ntitle = \"a\"\n[[task]]\nid = \"b\"\ntitle = \"b\"\n").await;
     let settled = api.get("/v1/wait?project=shop&through_humans=false").await.json();
     assert_eq!((&settled["completed"], &settled["tasks"]), (&json!(false), &json!(2)));
     let waiting = &settled["waiting"][0];

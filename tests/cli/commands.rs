@@ -41,7 +41,9 @@ fn a_submitted_plan_is_listed_as_a_table_and_as_json() {
 
 #[test]
 fn a_wrong_plan_exits_2_with_every_mistake_and_its_line() {
-    let (place, _node) = place("[[task]]\nid = \"a\"\nrole = \"dve\"\n[[task]]\nid = \"b\"\ntiemout = \"1s\"\n");
+    let (place, _node) = place(
+        "[[task]]\nid = \"a\"\nrole = \"dve\"\ntitle = \"a\"\n[[task]]\nid = \"b\"\ntiemout = \"1s\"\ntitle = \"b\"\n",
+    );
     for command in [vec!["plan", "check"], vec!["plan", "submit"], vec!["run"]] {
         let ran = place.run(&[&command[..], &["devstack.toml"]].concat());
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
@@ -50,7 +52,7 @@ fn a_wrong_plan_exits_2_with_every_mistake_and_its_line() {
             [
                 "error: devstack.toml:14: unknown role `dve` of task a [DS0106]",
                 "hint: did you mean `dev`?",
-                "error: devstack.toml:17: unknown key `tiemout` of task b [DS0102]",
+                "error: devstack.toml:18: unknown key `tiemout` of task b [DS0102]",
                 "hint: did you mean `timeout`?",
             ]
         );
@@ -76,7 +78,7 @@ fn a_good_plan_is_checked_without_a_node() {
 
 #[test]
 fn every_kind_of_failure_has_its_exit_code() {
-    let (place, _node) = place("[[task]]\nid = \"a\"\n");
+    let (place, _node) = place("[[task]]\nid = \"a\"\ntitle = \"a\"\n");
     place.run(&["plan", "submit", "devstack.toml"]);
     let table: &[(&[&str], i32, &str)] = &[
         (&["task", "show", "nothing"], 3, "DS0202"),
@@ -111,8 +113,8 @@ fn every_kind_of_failure_has_its_exit_code() {
 
 #[test]
 fn a_short_id_must_be_of_one_project() {
-    let (place, _node) = place("[[task]]\nid = \"a\"\n[[task]]\nid = \"only\"\n");
-    place.write("other.toml", &plan("other", "[[task]]\nid = \"a\"\n"));
+    let (place, _node) = place("[[task]]\nid = \"a\"\ntitle = \"a\"\n[[task]]\nid = \"only\"\ntitle = \"only\"\n");
+    place.write("other.toml", &plan("other", "[[task]]\nid = \"a\"\ntitle = \"a\"\n"));
     place.run(&["plan", "submit", "devstack.toml"]);
     place.run(&["plan", "submit", "other.toml"]);
     let ambiguous = place.run(&["task", "show", "a", "-o", "json"]);
@@ -151,7 +153,7 @@ fn people_move_tasks_from_the_command_line() {
 
 #[test]
 fn lists_are_tables() {
-    let (place, _node) = place("[[task]]\nid = \"a\"\nrole = \"slow\"\n");
+    let (place, _node) = place("[[task]]\nid = \"a\"\nrole = \"slow\"\ntitle = \"a\"\n");
     place.run(&["plan", "submit", "devstack.toml"]);
     let agents = place.run(&["agent", "list"]).out;
     assert!(agents.lines().any(|line| line.starts_with("slow1") && line.contains("shop/a")), "{agents}");
@@ -169,7 +171,7 @@ fn lists_are_tables() {
 
 #[test]
 fn hosts_are_emptied_and_removed_and_what_is_not_known_is_said() {
-    let (place, node) = place("[[task]]\nid = \"a\"\nrole = \"slow\"\n");
+    let (place, node) = place("[[task]]\nid = \"a\"\nrole = \"slow\"\ntitle = \"a\"\n");
     place.run(&["plan", "submit", "devstack.toml"]);
     assert!(!place.run(&["task", "list"]).out.contains("UNKNOWN"));
     node.fake.tell(Command::SuspectHost(HostName::new("one").unwrap()));

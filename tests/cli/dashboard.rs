@@ -152,7 +152,7 @@ fn events_pass_as_they_come() {
     let place = Place::new();
     let _node = Node::serve(&place.socket(), 0);
     let open = Open::start(&place);
-    place.write("devstack.toml", &plan("shop", "[[task]]\nid = \"a\"\n"));
+    place.write("devstack.toml", &plan("shop", "[[task]]\nid = \"a\"\ntitle = \"a\"\n"));
     assert_eq!(place.run(&["plan", "submit", "devstack.toml"]).code, Some(0));
     let cookie = open.enter();
     let events = open.ask("GET /v1/facts?after=0", &[("host", &open.host()), ("cookie", &cookie)]);
@@ -208,7 +208,7 @@ fn the_export_is_one_file_that_needs_nothing() {
     let _node = Node::serve(&place.socket(), 1);
     place.write(
         "devstack.toml",
-        &plan("shop", "[[task]]\nid = \"a\"\ntitle = \"<b>bold</b>\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n"),
+        &plan("shop", "[[task]]\nid = \"a\"\ntitle = \"<b>bold</b>\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\ntitle = \"b\"\n"),
     );
     assert_eq!(place.run(&["run", "devstack.toml"]).code, Some(0));
     let file = place.write("board.html", "an old one");

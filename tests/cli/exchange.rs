@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::node::{Node, Place, plan};
 
-const TASKS: &str = "[[task]]\nid = \"T-1\"\ntitle = \"First\"\nprompt = \"\"\"\nDo it.\n\n## Acceptance criteria\n\n- [ ] it works\n\n## Technical notes\n\nUse a file.\"\"\"\npriority = \"high\"\n[[task]]\nid = \"T-2\"\ntitle = \"Second\"\ndependencies = [\"T-1\"]\ntimeout = \"7m\"\n[[task]]\nid = \"T-3\"\nexecutor = \"human\"\n";
+const TASKS: &str = "[[task]]\nid = \"T-1\"\ntitle = \"First\"\nprompt = \"\"\"\nDo it.\n\n## Acceptance criteria\n\n- [ ] it works\n\n## Technical notes\n\nUse a file.\"\"\"\npriority = \"high\"\n[[task]]\nid = \"T-2\"\ntitle = \"Second\"\ndependencies = [\"T-1\"]\ntimeout = \"7m\"\n[[task]]\nid = \"T-3\"\nexecutor = \"human\"\ntitle = \"T-3\"\n";
 
 /// A project whose tasks do not move: its only slot is elsewhere.
 fn place() -> (Place, Node) {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::node::{Node, Place, Ran, plan};
 
-const ONE: &str = "[[task]]\nid = \"a\"\n";
+const ONE: &str = "[[task]]\nid = \"a\"\ntitle = \"a\"\n";
 
 #[test]
 fn the_nearest_devstack_upwards_is_used() {

@@ -21,6 +21,7 @@ const ASKED: &[(&[&str], i32)] = &[
     (&["task", "show", "a"], 0),
     (&["task", "show", "none"], 3),
     (&["task", "explain", "a"], 0),
+    (&["task", "prompt", "a"], 0),
     (&["task", "wait", "a"], 0),
     (&["task", "stop", "slow"], 0),
     (&["task", "approve", "a"], 5),
@@ -81,7 +82,7 @@ const ELSEWHERE: &[&str] = &[
 fn every_command_speaks_json() {
     let place = Place::new();
     let _node = Node::serve(&place.socket(), 2);
-    let tasks = "[[task]]\nid = \"a\"\n[[task]]\nid = \"slow\"\nrole = \"slow\"\n";
+    let tasks = "[[task]]\nid = \"a\"\ntitle = \"a\"\n[[task]]\nid = \"slow\"\nrole = \"slow\"\ntitle = \"slow\"\n";
     place.write("devstack.toml", &plan("shop", tasks));
     for (args, code) in ASKED {
         let ran = place.run(&[args, &["-o", "json"][..]].concat());

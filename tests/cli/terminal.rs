@@ -78,7 +78,7 @@ impl Top {
 fn place() -> (Place, Node) {
     let place = Place::new();
     let node = Node::serve(&place.socket(), 2);
-    place.write("devstack.toml", &plan("shop", "[[task]]\nid = \"long\"\nrole = \"slow\"\n"));
+    place.write("devstack.toml", &plan("shop", "[[task]]\nid = \"long\"\nrole = \"slow\"\ntitle = \"long\"\n"));
     place.run(&["plan", "submit", "devstack.toml"]);
     (place, node)
 }

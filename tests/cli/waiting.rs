@@ -26,7 +26,8 @@ fn interrupt(child: &Child) {
 
 #[test]
 fn run_beside_a_node_tells_what_happens_and_exits_0() {
-    let (place, _node) = place("[[task]]\nid = \"a\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n");
+    let (place, _node) =
+        place("[[task]]\nid = \"a\"\ntitle = \"a\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\ntitle = \"b\"\n");
     let ran = place.run(&["run", "devstack.toml"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{ran:?}");
     assert!(ran.err.contains("plan 1 of shop: 2 added"), "{ran:?}");
@@ -38,7 +39,8 @@ fn run_beside_a_node_tells_what_happens_and_exits_0() {
 
 #[test]
 fn what_waits_for_a_person_exits_7_with_the_command_that_moves_it() {
-    let (place, _node) = place("[[task]]\nid = \"a\"\nrole = \"bad\"\n[[task]]\nid = \"b\"\n");
+    let (place, _node) =
+        place("[[task]]\nid = \"a\"\nrole = \"bad\"\ntitle = \"a\"\n[[task]]\nid = \"b\"\ntitle = \"b\"\n");
     for args in [&["run", "devstack.toml"][..], &["plan", "submit", "--wait", "devstack.toml"], &["task", "wait"]] {
         let ran = place.run(args);
         assert_eq!(ran.code, Some(7), "{args:?} {ran:?}");
@@ -56,7 +58,7 @@ fn what_waits_for_a_person_exits_7_with_the_command_that_moves_it() {
 
 #[test]
 fn a_timeout_exits_8_and_an_interrupt_130() {
-    let (place, _node) = place("[[task]]\nid = \"a\"\nrole = \"slow\"\n");
+    let (place, _node) = place("[[task]]\nid = \"a\"\nrole = \"slow\"\ntitle = \"a\"\n");
     let timed = place.run(&["--timeout", "200ms", "plan", "submit", "--wait", "devstack.toml", "-o", "json"]);
     assert_eq!((timed.code, &timed.error()["code"]), (Some(8), &json!("DS0403")), "{timed:?}");
     let mut following = place.command(&["event", "tail", "--after", "0"]).spawn().unwrap();
@@ -76,7 +78,7 @@ fn a_timeout_exits_8_and_an_interrupt_130() {
 
 #[test]
 fn facts_are_followed_as_json_lines() {
-    let (place, _node) = place("[[task]]\nid = \"a\"\n");
+    let (place, _node) = place("[[task]]\nid = \"a\"\ntitle = \"a\"\n");
     place.run(&["plan", "submit", "devstack.toml"]);
     let mut child = place.command(&["event", "tail", "--after", "1", "-o", "json"]).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -95,7 +97,7 @@ fn facts_are_followed_as_json_lines() {
 
 #[test]
 fn facts_that_are_gone_exit_5() {
-    let (place, node) = place("[[task]]\nid = \"a\"\n");
+    let (place, node) = place("[[task]]\nid = \"a\"\ntitle = \"a\"\n");
     place.run(&["plan", "submit", "devstack.toml"]);
     node.fake.prune();
     let ran: Ran = place.run(&["event", "tail", "--after", "1", "-o", "json"]);
@@ -104,7 +106,8 @@ fn facts_that_are_gone_exit_5() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
-    let (place, _node) = place(&(0..2000).map(|n| format!("[[task]]\nid = \"t{n}\"\n")).collect::<String>());
+    let (place, _node) =
+        place(&(0..2000).map(|n| format!("[[task]]\nid = \"t{n}\"\ntitle = \"t{n}\"\n")).collect::<String>());
     place.run(&["plan", "submit", "devstack.toml"]);
     let mut child = place.command(&["task", "list"]).spawn().unwrap();
     drop(child.stdout.take());

@@ -122,7 +122,7 @@ fn set(place: &Place, id: &str, key: &str, value: &str) {
 #[test]
 fn tasks_go_in_and_statuses_come_back() {
     let list = r#"{"tasks": [{"id": "N-1", "title": "New", "assigned": "Dev1", "estimate": 3, "dependencies": ["H"]}], "backlog": ["idea"]}"#;
-    let (place, node) = place("[[task]]\nid = \"H\"\nrole = \"slow\"\n", list);
+    let (place, node) = place("[[task]]\nid = \"H\"\nrole = \"slow\"\ntitle = \"H\"\n", list);
     let watch = Watch::start(&place);
     assert_eq!(field(&place, "H", "status"), "WIP", "the project's own task is in the file");
     assert_eq!((field(&place, "N-1", "status"), field(&place, "N-1", "estimate")), (json!("TODO"), json!(3)));
@@ -146,7 +146,7 @@ fn tasks_go_in_and_statuses_come_back() {
 
 #[test]
 fn a_status_is_a_command_where_it_can_only_mean_one() {
-    let tasks = "[[task]]\nid = \"B\"\nrole = \"bad\"\n[[task]]\nid = \"W\"\nrole = \"slow\"\n[[task]]\nid = \"T\"\ndependencies = [\"W\"]\n";
+    let tasks = "[[task]]\nid = \"B\"\nrole = \"bad\"\ntitle = \"B\"\n[[task]]\nid = \"W\"\nrole = \"slow\"\ntitle = \"W\"\n[[task]]\nid = \"T\"\ndependencies = [\"W\"]\ntitle = \"T\"\n";
     let (place, _node) = place(tasks, "{}");
     let watch = Watch::start(&place);
     assert_eq!((field(&place, "B", "status"), field(&place, "W", "status")), (json!("BLOCKED"), json!("WIP")));
@@ -168,7 +168,7 @@ fn a_status_is_a_command_where_it_can_only_mean_one() {
 
 #[test]
 fn a_broken_file_changes_nothing_until_it_is_mended() {
-    let (place, _node) = place("[[task]]\nid = \"W\"\nrole = \"slow\"\n", "{}");
+    let (place, _node) = place("[[task]]\nid = \"W\"\nrole = \"slow\"\ntitle = \"W\"\n", "{}");
     let watch = Watch::start(&place);
     let good = fs::read_to_string(place.dir.path().join("tasks.json")).unwrap();
     place.write("tasks.json", &good[..good.len() / 2]);
@@ -217,7 +217,7 @@ fn writer() {
 
 /// All writers at once; every task must be in the project and in the file.
 fn nothing_is_lost(lock: &str) {
-    let (place, _node) = place("[[task]]\nid = \"W\"\nrole = \"slow\"\n", "{\"tasks\": []}");
+    let (place, _node) = place("[[task]]\nid = \"W\"\nrole = \"slow\"\ntitle = \"W\"\n", "{\"tasks\": []}");
     let _watch = Watch::start(&place);
     let start = |number: usize| {
         let mut command = Command::new(std::env::current_exe().unwrap());

@@ -29,6 +29,7 @@ role = "dev"
 attempts = 1
 [[task]]
 id = "A"
+title = "A"
 "#;
 
 /// A configuration, a directory, and the manager's ear.

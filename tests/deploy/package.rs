@@ -24,6 +24,7 @@ role = "dev"
 attempts = 1
 [[task]]
 id = "A"
+title = "A"
 "#;
 
 fn run(program: &str, args: &[&str]) -> Output {

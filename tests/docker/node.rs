@@ -22,8 +22,10 @@ attempts = 1
 [[task]]
 id = "A"
 priority = "high"
+title = "A"
 [[task]]
 id = "B"
+title = "B"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use devstack::repository::{
     Hub, HubOptions, Prepared, Published,
     bundle::RESULT_REF,
     git::Git,
+    held::Guard,
     policy::Limits,
     quarantine::{Expectation, Imported},
     source::Source,
@@ -175,7 +176,15 @@ impl Project {
 
 /// An expectation with default limits.
 pub(crate) fn expectation(attempt: &AttemptId, base: CommitId) -> Expectation<'_> {
-    Expectation { attempt, base, must_contain: &[], secrets: &[], limits: Limits::default(), now: now() }
+    Expectation {
+        attempt,
+        base,
+        must_contain: &[],
+        secrets: &[],
+        guard: &Guard::NONE,
+        limits: Limits::default(),
+        now: now(),
+    }
 }
 
 /// A hub at `dir` with the integration branch `dev` of a source.

@@ -247,12 +247,12 @@ fn history_is_shown_bounded() {
     let (one, commit) = project.work("T-001", "x", "one\ntwo\n");
     let head = project.merge(&one, commit);
     let hub = &project.hub;
-    let diff = hub.diff(first, head, &[], 10_000, None).expect("works");
+    let diff = hub.diff(first, head, (&[], &[]), 10_000, None).expect("works");
     assert!(diff.text.contains("+one\n+two\n") && !diff.truncated, "{}", diff.text);
-    let cut = hub.diff(first, head, &[], 20, None).expect("works");
+    let cut = hub.diff(first, head, (&[], &[]), 20, None).expect("works");
     assert!(cut.truncated && cut.text.len() == 20);
     // Names are names and no patterns.
-    let of = |path: &str| hub.diff(first, head, &[path.to_owned()], 10_000, None).expect("works").text;
+    let of = |path: &str| hub.diff(first, head, (&[path.to_owned()], &[]), 10_000, None).expect("works").text;
     assert_eq!((of("x") == diff.text, of("*").as_str(), of("y").as_str()), (true, "", ""));
     let log = hub.log(head, 10).expect("works");
     assert_eq!(log.iter().map(|e| e.parents.len()).collect::<Vec<_>>(), [2, 1, 0]);

@@ -177,7 +177,7 @@ fn diffs_of_such_trees_are_bounded() {
         let text = String::from_utf8_lossy(&header[..at]).into_owned();
         let tip = text.lines().find_map(|line| line.strip_suffix(" refs/devstack/result")).expect("named");
         let (before, started) = (peak(), Instant::now());
-        let diff = project.hub.diff(base, tip.parse().expect("id"), &[], 1 << 20, None).expect("works");
+        let diff = project.hub.diff(base, tip.parse().expect("id"), (&[], &[]), 1 << 20, None).expect("works");
         assert!(diff.truncated && diff.text.contains(word), "{diff:?}");
         assert!(started.elapsed() < SOON && peak() - before < GROWTH_MAX);
     }

@@ -35,13 +35,13 @@ fn with(lines: &str) -> String {
 
 #[test]
 fn unknown_keys_are_named_with_the_nearest() {
-    refused(&with("[[task]]\nid = \"A\"\ntimout = \"1m\"\n"), 9, &["`timout`", "timeout"]);
+    refused(&with("[[task]]\nid = \"A\"\ntimout = \"1m\"\ntitle = \"A\"\n"), 9, &["`timout`", "timeout"]);
     refused(&GOOD.replace("[defaults]", "[default]"), 5, &["default"]);
 }
 
 #[test]
 fn cycles_name_their_members() {
-    let task = |id: &str, on: &str| format!("[[task]]\nid = \"{id}\"\ndependencies = [\"{on}\"]\n");
+    let task = |id: &str, on: &str| format!("[[task]]\nid = \"{id}\"\ndependencies = [\"{on}\"]\ntitle = \"{id}\"\n");
     let plan = with(&[task("A", "C"), task("B", "A"), task("C", "B"), task("D", "A")].concat());
     let world = World::bare();
     world.write("devstack.toml", &plan);
@@ -55,18 +55,18 @@ fn cycles_name_their_members() {
 
 #[test]
 fn duplicate_ids_and_missing_dependencies() {
-    refused(&with("[[task]]\nid = \"A\"\n[[task]]\nid = \"A\"\n"), 10, &["`A`", "twice"]);
-    refused(&with("[[task]]\nid = \"A\"\ndependencies = [\"NOPE\"]\n"), 9, &["task A", "`NOPE`"]);
-    refused(&with("[[task]]\nid = \"A\"\ndependencies = [\"A\"]\n"), 9, &["A"]);
-    refused(&with("[[task]]\nid = \"../../etc\"\n"), 8, &["../../etc"]);
+    refused(&with("[[task]]\nid = \"A\"\ntitle = \"A\"\n[[task]]\nid = \"A\"\ntitle = \"A\"\n"), 11, &["`A`", "twice"]);
+    refused(&with("[[task]]\nid = \"A\"\ndependencies = [\"NOPE\"]\ntitle = \"A\"\n"), 9, &["task A", "`NOPE`"]);
+    refused(&with("[[task]]\nid = \"A\"\ndependencies = [\"A\"]\ntitle = \"A\"\n"), 9, &["A"]);
+    refused(&with("[[task]]\nid = \"../../etc\"\ntitle = \"t\"\n"), 8, &["../../etc"]);
 }
 
 #[test]
 fn wrong_durations_and_roles() {
     for wrong in ["\"10\"", "\"-5m\"", "\"1 fortnight\"", "30", "\"\"", "\"99999999999999999999h\""] {
-        refused(&with(&format!("[[task]]\nid = \"A\"\ntimeout = {wrong}\n")), 9, &["timeout"]);
+        refused(&with(&format!("[[task]]\nid = \"A\"\ntimeout = {wrong}\ntitle = \"A\"\n")), 9, &["timeout"]);
     }
-    refused(&with("[[task]]\nid = \"A\"\nrole = \"dve\"\n"), 9, &["`dve`", "dev"]);
+    refused(&with("[[task]]\nid = \"A\"\nrole = \"dve\"\ntitle = \"A\"\n"), 9, &["`dve`", "dev"]);
 }
 
 #[test]
@@ -83,6 +83,6 @@ fn what_is_not_built_is_refused_never_ignored() {
 #[test]
 fn broken_toml_and_all_mistakes_at_once() {
     refused("[project\n", 1, &[]);
-    let plan = with("[[task]]\nid = \"A\"\ntimeout = \"x\"\nrole = \"nobody\"\n");
+    let plan = with("[[task]]\nid = \"A\"\ntimeout = \"x\"\nrole = \"nobody\"\ntitle = \"A\"\n");
     refused(&plan, 9, &["devstack.toml:10", "nobody"]);
 }

@@ -43,6 +43,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("git2", &["repository"]),
     ("regex", &["repository", "config", "agent_host"]),
     ("aho_corasick", &["repository"]),
+    ("globset", &["config"]),
     ("ractor", &["actor", "taskmaster", "agent_host", "devops", "node"]),
     // Behind the crate of links.
     ("ractor_cluster", &[]),

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use devstack::repository::git::Git;
+use devstack::repository::held::Guard;
 use devstack::repository::policy::Limits;
 use devstack::repository::quarantine::{Expectation, Imported};
 use devstack::repository::source::Source;
@@ -89,7 +90,15 @@ pub(crate) fn pin(
         return Ok(false);
     }
     let limits = Limits::default();
-    let expected = Expectation { attempt, base: results.base, must_contain: &[], secrets: &[], limits, now: NOW };
+    let expected = Expectation {
+        attempt,
+        base: results.base,
+        must_contain: &[],
+        secrets: &[],
+        guard: &Guard::NONE,
+        limits,
+        now: NOW,
+    };
     match hub.import_result(bundle, &expected).map_err(said)? {
         Imported::Accepted(accepted) if accepted.tip == commit => Ok(true),
         other => Err(format!("the result of {attempt} was not taken: {other:?}")),

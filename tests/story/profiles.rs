@@ -3,6 +3,9 @@
 
 use crate::bench::{Plan, Task, World, toml_text, until};
 
+/// Agents that read their prompt as a script get it bare.
+const PLAIN: &str = "prompt_template = \"{{prompt}}\"";
+
 /// The profile, and a role of so many agents that uses it.
 fn tables(count: u32) -> String {
     format!(
@@ -42,7 +45,7 @@ fn result(cost: &str) -> String {
 fn a_hang_is_ended_and_what_it_used_is_shown() {
     let world = World::with_repository();
     let script = format!("echo work > work; {}; sleep 1000", result("0.25"));
-    world.plan(&Plan::new([told("A", &script)]).tables(&tables(1)));
+    world.plan(&Plan::new([told("A", &script)]).project(PLAIN).tables(&tables(1)));
     world.run().expect(0);
     assert_eq!(world.git(&["show", "dev:work"]), "work");
     let page = world.devstack(&["task", "show", "A", "-o", "json"]).expect(0).json();
@@ -65,7 +68,7 @@ fn a_limit_is_not_charged_and_waits_for_the_reset_it_names() {
     // One attempt is all that the plan allows.
     let script =
         r#"test $DEVSTACK_ATTEMPT = 2 || { echo "{\"type\":\"limit\",\"reset\":$(($(date +%s) + 2))}"; exit 1; }"#;
-    world.plan(&Plan::new([told("A", script)]).without_repository().tables(&tables(1)));
+    world.plan(&Plan::new([told("A", script)]).without_repository().project(PLAIN).tables(&tables(1)));
     world.run().expect(0);
     assert_eq!(world.outcomes("A"), ["rate-limited", "done"]);
 }
@@ -75,7 +78,7 @@ fn a_parked_provider_is_told_survives_a_restart_and_a_person_ends_it() {
     let world = World::bare();
     let script =
         r#"test $DEVSTACK_ATTEMPT = 2 || { echo "{\"type\":\"limit\",\"reset\":$(($(date +%s) + 3600))}"; exit 1; }"#;
-    let plan = Plan::new([told("A", script), told("B", "true")]).without_repository().tables(&tables(1));
+    let plan = Plan::new([told("A", script), told("B", "true")]).without_repository().project(PLAIN).tables(&tables(1));
     world.plan(&plan);
     let running = world.start();
     let status = || world.devstack(&["status", "-o", "json"]).expect(0).json();
@@ -100,7 +103,7 @@ fn a_budget_stops_before_it_is_passed_and_goes_on_when_it_is_raised() {
     let world = World::bare();
     let plan = |budget: &str| {
         let tasks = ["A", "B", "C", "D"].map(|id| told(id, &result("0.4")));
-        Plan::new(tasks).project(&format!("budget = {budget}")).without_repository().tables(&tables(2))
+        Plan::new(tasks).project(&format!("budget = {budget}")).without_repository().project(PLAIN).tables(&tables(2))
     };
     world.plan(&plan("1.0"));
     let ended = world.run().expect(7);

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use devstack::wire::{self, HostOrder, Introduction, LogOrder, ToHost, ToTaskmaster, Uploaded, Welcome};
 use devstack_dag::{
-    attempt::{Branch, Conflict, Feedback, Left, Order, Outcome, Report, Skipped, Stage, Start, Usage},
+    attempt::{Branch, Conflict, Dependency, Feedback, Left, Order, Outcome, Report, Skipped, Stage, Start, Usage},
     command::{HostReport, Quarantine, ShardReport},
     ids::{AgentName, AttemptId, BlobId, CommitId, HostName, ProjectName, RoleName, TaskId, TaskRef, Text},
     plan::{Limits, Network},
@@ -54,12 +54,24 @@ fn order() -> Box<Order> {
         model: Some("m".into()),
         composed: false,
         max_disconnect_ms: None,
+        dependencies: vec![],
+        more_dependencies: 0,
+        whole_prompt: None,
     })
 }
 
 /// An order with what version 2 added.
 fn order_v2() -> Box<Order> {
-    Box::new(Order { composed: true, max_disconnect_ms: Some(7), ..*order() })
+    let summary = Some(Text::Inline("s".into()));
+    let dependencies = vec![Dependency { id: TaskId::new("D-1").unwrap(), title: "d".into(), summary }];
+    Box::new(Order {
+        composed: true,
+        max_disconnect_ms: Some(7),
+        dependencies,
+        more_dependencies: 1,
+        whole_prompt: Some(Text::Blob(BlobId([8; 32]), 70_000)),
+        ..*order()
+    })
 }
 
 fn report() -> Report {

@@ -58,7 +58,7 @@ impl Engine {
         if known.outcome.is_some() || known.attempt.number != task.attempts {
             return Answer::Fenced;
         }
-        let Report { attempt, outcome, commit, tail, usage, left, summary, .. } = report;
+        let Report { attempt, outcome, commit, tail, usage, left, summary, held } = report;
         let (stage, number, role) = (known.stage, attempt.number, known.role.clone());
         let commit =
             commit.filter(|&commit| self.project_of(task).has_repository() && is_work(known, &outcome, commit));
@@ -80,9 +80,13 @@ impl Engine {
         match (verdict, stage) {
             (Verdict::Passed, Stage::Work) => {
                 self.served(draft, task, &role);
-                self.after_work(draft, ix, commit, self.place(task, task.status));
+                let held = held.filter(|_| commit.is_some());
+                let held = held.map(|why| head(&why, self.config.reason_bytes).into());
+                self.after_work(draft, ix, (commit, held), self.place(task, task.status));
             }
-            (Verdict::Passed, Stage::Check) => self.after_checks(draft, ix, self.place(task, task.status)),
+            (Verdict::Passed, Stage::Check) => {
+                self.after_checks(draft, ix, task.held.is_some(), self.place(task, task.status));
+            }
             (Verdict::Charged, _) => self.charge(draft, ix, stage, number, &said, &tail),
             (Verdict::Uncharged, _) => {
                 let back = if stage == Stage::Work { Status::Todo } else { Status::Testing };
@@ -123,22 +127,40 @@ impl Engine {
         draft.fact(FactKind::TaskMoved { task: self.task_ref(self.at(ix)), place });
     }
 
-    /// A work attempt exited 0, or a person handed in a result; `place` has the counters to go on with.
-    pub(super) fn after_work(&self, draft: &mut Draft, ix: TaskIx, commit: Option<CommitId>, place: Place) {
+    /// A work attempt exited 0, or a person handed in a result; with it, why a person must look at it. `place` has the
+    /// counters to go on with.
+    pub(super) fn after_work(
+        &self,
+        draft: &mut Draft,
+        ix: TaskIx,
+        (commit, held): (Option<CommitId>, Option<Box<str>>),
+        place: Place,
+    ) {
+        let is_held = held.is_some();
+        self.hold(draft, self.at(ix), held);
         if commit.is_none() {
             self.complete(draft, ix, None, None);
         } else if self.project_of(self.at(ix)).has_checks() {
             // The merge is prepared as a follow-up.
             self.go(draft, ix, Place { status: Status::Testing, uncharged: 0, limited: 0, ..place });
         } else {
-            self.after_checks(draft, ix, place);
+            self.after_checks(draft, ix, is_held, place);
         }
     }
 
-    /// The checks passed, or there are none. Nobody reviews twice.
-    pub(super) fn after_checks(&self, draft: &mut Draft, ix: TaskIx, place: Place) {
+    /// Says why a person must look at a task's result, or that nobody must any more.
+    pub(super) fn hold(&self, draft: &mut Draft, task: &Task, why: Option<Box<str>>) {
+        if task.held != why {
+            draft.fact(FactKind::TaskHeld { task: self.task_ref(task), why });
+        }
+    }
+
+    /// The checks passed, or there are none. Whatever the project says of reviews, a result that is held waits for a person;
+    /// nobody reviews twice.
+    pub(super) fn after_checks(&self, draft: &mut Draft, ix: TaskIx, is_held: bool, place: Place) {
         let task = self.at(ix);
-        let review = self.project_of(task).record.spec.review == Review::Human && task.approved_at().is_none();
+        let wanted = is_held || self.project_of(task).record.spec.review == Review::Human;
+        let review = wanted && task.approved_at().is_none();
         let status = if review { Status::Review } else { Status::Approved };
         self.go(draft, ix, Place { status, uncharged: 0, limited: 0, ..place });
     }

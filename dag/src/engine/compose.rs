@@ -220,8 +220,9 @@ pub(super) fn resolution_task(
         attempts: spec.attempts,
         retry_from: RetryFrom::Last,
         allow_empty: false,
-        mass_delete: false,
-        may_change: Box::default(),
+        // Its result has what the blocked one has.
+        mass_delete: spec.mass_delete,
+        may_change: spec.may_change.clone(),
     }
 }
 

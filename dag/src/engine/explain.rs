@@ -32,7 +32,10 @@ impl Engine {
         text.push_str(&match task.status {
             Status::Todo => self.explain_todo(project, ix),
             Status::Wip | Status::Testing => self.explain_busy(project, ix),
-            Status::Review => "its result waits for a review".to_owned(),
+            Status::Review => match &task.held {
+                None => "its result waits for a review".to_owned(),
+                Some(why) => format!("its result waits for a person: {why}"),
+            },
             Status::Approved => self.explain_queue(project, ix),
             Status::Completed => self.explain_completed(project, task),
             Status::Blocked => self.explain_blocked(task),

@@ -44,8 +44,10 @@ impl Engine {
         // Also those that it holds: the order is what adopts an attempt that an earlier process of the host left. A host
         // ignores the order of one that it works on.
         for attempt in believed {
-            if let Some(order) = self.ix(&attempt.task).and_then(|ix| self.order_on(ix, &seen)) {
-                draft.effect(Effect::StartAttempt { host: host.clone(), order: Box::new(order) });
+            let Some(ix) = self.ix(&attempt.task) else { continue };
+            if let Some(order) = self.order_on(ix, &seen) {
+                let template = self.template(self.at(ix));
+                draft.effect(Effect::StartAttempt { host: host.clone(), order: Box::new(order), template });
             }
         }
         // An end that was asked for is asked for again.

@@ -12,9 +12,10 @@ impl Engine {
         let texts = self.tasks.iter().flat_map(|task| {
             let feedback = task.feedback.iter().map(|entry| &entry.text);
             let conflict = task.conflict().map(|conflict| &conflict.text);
-            std::iter::once(&task.spec.prompt).chain(feedback).chain(conflict)
+            std::iter::once(&task.spec.prompt).chain(feedback).chain(conflict).chain(task.summary.as_deref())
         });
-        texts.filter_map(blob).collect()
+        let templates = self.projects.iter().filter_map(|project| project.record.spec.prompt_template.as_ref());
+        texts.chain(templates).filter_map(blob).collect()
     }
 
     /// Finished tasks of a project that nothing happened to since then, proof and delivery included, and their newest

@@ -45,7 +45,9 @@ impl Engine {
         }
         draft.fact(FactKind::MergePrepared { attempt, onto, candidate });
         match task.status {
-            Status::Testing if !project.has_checks() => self.after_checks(draft, ix, self.place(task, task.status)),
+            Status::Testing if !project.has_checks() => {
+                self.after_checks(draft, ix, task.held.is_some(), self.place(task, task.status))
+            }
             // Checks on a head that is history already would prove nothing: the queue asks again.
             Status::Approved if project.has_checks() && (news || project.record.head == Some(onto)) => {
                 self.go(draft, ix, self.place(task, Status::Testing));

@@ -96,6 +96,7 @@ impl Engine {
         if task.blocked_for(BlockedReason::Conflict) || task.blocked_for(BlockedReason::Policy) {
             draft.fact(FactKind::WorkDropped { task: self.task_ref(task) });
         }
+        self.hold(draft, task, None);
         self.go(draft, ix, self.unblocked(task));
     }
 
@@ -184,7 +185,10 @@ impl Engine {
         let (ix, task) = self.find_task(&name)?;
         let by_person = task.is_human() && (!self.project_of(task).has_repository() || task.spec.allow_empty);
         match task.status {
-            Status::Review => self.go(draft, ix, self.place(task, Status::Approved)),
+            Status::Review => {
+                self.hold(draft, task, None);
+                self.go(draft, ix, self.place(task, Status::Approved));
+            }
             Status::Todo if by_person => {
                 self.refuse_open_dependencies(&name, task)?;
                 self.complete(draft, ix, None, None);
@@ -207,9 +211,9 @@ impl Engine {
         if task.status != Status::Review {
             return Err(Rejection::NotInReview { task: name, status: task.status });
         }
-        let attempt = task.harvested().map_or(0, |(number, _)| number);
+        self.hold(draft, task, None);
         self.go(draft, ix, self.unblocked(task));
-        draft.fact(FactKind::FeedbackGiven { task: name, feedback: vec![Feedback { attempt, text: message }] });
+        draft.fact(FactKind::FeedbackGiven { task: name, feedback: vec![Feedback { attempt: 0, text: message }] });
         Ok(Answer::Done)
     }
 
@@ -240,7 +244,7 @@ impl Engine {
         let attempt = AttemptId { task: self.task_ref(task), number };
         draft.fact(FactKind::ResultGiven { attempt, start, commit });
         // A person acted: what follows (failing checks) has a new budget.
-        self.after_work(draft, ix, Some(commit), self.unblocked(task));
+        self.after_work(draft, ix, (Some(commit), None), self.unblocked(task));
         Ok(Answer::Done)
     }
 

@@ -19,7 +19,8 @@ impl Engine {
             }
             if let Some((host, order)) = self.running_order(ix as TaskIx) {
                 let attempt = order.attempt.clone();
-                d.effect(Effect::StartAttempt { host: host.clone(), order: Box::new(order) });
+                let (to, order, template) = (host.clone(), Box::new(order), self.template(task));
+                d.effect(Effect::StartAttempt { host: to, order, template });
                 if task.running().is_some_and(|run| run.stopping) {
                     d.effect(Effect::StopAttempt { host, attempt: attempt.clone() });
                 }

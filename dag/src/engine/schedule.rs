@@ -6,12 +6,13 @@ use super::{
     state::{Class, ClassIx, Git, Host, Task, TaskIx},
 };
 use crate::{
-    attempt::{Order, Outcome, Stage, Start},
+    attempt::{Dependency, Order, Outcome, Stage, Start},
     effect::{Effect, MergeRequest},
     fact::FactKind,
-    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, Timestamp},
+    ids::{AgentName, AttemptId, CommitId, HostName, MergeId, TaskRef, Text, Timestamp},
     merge_queue::{self, Next},
     plan::{RetryFrom, VerifyOn},
+    prompt::Brief,
     ready::Key,
     record::AttemptRecord,
 };
@@ -111,7 +112,7 @@ impl Engine {
         let task = self.at(ix);
         if stage == Stage::Check && !self.project_of(task).has_checks() {
             // The checks were removed while it waited for a slot.
-            return self.after_checks(draft, ix, self.place(task, task.status));
+            return self.after_checks(draft, ix, task.held.is_some(), self.place(task, task.status));
         }
         let class_state = &self.classes[class as usize];
         let role = &class_state.spec;
@@ -122,8 +123,39 @@ impl Engine {
         let order = self.order(task, attempt.clone(), on, agent.clone(), class_state, start.clone());
         let (at, image, role) = (host.clone(), order.image.clone(), role.name.clone());
         draft.fact(FactKind::AttemptStarted { attempt: attempt.clone(), stage, host: at, agent, role, start, image });
-        draft.effect(Effect::StartAttempt { host, order: Box::new(order) });
+        draft.effect(Effect::StartAttempt { host, order: Box::new(order), template: self.template(task) });
         self.set_deadline(draft, task, attempt);
+    }
+
+    /// What the prompts of a task's project are composed by.
+    pub(super) fn template(&self, task: &Task) -> Option<Text> {
+        self.project_of(task).record.spec.prompt_template.clone()
+    }
+
+    /// What a task builds on, as its agent is told.
+    fn dependencies(&self, task: &Task) -> Vec<Dependency> {
+        let project = self.project_of(task);
+        let known = task.spec.dependencies.iter().filter_map(|id| project.by_id.get(id));
+        let told = known.take(Order::DEPENDENCIES_MAX).map(|&ix| self.at(ix));
+        told.map(|done| Dependency {
+            id: done.spec.id.clone(),
+            title: done.spec.title.clone(),
+            summary: done.summary.as_deref().cloned(),
+        })
+        .collect()
+    }
+
+    /// What the next attempt of a task is told; `None`: there is no such task.
+    pub fn brief(&self, task: &TaskRef) -> Option<Brief> {
+        let task = self.at(self.ix(task)?);
+        Some(Brief {
+            title: task.spec.title.to_string(),
+            prompt: task.spec.prompt.clone(),
+            dependencies: self.dependencies(task),
+            more_dependencies: task.spec.dependencies.len().saturating_sub(Order::DEPENDENCIES_MAX) as u32,
+            feedback: task.feedback.clone(),
+            template: self.template(task),
+        })
     }
 
     /// The lowest free name of a role. Roles `dev` and `dev1` could both have an agent `dev11`: a name in use is skipped.
@@ -197,6 +229,9 @@ impl Engine {
             model: role.profile.as_ref().and_then(|profile| profile.model.clone()),
             composed: false,
             max_disconnect_ms: role.max_disconnect_ms,
+            dependencies: self.dependencies(task),
+            more_dependencies: spec.dependencies.len().saturating_sub(Order::DEPENDENCIES_MAX) as u32,
+            whole_prompt: None,
         }
     }
 

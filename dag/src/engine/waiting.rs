@@ -148,7 +148,10 @@ impl Engine {
         let task = self.at(ix);
         let why = match (task.status, &task.blocked) {
             (Status::Blocked, Some(blocked)) => blocked.1.to_string(),
-            (Status::Review, _) => "waits for a review".into(),
+            (Status::Review, _) => match &task.held {
+                None => "waits for a review".into(),
+                Some(why) => format!("waits for a person to look at it: {why}"),
+            },
             (Status::Todo, _) if task.is_human() => match &task.kind {
                 Kind::Sync { conflict } => clash(project, conflict),
                 _ => "waits for a person to do it".into(),

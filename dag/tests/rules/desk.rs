@@ -174,7 +174,7 @@ fn number(commit: CommitId) -> u64 {
 /// An effect in a few words, without the project's name.
 fn words(effect: &Effect) -> String {
     let text = match effect {
-        Effect::StartAttempt { host, order } => {
+        Effect::StartAttempt { host, order, .. } => {
             let what = if order.stage == Stage::Check { "check" } else { "start" };
             format!("{what} {} {}@{host}", order.attempt, order.agent)
         }

@@ -2,10 +2,12 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod attempts;
+mod briefs;
 #[path = "../common/mod.rs"]
 mod common;
 mod conflicts;
 mod desk;
+mod held;
 mod hosts;
 mod keep;
 mod members;

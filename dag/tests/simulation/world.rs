@@ -124,7 +124,7 @@ impl World {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match &effect {
-                Effect::StartAttempt { host, order } => {
+                Effect::StartAttempt { host, order, .. } => {
                     self.check_start(&order.attempt.task, &order.start);
                     self.to_hosts.push((host.clone(), effect));
                 }

@@ -183,7 +183,7 @@ impl Roles {
     /// A probe: the plan with one person's task more, since a plan without tasks is none.
     fn of(dir: &Path, label: &str, text: &str, args: &ImportArgs) -> Result<Self, CliError> {
         const PROBE: &str = "devstack-import-probe";
-        let probe = format!("{text}\n[[task]]\nid = \"{PROBE}\"\nexecutor = \"human\"\n");
+        let probe = format!("{text}\n[[task]]\nid = \"{PROBE}\"\nexecutor = \"human\"\ntitle = \"{PROBE}\"\n");
         let plan = plan_file::parse_in(dir, label, &probe)?;
         let names: Vec<String> = plan.project.roles.iter().map(|role| role.name.to_string()).collect();
         if let Some(role) = args.role.as_ref().filter(|role| !names.contains(role)) {

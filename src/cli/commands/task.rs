@@ -33,6 +33,12 @@ pub(super) async fn run(context: &Context<'_>, command: TaskCommand) -> Result<E
             context.print(&body, |body| Ok(clean(&parse::<dto::Explanation>(body)?.text)))?;
             Ok(Exit::Ok)
         }
+        TaskCommand::Prompt { task } => {
+            let ask = |client: Client, path| async move { client.get(&format!("{path}/prompt")).await };
+            let body = of_task(context, &task, ask).await?;
+            context.print(&body, |body| Ok(parse::<dto::Prompt>(body)?.text))?;
+            Ok(Exit::Ok)
+        }
         TaskCommand::Logs { task, follow, attempt } => {
             let attempt = attempt.map(|number| format!("&attempt={number}")).unwrap_or_default();
             copy(context, &task, &format!("logs?follow={follow}{attempt}")).await

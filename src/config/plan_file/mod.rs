@@ -7,8 +7,10 @@
 
 pub mod draft;
 mod graph;
+mod guards;
 mod profiles;
 mod project;
+mod prompt;
 mod render;
 mod tasks;
 #[cfg(test)]

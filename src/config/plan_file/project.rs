@@ -4,17 +4,19 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use devstack_dag::{
-    ids::{ProjectName, RoleName},
+    ids::{ProjectName, RoleName, Text},
     plan::{Limits, Network, ProjectSpec, Review, RoleSpec, VerifyOn},
 };
 
 use super::{
-    Surroundings, plan_code,
+    Surroundings, guards, plan_code,
     profiles::{self, Chosen, Profiles},
+    prompt,
 };
 use crate::config::{
     labels,
     profile::RESERVED,
+    protected,
     section::{At, Reader, Table, code},
     suggest::nearest,
 };
@@ -275,12 +277,15 @@ pub(super) fn project<'i>(
     let verify_on = [("any", VerifyOn::Any), ("other-host", VerifyOn::OtherHost)];
     let verify_on = table.word(reader, "verify_on", &verify_on);
     let budget = profiles::dollars(reader, &mut table, "budget");
+    let protected = guards::globs(reader, &mut table, "protected");
+    let prompt_template = prompt::template(reader, &mut table, around);
     if repo.is_none() {
         let given = [
             ("base", base.as_ref().map(|v| v.at)),
             ("integration", integration.as_ref().map(|v| v.at)),
             ("checks", checks.as_ref().map(|v| v.at)),
             ("resolver", resolver.as_ref().map(|v| v.at)),
+            ("protected", protected.as_ref().map(|v| v.at)),
         ];
         for (key, at) in given.into_iter().filter_map(|(key, at)| Some((key, at?))) {
             let hint = "add `repo`, or leave it out: without a repository nothing is merged".to_owned();
@@ -309,10 +314,12 @@ pub(super) fn project<'i>(
         }
         None => roles.get("senior").filter(|role| !role.command.is_empty()).map(|role| role.name.clone()),
     };
-    table.finish(
-        reader,
-        &["name", "repo", "base", "integration", "checks", "review", "resolver", "verify_on", "budget"],
-    );
+    let keys = ["name", "repo", "base", "integration", "checks", "review", "resolver", "budget", "verify_on"];
+    table.finish(reader, &[keys.as_slice(), &["protected", "prompt_template", "prompt_template_file"]].concat());
+    let protected = match protected {
+        Some(globs) => globs.value,
+        None => repo.iter().map(|_| protected::DEFAULT.to_owned()).collect(),
+    };
     let project = ProjectSpec {
         name: name?,
         source,
@@ -326,9 +333,9 @@ pub(super) fn project<'i>(
         roles: roles.list.into_iter().map(|role| role.value).collect(),
         profiles: profiles.used(),
         budget_micros: budget.map(|budget| budget.value),
-        protected: Vec::new(),
+        protected,
         verify_on: verify_on.map(|word| word.value).unwrap_or_default(),
-        prompt_template: None,
+        prompt_template,
     };
     let size = size(&project);
     if size > PROJECT_MAX {
@@ -388,5 +395,15 @@ fn size(project: &ProjectSpec) -> usize {
     let roles: usize =
         project.roles.iter().map(|role| 320 + words(&role.command) + words(&role.secrets) + labels(role)).sum();
     let profiles: usize = project.profiles.iter().map(|profile| profile.bytes()).sum();
-    project.source.as_deref().map_or(0, str::len) + words(&project.checks) + roles + profiles
+    // A long one is kept apart.
+    let template = match &project.prompt_template {
+        Some(Text::Inline(text)) => text.len().min(Text::INLINE_MAX),
+        _ => 0,
+    };
+    project.source.as_deref().map_or(0, str::len)
+        + words(&project.checks)
+        + words(&project.protected)
+        + template
+        + roles
+        + profiles
 }

@@ -41,6 +41,10 @@ struct Project<'a> {
     verify_on: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protected: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_template: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -92,6 +96,10 @@ struct Task<'a> {
     attempts: u32,
     retry_from: &'static str,
     allow_empty: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    mass_delete: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    may_change: &'a [Box<str>],
 }
 
 /// Tasks rendered one at a time, so that 100,000 of them are never held twice.
@@ -122,7 +130,8 @@ pub fn to_toml(plan: &PlanSpec) -> Result<String, PromptIsBlob> {
 }
 
 fn rendered(plan: &PlanSpec) -> Result<Plan<'_>, PromptIsBlob> {
-    if plan.tasks.iter().any(|task| matches!(task.prompt, Text::Blob(..))) {
+    let texts = plan.tasks.iter().map(|task| &task.prompt).chain(&plan.project.prompt_template);
+    if texts.into_iter().any(|text| matches!(text, Text::Blob(..))) {
         return Err(PromptIsBlob);
     }
     let project = &plan.project;
@@ -144,6 +153,8 @@ fn rendered(plan: &PlanSpec) -> Result<Plan<'_>, PromptIsBlob> {
                 VerifyOn::OtherHost => None,
             },
             budget: project.budget_micros.map(dollars),
+            protected: with_repo.then_some(project.protected.as_slice()),
+            prompt_template: project.prompt_template.as_ref().map(inline),
         },
         agents: project.roles.iter().map(|it| (it.name.as_str(), role(it))).collect(),
         profiles: project.profiles.iter().map(|it| (&*it.name, Rendered(it))).collect(),
@@ -151,7 +162,7 @@ fn rendered(plan: &PlanSpec) -> Result<Plan<'_>, PromptIsBlob> {
     })
 }
 
-/// A prompt's text is in a blob, not in the plan.
+/// The text of a prompt or template is in a blob, not in the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a prompt of the plan is not inline; put its text back first")]
 pub struct PromptIsBlob;
@@ -186,11 +197,7 @@ fn task(task: &TaskSpec) -> Task<'_> {
     Task {
         id: task.id.as_str(),
         title: &task.title,
-        prompt: match &task.prompt {
-            Text::Inline(text) => text,
-            // Refused in `to_json`.
-            Text::Blob(..) => "",
-        },
+        prompt: inline(&task.prompt),
         dependencies: &task.dependencies,
         priority: priority(task.priority),
         role: match &task.executor {
@@ -208,6 +215,16 @@ fn task(task: &TaskSpec) -> Task<'_> {
             RetryFrom::Fresh => "fresh",
         },
         allow_empty: task.allow_empty,
+        mass_delete: task.mass_delete,
+        may_change: &task.may_change,
+    }
+}
+
+fn inline(text: &Text) -> &str {
+    match text {
+        Text::Inline(text) => text,
+        // Refused in `rendered`.
+        Text::Blob(..) => "",
     }
 }
 

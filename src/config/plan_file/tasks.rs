@@ -6,7 +6,7 @@ use devstack_dag::{
     plan::{Executor, Priority, RetryFrom, TaskSpec},
 };
 
-use super::{PROMPT_MAX, Surroundings, project, project::Roles};
+use super::{PROMPT_MAX, Surroundings, guards, project, project::Roles};
 use crate::config::section::{At, Reader, Table, code};
 
 /// The longest title, in bytes: it is the first line of a merge commit.
@@ -144,15 +144,26 @@ fn task<'i>(
             At { at: table.at, value: Err(()) }
         }
     };
+    let is_titled = table.has("title");
     let title = title(reader, &mut table);
+    let is_prompted = table.has("prompt") || table.has("prompt_file");
     let prompt = prompt(reader, &mut table, around);
     let (dependencies, dependencies_at) = dependencies(reader, &mut table, id.at);
     let command = project::command(reader, &mut table);
     let executor = executor(reader, &mut table, roles, defaults, &id, command.is_some());
+    // A command of its own says what is done; and what is given but wrong is told already.
+    let is_told = command.is_some() || is_titled || (is_prompted && !(reader.is_clean() && prompt.trim().is_empty()));
+    if !is_told {
+        let message = format!("{} has neither a `title` nor a `prompt`: nobody would know what to do", table.what);
+        let hint = "give it one, for example title = \"Login API\"".to_owned();
+        reader.add(id.at, code::MISSING, message, Some(hint));
+    }
     let allow_empty = table.boolean(reader, "allow_empty").is_some_and(|v| v.value);
+    let mass_delete = table.boolean(reader, "mass_delete").is_some_and(|v| v.value);
+    let may_change = guards::globs(reader, &mut table, "may_change").map(|globs| globs.value).unwrap_or_default();
     let pace = Pace::read(reader, &mut table);
     let own = ["id", "title", "prompt", "prompt_file", "dependencies", "role", "executor", "command", "allow_empty"];
-    table.finish(reader, &[own.as_slice(), Pace::KEYS.as_slice()].concat());
+    table.finish(reader, &[own.as_slice(), &["mass_delete", "may_change"], Pace::KEYS.as_slice()].concat());
     let id_text = id.value.ok()?;
     let spec = TaskSpec {
         title: title.unwrap_or_else(|| id_text.as_str().into()),
@@ -169,8 +180,8 @@ fn task<'i>(
         attempts: pace.attempts.unwrap_or(defaults.attempts),
         retry_from: pace.retry_from.unwrap_or(defaults.retry_from),
         allow_empty,
-        mass_delete: false,
-        may_change: Box::default(),
+        mass_delete,
+        may_change: may_change.into_iter().map(String::into_boxed_str).collect(),
     };
     Some(Placed { spec, at: id.at, dependencies_at })
 }

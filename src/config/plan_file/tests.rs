@@ -1,6 +1,9 @@
 //! Every refusal with its line and words; the way to JSON and back; no input panics.
 
-use devstack_dag::plan::{Executor, Network, Priority, RetryFrom};
+use devstack_dag::{
+    ids::Text,
+    plan::{Executor, Network, Priority, RetryFrom},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -107,6 +110,7 @@ text = "slow down"
 [[task]]
 id = "T-002"
 executor = "human"
+title = "T-002"
 dependencies = ["T-001", "T-000"]
 "#;
 
@@ -153,7 +157,7 @@ fn every_key_is_read() {
 
 #[test]
 fn defaults_are_those_of_the_contract() {
-    let plan = parse("p.toml", &plan("[[task]]\nid = \"a\"\n"), &Here).unwrap();
+    let plan = parse("p.toml", &plan("[[task]]\nid = \"a\"\ntitle = \"a\"\n"), &Here).unwrap();
     let task = &plan.tasks[0];
     assert_eq!((task.timeout_ms, task.grace_ms, task.idle_timeout_ms, task.attempts), (1_800_000, 10_000, 900_000, 3));
     assert_eq!((task.retry_from, task.priority, task.allow_empty), (RetryFrom::Last, Priority::Medium, false));
@@ -165,7 +169,9 @@ fn defaults_are_those_of_the_contract() {
 #[test]
 fn senior_resolves_by_default_when_it_can() {
     let with = |command: &str| {
-        let text = plan(&format!("[agents.senior]\n{command}\n[defaults]\nrole = \"dev\"\n[[task]]\nid = \"a\"\n"));
+        let text = plan(&format!(
+            "[agents.senior]\n{command}\n[defaults]\nrole = \"dev\"\n[[task]]\nid = \"a\"\ntitle = \"a\"\n"
+        ));
         parse("p.toml", &text, &Here).unwrap().project.resolver.map(|role| role.to_string())
     };
     assert_eq!(with("command = [\"x\"]"), Some("senior".to_owned()));
@@ -179,57 +185,70 @@ fn a_null_is_a_key_that_is_not_there_and_never_a_task_or_role_that_is_left_out()
         let Err(problems) = parse("p.json", &text, &Here) else { return vec!["fine".to_owned()] };
         problems.as_slice().iter().map(|problem| problem.message.clone()).collect()
     };
-    let (shop, dev, a) =
-        (r#"{"name": "s", "repo": null}"#, r#"{"dev": {"command": ["x"], "image": null}}"#, r#"[{"id": "a"}]"#);
+    let (shop, dev, a) = (
+        r#"{"name": "s", "repo": null}"#,
+        r#"{"dev": {"command": ["x"], "image": null}}"#,
+        r#"[{"id": "a", "title": "t"}]"#,
+    );
     assert_eq!(said(shop, dev, a), ["fine"]);
     assert_eq!(said("null", dev, a), ["the plan has no [project]"]);
     assert_eq!(said(shop, dev, "null"), ["the plan has no tasks"]);
-    assert_eq!(said(shop, dev, r#"[{"id": null}]"#), ["a task has no `id`"]);
-    assert_eq!(said(shop, dev, r#"[{"id": "a"}, null]"#), ["a [[task]] must be a table, not null"]);
-    let roles = said(shop, r#"{"dev": {"command": ["x"]}, "old": null}"#, r#"[{"id": "a", "role": "dev"}]"#);
+    assert_eq!(said(shop, dev, r#"[{"id": null, "title": "t"}]"#), ["a task has no `id`"]);
+    assert_eq!(said(shop, dev, r#"[{"id": "a", "title": "t"}, null]"#), ["a [[task]] must be a table, not null"]);
+    let roles =
+        said(shop, r#"{"dev": {"command": ["x"]}, "old": null}"#, r#"[{"id": "a", "title": "t", "role": "dev"}]"#);
     assert_eq!(roles, ["[agents.old] must be a table, not null"]);
 }
 
 #[test]
 fn mistakes_are_told_with_line_and_words() {
     let table: &[(&str, &str)] = &[
-        ("[[task]]\nid = \"a\"\ncolour = 1\n", "DS0102 p.toml:7: unknown key `colour` of task a"),
-        ("[[task]]\nid = 7\n", "DS0103 p.toml:6: `id` of a [[task]] must be a text, not a number"),
+        ("[[task]]\nid = \"a\"\ncolour = 1\ntitle = \"a\"\n", "DS0102 p.toml:7: unknown key `colour` of task a"),
+        ("[[task]]\nid = 7\ntitle = \"t\"\n", "DS0103 p.toml:6: `id` of a [[task]] must be a text, not a number"),
         ("[[task]]\ntitle = \"x\"\n", "DS0110 p.toml:5: a task has no `id`"),
         (
-            "[[task]]\nid = \"a/b\"\n",
+            "[[task]]\nid = \"a/b\"\ntitle = \"t\"\n",
             "DS0104 p.toml:6: `a/b` is not a valid task id: use 1 to 64 letters, digits, `_` or `-`, starting with a letter or digit",
         ),
-        ("[[task]]\nid = \"a\"\nrole = \"dve\"\n", "DS0106 p.toml:7: unknown role `dve` of task a"),
-        ("[[task]]\nid = \"a\"\n[[task]]\nid = \"a\"\n", "DS0107 p.toml:8: task `a` is there twice"),
+        ("[[task]]\nid = \"a\"\nrole = \"dve\"\ntitle = \"a\"\n", "DS0106 p.toml:7: unknown role `dve` of task a"),
         (
-            "[[task]]\nid = \"a\"\ndependencies = [\"b\"]\n",
+            "[[task]]\nid = \"a\"\ntitle = \"a\"\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
+            "DS0107 p.toml:9: task `a` is there twice",
+        ),
+        (
+            "[[task]]\nid = \"a\"\ndependencies = [\"b\"]\ntitle = \"a\"\n",
             "DS0108 p.toml:7: task a depends on `b`, which the plan does not have",
         ),
-        ("[[task]]\nid = \"a\"\ndependencies = [\"a\"]\n", "DS0109 p.toml:7: these tasks wait for each other: a → a"),
         (
-            "[[task]]\nid = \"a\"\ndependencies = [\"c\"]\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n[[task]]\nid = \"c\"\ndependencies = [\"b\"]\n",
+            "[[task]]\nid = \"a\"\ndependencies = [\"a\"]\ntitle = \"a\"\n",
+            "DS0109 p.toml:7: these tasks wait for each other: a → a",
+        ),
+        (
+            "[[task]]\nid = \"a\"\ndependencies = [\"c\"]\ntitle = \"a\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\ntitle = \"b\"\n[[task]]\nid = \"c\"\ndependencies = [\"b\"]\ntitle = \"c\"\n",
             "DS0109 p.toml:7: these tasks wait for each other: a → c → b → a",
         ),
         (
-            "[[task]]\nid = \"z\"\n[[task]]\nid = \"a\"\ndependencies = [\"z\", \"z\"]\n",
+            "[[task]]\nid = \"z\"\ntitle = \"z\"\n[[task]]\nid = \"a\"\ndependencies = [\"z\", \"z\"]\ntitle = \"a\"\n",
             "DS0104 p.toml:9: `dependencies` of task a names `z` twice",
         ),
         (
-            "[[task]]\nid = \"a\"\ntimeout = \"30\"\n",
+            "[[task]]\nid = \"a\"\ntimeout = \"30\"\ntitle = \"a\"\n",
             "DS0104 p.toml:7: `timeout` of task a: `30` is not a duration; write for example \"30m\", \"10s\", \"1h30m\" or \"500ms\"",
         ),
         (
-            "[[task]]\nid = \"a\"\ntimeout = \"0s\"\n",
+            "[[task]]\nid = \"a\"\ntimeout = \"0s\"\ntitle = \"a\"\n",
             "DS0104 p.toml:7: `timeout` of task a is 0s; it must be 100ms to 7d",
         ),
-        ("[[task]]\nid = \"a\"\nattempts = 0\n", "DS0104 p.toml:7: `attempts` of task a is 0; it must be 1 to 100"),
         (
-            "[[task]]\nid = \"a\"\npriority = \"hihg\"\n",
+            "[[task]]\nid = \"a\"\nattempts = 0\ntitle = \"a\"\n",
+            "DS0104 p.toml:7: `attempts` of task a is 0; it must be 1 to 100",
+        ),
+        (
+            "[[task]]\nid = \"a\"\npriority = \"hihg\"\ntitle = \"a\"\n",
             "DS0104 p.toml:7: `priority` of task a is `hihg`; it must be one of critical, high, medium, low",
         ),
         (
-            "[[task]]\nid = \"a\"\nrole = \"dev\"\nexecutor = \"human\"\n",
+            "[[task]]\nid = \"a\"\nrole = \"dev\"\nexecutor = \"human\"\ntitle = \"a\"\n",
             "DS0104 p.toml:8: `role` and `executor = \"human\"` of task a exclude each other",
         ),
         (
@@ -246,7 +265,7 @@ fn mistakes_are_told_with_line_and_words() {
             "DS0104 p.toml:7: `title` of task a must be one line of 1 to 256 bytes",
         ),
         (
-            "[[task]]\nid = \"a\"\nallow_empty = \"no\"\n",
+            "[[task]]\nid = \"a\"\nallow_empty = \"no\"\ntitle = \"a\"\n",
             "DS0103 p.toml:7: `allow_empty` of task a must be true or false, not a text",
         ),
         (
@@ -254,34 +273,40 @@ fn mistakes_are_told_with_line_and_words() {
             "DS0103 p.toml:7: every item of `command` of task a must be a text, not a number",
         ),
         (
-            "[defaults]\nrole = \"x\"\n[[task]]\nid = \"a\"\nrole = \"dev\"\n",
+            "[defaults]\nrole = \"x\"\n[[task]]\nid = \"a\"\nrole = \"dev\"\ntitle = \"a\"\n",
             "DS0106 p.toml:6: unknown role `x` in [defaults]",
         ),
         ("", "DS0110 p.toml:5: the plan has no tasks"),
         (
-            "[agents.a-b]\ncount = 0\n[[task]]\nid = \"a\"\nrole = \"dev\"\n",
+            "[agents.a-b]\ncount = 0\n[[task]]\nid = \"a\"\nrole = \"dev\"\ntitle = \"a\"\n",
             "DS0104 p.toml:6: `count` of [agents.a-b] is 0; it must be 1 to 1000",
         ),
         (
-            "memory = \"4GB\"\n[[task]]\nid = \"a\"\n",
+            "memory = \"4GB\"\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0104 p.toml:5: `memory` of [agents.dev]: `4GB` is not a size; write for example \"4GiB\", \"512MiB\" or \"64KiB\"",
         ),
-        ("cpus = 0\n[[task]]\nid = \"a\"\n", "DS0104 p.toml:5: `cpus` of [agents.dev] is 0; it must be 0.01 to 1024"),
         (
-            "profile = \"claude-code\"\n[[task]]\nid = \"a\"\n",
+            "cpus = 0\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
+            "DS0104 p.toml:5: `cpus` of [agents.dev] is 0; it must be 0.01 to 1024",
+        ),
+        (
+            "profile = \"claude-code\"\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0104 p.toml:5: `profile` and `command` of [agents.dev] exclude each other",
         ),
-        ("model = \"x\"\n[[task]]\nid = \"a\"\n", "DS0104 p.toml:5: `model` of [agents.dev] needs a `profile`"),
         (
-            "max_cost = 0\n[[task]]\nid = \"a\"\n",
+            "model = \"x\"\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
+            "DS0104 p.toml:5: `model` of [agents.dev] needs a `profile`",
+        ),
+        (
+            "max_cost = 0\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0104 p.toml:5: `max_cost` of [agents.dev] is 0; it must be US dollars, more than 0 and at most 1000000",
         ),
         (
-            "[agents.x]\nprofile = \"claude-cod\"\n[[task]]\nid = \"a\"\nrole = \"x\"\n",
+            "[agents.x]\nprofile = \"claude-cod\"\n[[task]]\nid = \"a\"\nrole = \"x\"\ntitle = \"a\"\n",
             "DS0112 p.toml:6: unknown profile `claude-cod` of [agents.x]",
         ),
         (
-            "[agents.x]\nprofile = \"codex\"\nmax_turns = 3\n[[task]]\nid = \"a\"\nrole = \"x\"\n",
+            "[agents.x]\nprofile = \"codex\"\nmax_turns = 3\n[[task]]\nid = \"a\"\nrole = \"x\"\ntitle = \"a\"\n",
             "DS0104 p.toml:7: `max_turns` of [agents.x]: the profile `codex` has no argument for it",
         ),
         (
@@ -289,35 +314,38 @@ fn mistakes_are_told_with_line_and_words() {
             "DS0104 p.toml:9: `command` of task a and the profile `codex` of its role `x` exclude each other",
         ),
         (
-            "[agents.x]\nprofile = \"y\"\n[profiles.y]\ncommand = [\"y\"]\n[[task]]\nid = \"a\"\nrole = \"x\"\n",
+            "[agents.x]\nprofile = \"y\"\n[profiles.y]\ncommand = [\"y\"]\n[[task]]\nid = \"a\"\nrole = \"x\"\ntitle = \"a\"\n",
             "DS0110 p.toml:7: profile `y` has no `provider`",
         ),
         (
-            "image = \"-x y\"\n[[task]]\nid = \"a\"\n",
+            "image = \"-x y\"\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0104 p.toml:5: `image` of [agents.dev] is `-x y`, which is no name of an image",
         ),
-        ("egress = []\n[[task]]\nid = \"a\"\n", "DS0105 p.toml:5: `egress` of [agents.dev] is not built yet"),
         (
-            "network = \"host\"\n[[task]]\nid = \"a\"\n",
+            "egress = []\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
+            "DS0105 p.toml:5: `egress` of [agents.dev] is not built yet",
+        ),
+        (
+            "network = \"host\"\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0104 p.toml:5: `network` of [agents.dev] is `host`; it must be one of none, bridge",
         ),
         (
-            "secrets = [\"a-b\"]\n[[task]]\nid = \"a\"\n",
+            "secrets = [\"a-b\"]\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0104 p.toml:5: `a-b` in `secrets` of [agents.dev] is not a name of an environment variable",
         ),
         (
-            "labels = { gpu = 1 }\n[[task]]\nid = \"a\"\n",
+            "labels = { gpu = 1 }\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0104 p.toml:5: `gpu` in `labels` of [agents.dev] is no label",
         ),
         (
-            "labels = \"gpu\"\n[[task]]\nid = \"a\"\n",
+            "labels = \"gpu\"\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0103 p.toml:5: `labels` of [agents.dev] must be a table, not a text",
         ),
         (
-            "secrets = [\"PATH\"]\n[[task]]\nid = \"a\"\n",
+            "secrets = [\"PATH\"]\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0104 p.toml:5: `PATH` in `secrets` of [agents.dev] is set by devstack itself",
         ),
-        ("[[task]]\nid = \"a\"\n[projetc]\n", "DS0102 p.toml:7: unknown key `projetc`"),
+        ("[[task]]\nid = \"a\"\ntitle = \"a\"\n[projetc]\n", "DS0102 p.toml:7: unknown key `projetc`"),
     ];
     for (rest, wanted) in table {
         assert_eq!(refused(&plan(rest)), [*wanted], "{rest}");
@@ -327,7 +355,9 @@ fn mistakes_are_told_with_line_and_words() {
 #[test]
 fn mistakes_of_the_project_are_told() {
     let with = |project: &str| {
-        refused(&format!("[project]\n{project}\n[agents.dev]\ncommand = [\"x\"]\n[[task]]\nid = \"a\"\n"))
+        refused(&format!(
+            "[project]\n{project}\n[agents.dev]\ncommand = [\"x\"]\n[[task]]\nid = \"a\"\ntitle = \"a\"\n"
+        ))
     };
     assert_eq!(with(""), ["DS0110 p.toml:1: [project] has no `name`"]);
     assert_eq!(
@@ -343,14 +373,17 @@ fn mistakes_of_the_project_are_told() {
         let problems = with(&format!("name = \"s\"\nrepo = \".\"\nbase = \"{branch}\""));
         assert_eq!(problems, [format!("DS0104 p.toml:4: `base` of [project] is `{branch}`, which is no branch name")]);
     }
-    assert_eq!(refused("[[task]]\nid = \"a\"\nexecutor = \"human\"\n"), ["DS0110 p.toml:1: the plan has no [project]"]);
+    assert_eq!(
+        refused("[[task]]\nid = \"a\"\nexecutor = \"human\"\ntitle = \"a\"\n"),
+        ["DS0110 p.toml:1: the plan has no [project]"]
+    );
 }
 
 #[test]
 fn a_task_that_nobody_does_is_refused() {
-    let two = plan("[agents.old]\n[[task]]\nid = \"a\"\n");
+    let two = plan("[agents.old]\n[[task]]\nid = \"a\"\ntitle = \"a\"\n");
     assert_eq!(refused(&two), ["DS0110 p.toml:7: nobody does task a: it has no role"]);
-    let idle = plan("[agents.old]\n[[task]]\nid = \"a\"\nrole = \"old\"\n");
+    let idle = plan("[agents.old]\n[[task]]\nid = \"a\"\nrole = \"old\"\ntitle = \"a\"\n");
     assert_eq!(
         refused(&idle),
         ["DS0110 p.toml:8: nothing to run for task a: neither it nor its role `old` has a `command`"]
@@ -359,7 +392,7 @@ fn a_task_that_nobody_does_is_refused() {
 
 #[test]
 fn all_mistakes_come_at_once_in_the_order_of_lines() {
-    let text = "[project]\nname = \"a b\"\n[agents.dev]\ncount = 0\n[[task]]\nid = \"x\"\ntimeuot = \"1s\"\nrole = \"dev\"\n[[task]]\nid = \"y\"\nrole = \"nobody\"\ndependencies = [\"z\", \"x\"]\n";
+    let text = "[project]\nname = \"a b\"\n[agents.dev]\ncount = 0\n[[task]]\nid = \"x\"\ntimeuot = \"1s\"\nrole = \"dev\"\ntitle = \"x\"\n[[task]]\nid = \"y\"\nrole = \"nobody\"\ndependencies = [\"z\", \"x\"]\ntitle = \"y\"\n";
     let lines: Vec<String> =
         refused(text).iter().map(|p| p.split(": ").next().unwrap_or_default().to_owned()).collect();
     assert_eq!(
@@ -369,8 +402,8 @@ fn all_mistakes_come_at_once_in_the_order_of_lines() {
             "DS0104 p.toml:4",
             "DS0102 p.toml:7",
             "DS0110 p.toml:8",
-            "DS0106 p.toml:11",
-            "DS0108 p.toml:12"
+            "DS0106 p.toml:12",
+            "DS0108 p.toml:13"
         ]
     );
 }
@@ -385,10 +418,15 @@ fn two_syntax_errors_come_together() {
 
 #[test]
 fn slips_are_answered_with_the_word_that_was_meant() {
-    assert_eq!(hints(&plan("[[task]]\nid = \"a\"\ndependancies = []\n")), ["did you mean `dependencies`?"]);
-    assert_eq!(hints(&plan("[[task]]\nid = \"a\"\nrole = \"dve\"\n")), ["did you mean `dev`?"]);
     assert_eq!(
-        hints(&plan("[[task]]\nid = \"T-01\"\n[[task]]\nid = \"b\"\ndependencies = [\"T-10\"]\n")),
+        hints(&plan("[[task]]\nid = \"a\"\ndependancies = []\ntitle = \"a\"\n")),
+        ["did you mean `dependencies`?"]
+    );
+    assert_eq!(hints(&plan("[[task]]\nid = \"a\"\nrole = \"dve\"\ntitle = \"a\"\n")), ["did you mean `dev`?"]);
+    assert_eq!(
+        hints(&plan(
+            "[[task]]\nid = \"T-01\"\ntitle = \"T-01\"\n[[task]]\nid = \"b\"\ndependencies = [\"T-10\"]\ntitle = \"b\"\n"
+        )),
         ["did you mean `T-01`?"]
     );
 }
@@ -396,13 +434,13 @@ fn slips_are_answered_with_the_word_that_was_meant() {
 #[test]
 fn separate_cycles_are_each_told() {
     let text = plan(
-        "[[task]]\nid = \"a\"\ndependencies = [\"b\"]\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\n[[task]]\nid = \"c\"\ndependencies = [\"d\"]\n[[task]]\nid = \"d\"\ndependencies = [\"c\", \"a\"]\n",
+        "[[task]]\nid = \"a\"\ndependencies = [\"b\"]\ntitle = \"a\"\n[[task]]\nid = \"b\"\ndependencies = [\"a\"]\ntitle = \"b\"\n[[task]]\nid = \"c\"\ndependencies = [\"d\"]\ntitle = \"c\"\n[[task]]\nid = \"d\"\ndependencies = [\"c\", \"a\"]\ntitle = \"d\"\n",
     );
     assert_eq!(
         refused(&text),
         [
             "DS0109 p.toml:7: these tasks wait for each other: a → b → a",
-            "DS0109 p.toml:13: these tasks wait for each other: c → d → c"
+            "DS0109 p.toml:15: these tasks wait for each other: c → d → c"
         ]
     );
 }
@@ -414,7 +452,7 @@ fn json_of_the_same_shape_is_read_and_refused_with_lines() {
   "agents": {"dev": {"command": ["true"]}},
   "task": [
     {"id": "a", "prompt": "say \"hi\"", "timeout": null},
-    {"id": "b", "dependencies": ["c"], "tilte": "x"}
+    {"id": "b", "prompt": "p", "dependencies": ["c"], "tilte": "x"}
   ]
 }"#;
     assert_eq!(
@@ -427,7 +465,7 @@ fn json_of_the_same_shape_is_read_and_refused_with_lines() {
     assert!(refused("{\n\"project\": }")[0].starts_with("DS0101 p.toml:2: this is not valid JSON: "));
     assert_eq!(
         refused(
-            "{\"project\":{\"name\":\"a\",\"name\":\"b\"},\"agents\":{\"d\":{\"command\":[\"x\"]}},\"task\":[{\"id\":\"a\"}]}"
+            "{\"project\":{\"name\":\"a\",\"name\":\"b\"},\"agents\":{\"d\":{\"command\":[\"x\"]}},\"task\":[{\"id\":\"a\",\"title\":\"t\"}]}"
         ),
         ["DS0104 p.toml:1: `name` of [project] is given twice"]
     );
@@ -490,7 +528,7 @@ fn a_long_chain_is_read_and_closed_without_overflowing_the_stack() {
 
 #[test]
 fn problems_beyond_the_limit_are_counted() {
-    let text = plan(&"[[task]]\nid = \"!\"\n".repeat(300));
+    let text = plan(&"[[task]]\nid = \"!\"\ntitle = \"t\"\n".repeat(300));
     let problems = parse("p.toml", &text, &Here).unwrap_err();
     assert_eq!(problems.as_slice().len(), Problems::KEPT + 1);
     assert_eq!(problems.as_slice()[Problems::KEPT].message, "and 200 more");
@@ -521,5 +559,56 @@ proptest! {
         text.splice(at..end, with.chars());
         let text: String = text.into_iter().collect();
         let _ = parse("p", &text, &Posted);
+    }
+}
+
+#[test]
+fn guards_and_the_prompts_template_are_read_and_rendered() {
+    let text = "[project]\nname = \"shop\"\nrepo = \".\"\nprotected = [\"@default\", \"deploy/\", \"deploy/\"]\n\
+                prompt_template_file = \"there.md\"\n[agents.dev]\ncommand = [\"true\"]\n[[task]]\nid = \"a\"\n\
+                title = \"a\"\nmass_delete = true\nmay_change = [\".github/**\"]\n";
+    assert_eq!(
+        refused(text),
+        [
+            "DS0104 p.toml:5: the prompt template of [project]: it does not name `{{prompt}}`, so that agents would not be told what to do"
+        ]
+    );
+    let plan = parse(
+        "p.toml",
+        &text.replace("prompt_template_file = \"there.md\"", "prompt_template = \"{{prompt}}!\""),
+        &Here,
+    )
+    .unwrap();
+    assert_eq!(plan.project.protected, ["@default", "deploy/"]);
+    assert_eq!(plan.project.prompt_template, Some(Text::Inline("{{prompt}}!".into())));
+    assert!(plan.tasks[0].mass_delete && plan.tasks[0].may_change.iter().map(|it| &**it).eq([".github/**"]));
+    let again = parse("p.json", std::str::from_utf8(&to_json(&plan).unwrap()).unwrap(), &Here).unwrap();
+    assert_eq!((&again.project.protected, &again.tasks), (&plan.project.protected, &plan.tasks));
+    assert_eq!(again.project.prompt_template, plan.project.prompt_template);
+    let bare = parse("p.toml", &format!("{}title = \"a\"\n", untitled("repo = \".\"\n")), &Here).unwrap();
+    assert_eq!(bare.project.protected, ["@default"], "protected unless the plan says otherwise");
+    let none =
+        parse("p.toml", &untitled("repo = \".\"\nprotected = []\n").replace("id =", "title = \"a\"\nid ="), &Here)
+            .unwrap();
+    assert_eq!(none.project.protected, [""; 0]);
+    let [wrong, unknown] = ["[\"a[\"]", "[\"@all\"]"]
+        .map(|globs| refused(&format!("{}title = \"a\"\nmay_change = {globs}\n", untitled("repo = \".\"\n"))));
+    assert!(wrong[0].contains("`a[` in `may_change` of task a: unclosed character class"), "{wrong:?}");
+    assert!(unknown[0].contains("`@all` in `may_change` of task a: there is no such set"), "{unknown:?}");
+}
+
+/// A plan whose only task has an id and wants a title.
+fn untitled(project: &str) -> String {
+    format!("[project]\nname = \"shop\"\n{project}[agents.dev]\ncommand = [\"true\"]\n[[task]]\nid = \"a\"\n")
+}
+
+#[test]
+fn a_task_of_which_nothing_is_said_is_refused() {
+    let said = "DS0110 p.toml:6: task a has neither a `title` nor a `prompt`: nobody would know what to do";
+    for rest in ["", "prompt = \" \"\n", "executor = \"human\"\n"] {
+        assert_eq!(refused(&plan(&format!("[[task]]\nid = \"a\"\n{rest}"))), [said], "{rest}");
+    }
+    for rest in ["title = \"t\"\n", "prompt = \"p\"\n", "prompt_file = \"there.md\"\n", "command = [\"x\"]\n"] {
+        assert!(parse("p.toml", &plan(&format!("[[task]]\nid = \"a\"\n{rest}")), &Here).is_ok(), "{rest}");
     }
 }

@@ -280,6 +280,18 @@ pub struct Explanation {
     pub text: String,
 }
 
+/// `GET /v1/tasks/{project}/{id}/prompt`.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Prompt {
+    /// `v1`.
+    #[serde(rename = "apiVersion")]
+    pub api_version: V1,
+    /// `project/id`.
+    pub task: String,
+    /// What the agent of its next attempt reads, to the byte.
+    pub text: String,
+}
+
 /// `GET /v1/tasks/{project}/{id}/resolve`: what a person needs to do a task by hand, whichever of the two tasks of a
 /// conflict was named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -198,6 +198,8 @@ routes! {
         Operator post "/v1/projects/{project}/resume" => plans::resume;
         /// Why a task is where it is, in a paragraph.
         Viewer   get  "/v1/tasks/{project}/{id}/explain" => tasks::explain;
+        /// What the agent of a task's next attempt reads, to the byte.
+        Viewer   get  "/v1/tasks/{project}/{id}/prompt" => tasks::prompt;
         /// End the running attempt, uncharged.
         Operator post "/v1/tasks/{project}/{id}/stop" => tasks::stop;
         /// Try a task again, with a hint for the agent.

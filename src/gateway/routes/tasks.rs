@@ -125,6 +125,12 @@ pub(super) async fn explain(State(api): State<Api>, OfTask(task): OfTask) -> Res
     Ok(Json(dto::Explanation { api_version: dto::V1, task: name, text }))
 }
 
+pub(super) async fn prompt(State(api): State<Api>, OfTask(task): OfTask) -> Result<Json<dto::Prompt>, ApiError> {
+    let name = task.to_string();
+    let text = api.backend.prompt(task).await?;
+    Ok(Json(dto::Prompt { api_version: dto::V1, task: name, text }))
+}
+
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {

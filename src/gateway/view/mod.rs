@@ -16,6 +16,7 @@ use devstack_dag::{
     Counts, Engine, Rejection, Waiting,
     ids::{ProjectName, RoleName, TaskRef, Text},
     plan::PlanSpec,
+    prompt::{Brief, compose},
     record::{AttemptRecord, ProjectRecord, Status, TaskRecord},
 };
 
@@ -67,7 +68,7 @@ pub fn detail(seen: &Seen, text: ReadText<'_>) -> Result<dto::TaskDetail, ApiErr
     let feedback = |feedback: &devstack_dag::attempt::Feedback| {
         Ok::<_, ApiError>(dto::Feedback { attempt: feedback.attempt, text: text(&feedback.text)? })
     };
-    let reason = record.blocked.as_ref().map(|(_, why)| why).or(record.rejected.as_ref());
+    let reason = record.blocked.as_ref().map(|(_, why)| why).or(record.rejected.as_ref()).or(record.held.as_ref());
     Ok(dto::TaskDetail {
         task: dto::Task::from_record(record, attempts.last(), *unknown),
         prompt: text(&record.spec.prompt)?,
@@ -80,6 +81,22 @@ pub fn detail(seen: &Seen, text: ReadText<'_>) -> Result<dto::TaskDetail, ApiErr
             .map(|one| dto::Attempt::from_record(one, *unknown && one.outcome.is_none()))
             .collect(),
     })
+}
+
+/// What its next attempt is told, to be composed by [`prompt`] where texts may be read.
+///
+/// # Errors
+/// There is none of this name.
+pub fn brief(engine: &Engine, task: &TaskRef) -> Result<Brief, ApiError> {
+    Ok(engine.brief(task).ok_or_else(|| Rejection::UnknownTask(task.clone()))?)
+}
+
+/// What the agent of a task's next attempt reads.
+///
+/// # Errors
+/// A text cannot be read.
+pub fn prompt(brief: &Brief, text: ReadText<'_>) -> Result<String, ApiError> {
+    Ok(compose(brief, text)?.text)
 }
 
 /// Why a task is where it is.
@@ -109,6 +126,8 @@ pub fn inline(mut plan: PlanSpec, text: ReadText<'_>) -> Result<PlanSpec, ApiErr
     for task in &mut plan.tasks {
         task.prompt = Text::Inline(text(&task.prompt)?.into());
     }
+    let template = plan.project.prompt_template.take();
+    plan.project.prompt_template = template.map(|it| Ok::<_, ApiError>(Text::Inline(text(&it)?.into()))).transpose()?;
     Ok(plan)
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Wanted {
     pub(super) to: CommitId,
     /// Only these; none: all.
     pub(super) paths: Vec<String>,
+    /// Globs of files that come first.
+    pub(super) first: Vec<String>,
     /// Bytes of the answer.
     pub(super) limit: usize,
 }
@@ -64,8 +66,8 @@ impl Diffs {
         let cancel = Cancel::new().map_err(errors::internal)?;
         let _end = cancel.on_drop();
         let make = move || {
-            let Wanted { from, to, paths, limit } = wanted;
-            hub.diff(from, to, &paths, limit, Some(&cancel))
+            let Wanted { from, to, paths, first, limit } = wanted;
+            hub.diff(from, to, (&paths, &first), limit, Some(&cancel))
         };
         errors::blocking(make).await?.map(Arc::new).map_err(errors::git)
     }

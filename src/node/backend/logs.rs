@@ -15,6 +15,7 @@ use crate::{
     gateway::{ApiError, ByteStream, error::code, view},
     repository::history::Bounded,
     runtime::RuntimeError,
+    taskmaster::message::View,
 };
 
 /// The longest diff shown, in bytes.
@@ -27,7 +28,12 @@ impl Core {
     /// What the newest harvested commit changes, seen from where its attempt started.
     pub(super) async fn diff_of(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
         let known = task.clone();
-        let view::Seen { record, attempts, .. } = self.look(move |seen| view::task(seen.engine, &known)).await??;
+        let look = move |seen: &View<'_>| {
+            let project = seen.engine.project(&known.project);
+            let protected = project.map(|project| project.spec.protected.clone()).unwrap_or_default();
+            view::task(seen.engine, &known).map(|task| (task, protected))
+        };
+        let (view::Seen { record, attempts, .. }, first) = self.look(look).await??;
         let nothing = || ApiError::not_found(code::NOTHING_THERE, format!("{task} has no commit yet"));
         let (number, commit) = record.harvested.ok_or_else(nothing)?;
         let attempt = attempts.iter().find(|attempt| attempt.attempt.number == number).ok_or_else(nothing)?;
@@ -36,7 +42,7 @@ impl Core {
             Start::Empty => return Err(nothing()),
         };
         let hub = self.hub(&task.project).await?;
-        let wanted = Wanted { from: base, to: commit, paths: Vec::new(), limit: DIFF_MAX };
+        let wanted = Wanted { from: base, to: commit, paths: Vec::new(), first, limit: DIFF_MAX };
         Ok(once(shown(&*self.diffs.get(hub, wanted).await?)))
     }
 

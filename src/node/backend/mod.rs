@@ -162,6 +162,11 @@ impl Backend for Core {
         self.look(move |seen| view::explain(seen.engine, &task)).await?
     }
 
+    async fn prompt(&self, task: TaskRef) -> Result<String, ApiError> {
+        let brief = self.look(move |seen| view::brief(seen.engine, &task)).await??;
+        self.with_texts(move |text| view::prompt(&brief, text)).await
+    }
+
     async fn diff(&self, task: TaskRef) -> Result<ByteStream, ApiError> {
         self.diff_of(task).await
     }
@@ -378,6 +383,9 @@ impl Core {
 
     async fn stored_plan(&self, mut plan: PlanSpec) -> Result<PlanSpec, ApiError> {
         let is_long = |text: &Text| matches!(text, Text::Inline(text) if text.len() > Text::INLINE_MAX);
+        if let Some(template) = plan.project.prompt_template.take() {
+            plan.project.prompt_template = Some(self.stored(template).await?);
+        }
         if !plan.tasks.iter().any(|task| is_long(&task.prompt)) {
             return Ok(plan);
         }

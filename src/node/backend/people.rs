@@ -17,6 +17,7 @@ use crate::{
     gateway::{ApiError, ByteStream, RequestId, dto, error::code, view},
     repository::{
         Hub, Hubs,
+        held::Guard,
         history::Bounded,
         policy,
         quarantine::{Expectation, Imported, Refusal},
@@ -97,8 +98,8 @@ impl Core {
         let theirs = by_hand.theirs.ok_or_else(|| ApiError::state("DS0310", format!("{name} has no two sides")))?;
         let (ours, paths, repo) = (by_hand.ours, by_hand.paths.clone(), hub.clone());
         let base = errors::blocking(move || by_hand.base(&repo)).await?.map_err(errors::git)?;
-        let ours = Wanted { from: base, to: ours, paths: paths.clone(), limit };
-        let theirs = Wanted { from: base, to: theirs, paths, limit };
+        let ours = Wanted { from: base, to: ours, paths: paths.clone(), first: Vec::new(), limit };
+        let theirs = Wanted { from: base, to: theirs, paths, first: Vec::new(), limit };
         let (ours, theirs) = (self.diffs.get(hub.clone(), ours).await?, self.diffs.get(hub, theirs).await?);
         let side = |patch: &Bounded| dto::Side { patch: patch.text.clone(), cut: patch.truncated };
         Ok(dto::Sides { ours: side(&ours), theirs: side(&theirs) })
@@ -140,6 +141,8 @@ impl Core {
                 base: by_hand.base(&hub)?,
                 must_contain: &must_contain,
                 secrets: &[],
+                // It is a person's own.
+                guard: &Guard::NONE,
                 limits,
                 now,
             };

@@ -67,6 +67,6 @@ pub(crate) fn read<'o>(odb: &'o Odb<'_>, tree: Oid) -> Result<OdbObject<'o>, Sto
 }
 
 /// The object that an entry names.
-fn id_of(entry: &Entry<'_>) -> Oid {
+pub(crate) fn id_of(entry: &Entry<'_>) -> Oid {
     Oid::from_bytes(&entry.id).unwrap_or(Oid::ZERO_SHA1) // 20 bytes are always one
 }

@@ -1,0 +1,310 @@
+//! Paths that run on people's and CI's machines or steer the next agents: which they are, as sets of globs, and whether a
+//! changed path is one of them.
+//!
+//! A glob is read as in `.gitignore`: without a slash it is meant in every directory, with one from the root; `*` stays
+//! within a directory, `**` does not; upper and lower case are the same, for file systems where they are. What lies below a
+//! match is protected, and so is a file or link in the place of a directory on the way to one.
+//! Deliberately absent: what follows from a match (the engine decides), and links of the base that lead elsewhere.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+/// The set of projects that name none.
+pub const DEFAULT: &str = "@default";
+/// The longest glob, in bytes.
+const GLOB_MAX: usize = 256;
+
+/// Sets, by the names that stand for them.
+pub const SETS: [(&str, &[&str]); 4] = [
+    (
+        DEFAULT,
+        &[
+            // Workflows and pipelines of CI: they run with its secrets.
+            ".github/workflows/**",
+            ".github/actions/**",
+            ".github/CODEOWNERS",
+            ".github/dependabot.yml",
+            ".gitlab-ci.yml",
+            ".gitlab/**",
+            ".gitea/workflows/**",
+            ".forgejo/workflows/**",
+            ".woodpecker/**",
+            ".woodpecker.y*ml",
+            ".circleci/**",
+            ".buildkite/**",
+            ".drone.yml",
+            ".cirrus.yml",
+            ".travis.yml",
+            ".teamcity/**",
+            "azure-pipelines*.yml",
+            "bitbucket-pipelines.yml",
+            "Jenkinsfile*",
+            "CODEOWNERS",
+            // What agents obey, and what they start.
+            "AGENTS.md",
+            "AGENTS.override.md",
+            "AGENT.md",
+            "CLAUDE.md",
+            "CLAUDE.local.md",
+            "GEMINI.md",
+            "QWEN.md",
+            ".claude/**",
+            ".codex/**",
+            ".gemini/**",
+            ".qwen/**",
+            ".mcp.json",
+            "opencode.json*",
+            ".opencode/**",
+            ".cursor/**",
+            ".cursorrules",
+            ".windsurf/**",
+            ".windsurfrules",
+            ".clinerules/**",
+            ".roo/**",
+            ".kiro/**",
+            ".junie/**",
+            ".amazonq/**",
+            ".continue/**",
+            ".goosehints",
+            ".aider*",
+            ".github/copilot-instructions.md",
+            ".github/instructions/**",
+            ".github/prompts/**",
+            ".github/agents/**",
+            // What editors run when a directory is opened.
+            ".vscode/**",
+            "*.code-workspace",
+            ".idea/**",
+            ".zed/**",
+            ".devcontainer/**",
+            ".devcontainer.json",
+            ".exrc",
+            ".nvimrc",
+            ".nvim.lua",
+            ".dir-locals.el",
+            // Hooks, and what git does with files.
+            ".husky/**",
+            ".githooks/**",
+            ".pre-commit-config.y*ml",
+            ".pre-commit-hooks.y*ml",
+            "lefthook*.y*ml",
+            ".lefthook*.y*ml",
+            ".envrc",
+            ".gitattributes",
+        ],
+    ),
+    (
+        "@lockfiles",
+        &[
+            "Cargo.lock",
+            "package-lock.json",
+            "npm-shrinkwrap.json",
+            "yarn.lock",
+            "pnpm-lock.yaml",
+            "bun.lock*",
+            "deno.lock",
+            "poetry.lock",
+            "uv.lock",
+            "pdm.lock",
+            "Pipfile.lock",
+            "Gemfile.lock",
+            "composer.lock",
+            "go.sum",
+            "mix.lock",
+            "flake.lock",
+            "gradle.lockfile",
+            "packages.lock.json",
+        ],
+    ),
+    (
+        "@build",
+        &[
+            "build.rs",
+            "package.json",
+            "setup.py",
+            "pyproject.toml",
+            "conftest.py",
+            "Makefile",
+            "GNUmakefile",
+            "*.mk",
+            "CMakeLists.txt",
+            "*.cmake",
+            "meson.build",
+            "justfile",
+            "Rakefile",
+            "*.gradle",
+            "*.gradle.kts",
+            "gradlew*",
+            "mvnw*",
+            "pom.xml",
+            "Dockerfile*",
+            "compose*.y*ml",
+            "docker-compose*.y*ml",
+        ],
+    ),
+    (
+        "@tools",
+        &[
+            ".npmrc",
+            ".yarnrc*",
+            ".yarn/**",
+            ".pnpmfile.cjs",
+            "pip.conf",
+            ".cargo/**",
+            "rust-toolchain*",
+            ".tool-versions",
+            "mise.toml",
+            ".mise.toml",
+            ".python-version",
+            ".node-version",
+            ".nvmrc",
+            "gradle-wrapper.properties",
+            ".bazelrc",
+        ],
+    ),
+];
+
+/// Globs in one pass.
+#[derive(Debug, Default)]
+pub struct Protected(GlobSet);
+
+impl Protected {
+    /// Of globs and names of sets.
+    ///
+    /// # Errors
+    /// Which of them is wrong, and why.
+    pub fn new<'a>(globs: impl IntoIterator<Item = &'a str>) -> Result<Self, (String, String)> {
+        let mut set = GlobSetBuilder::new();
+        for named in globs {
+            let one: &[&str] = &[named];
+            let list = match SETS.iter().find(|(name, _)| *name == named) {
+                Some((_, list)) => list,
+                None if named.starts_with('@') => {
+                    let names = SETS.map(|(name, _)| name).join(", ");
+                    return Err((named.to_owned(), format!("there is no such set; there are {names}")));
+                }
+                None => one,
+            };
+            for glob in list {
+                for glob in spellings(glob) {
+                    let wrong = |why: String| (named.to_owned(), why);
+                    if glob.len() > GLOB_MAX {
+                        return Err(wrong(format!("it has more than {GLOB_MAX} bytes")));
+                    }
+                    let glob = GlobBuilder::new(&glob).literal_separator(true).case_insensitive(true).build();
+                    set.add(glob.map_err(|error| wrong(error.kind().to_string()))?);
+                }
+            }
+        }
+        set.build().map(Self).map_err(|error| (String::new(), error.to_string()))
+    }
+
+    /// Is this path of a repository one of them?
+    pub fn has(&self, path: &[u8]) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        self.0.is_match(std::ffi::OsStr::from_bytes(path))
+    }
+}
+
+/// The globs that one stands for: itself, what lies below it, and what could stand in the place of a directory on its way.
+fn spellings(glob: &str) -> Vec<String> {
+    let glob = glob.trim_end_matches('/');
+    let (rooted, glob) = (glob.trim_end_matches("/**").contains('/'), glob.trim_start_matches('/'));
+    let start = if rooted || glob.starts_with("**/") { "" } else { "**/" };
+    let whole = glob.strip_suffix("/**").unwrap_or(glob);
+    let mut globs = vec![format!("{start}{whole}"), format!("{start}{whole}/**")];
+    let parts: Vec<&str> = whole.split('/').collect();
+    let plain = parts.iter().take_while(|part| !part.contains(['*', '?', '[', '{', '\\'])).count();
+    globs.extend((1..parts.len().min(plain + 1)).map(|count| format!("{start}{}", parts[..count].join("/"))));
+    globs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn default() -> Protected {
+        Protected::new([DEFAULT]).unwrap()
+    }
+
+    #[test]
+    fn every_set_compiles_and_protects_what_it_names() {
+        for (name, globs) in SETS {
+            let set = Protected::new([name]).unwrap();
+            for glob in globs {
+                let path = glob.replace("/**", "/a/b").replace("y*ml", "yaml").replace('*', "x");
+                assert!(set.has(path.as_bytes()), "{name}: {glob} does not match {path}");
+                assert!(set.has(path.to_uppercase().as_bytes()), "{name}: {path} in capitals");
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_work_is_not_protected() {
+        let set = default();
+        for path in [
+            "src/main.rs",
+            "README.md",
+            "docs/AGENTS.md.txt",
+            "github/workflows/ci.yml",
+            "src/.github/workflows/ci.yml",
+            ".gitignore",
+            "package.json",
+            "Cargo.lock",
+            "Makefile",
+            "a.github",
+            ".github/ISSUE_TEMPLATE.md",
+        ] {
+            assert!(!set.has(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_them_is_protected_at_every_depth_and_from_its_replacement() {
+        let set = default();
+        for path in [
+            ".github/workflows/ci.yml",
+            ".github/workflows/deep/er/x",
+            ".github/workflows",
+            ".github",
+            "AGENTS.md",
+            "crates/a/CLAUDE.md",
+            "sub/.claude/settings.json",
+            "sub/.claude",
+            "AGENTS.md/in/a/directory",
+            ".GitHub/Workflows/ci.yml",
+        ] {
+            assert!(set.has(path.as_bytes()), "{path}");
+        }
+        assert!(set.has(b".claude/\xff\xfe"), "names need not be text");
+    }
+
+    #[test]
+    fn own_globs_are_read_as_in_gitignore() {
+        let set = Protected::new(["deploy/", "/top.txt", "a/*/c", "@lockfiles"]).unwrap();
+        for (path, wanted) in [
+            ("deploy/x", true),
+            ("sub/deploy/x", true),
+            ("top.txt", true),
+            ("sub/top.txt", false),
+            ("a/b/c", true),
+            ("a/b/b/c", false),
+            ("a", true),
+            ("sub/Cargo.lock", true),
+            (".github/workflows/x", false),
+        ] {
+            assert_eq!(set.has(path.as_bytes()), wanted, "{path}");
+        }
+        assert!(!Protected::new([]).unwrap().has(b".github/workflows/x"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (glob, why) in
+            [("a[", "unclosed character class"), ("@defualt", "there is no such set; there are @default")]
+        {
+            let (named, said) = Protected::new(["ok", glob]).unwrap_err();
+            assert_eq!(named, glob);
+            assert!(said.starts_with(why), "{said}");
+        }
+    }
+}
