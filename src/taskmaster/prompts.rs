@@ -15,10 +15,7 @@ use devstack_dag::{
     prompt::{self, Brief, Composed},
 };
 
-use crate::{
-    store::Blobs,
-    wire::HostOrder,
-};
+use crate::{store::Blobs, wire::HostOrder};
 
 /// The longest text that is read for a prompt, in bytes: a task's own text has at most 1 MiB.
 const TEXT_MAX: u64 = 16 << 20;

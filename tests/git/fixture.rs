@@ -174,6 +174,9 @@ impl Project {
     }
 }
 
+/// A result is taken, whatever it changes.
+static NOTHING_HELD: Guard = Guard::NONE;
+
 /// An expectation with default limits.
 pub(crate) fn expectation(attempt: &AttemptId, base: CommitId) -> Expectation<'_> {
     Expectation {
@@ -181,7 +184,7 @@ pub(crate) fn expectation(attempt: &AttemptId, base: CommitId) -> Expectation<'_
         base,
         must_contain: &[],
         secrets: &[],
-        guard: &Guard::NONE,
+        guard: &NOTHING_HELD,
         limits: Limits::default(),
         now: now(),
     }
