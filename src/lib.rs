@@ -14,6 +14,7 @@ pub mod fault;
 pub mod gateway;
 pub mod helper;
 pub mod members;
+pub mod memory;
 pub mod node;
 pub mod notify;
 pub mod outgoing;

@@ -9,6 +9,7 @@ use rcgen::{
     SanType, SerialNumber,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use zeroize::Zeroizing;
 
 use crate::{Fingerprint, NodeName, Serial, files, hex};
 
@@ -47,6 +48,15 @@ pub struct Issued {
 /// which names a certificate carries is for the cluster to say.
 #[derive(Debug, Clone)]
 pub struct SigningRequest(PublicKey);
+
+/// What a certificate is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To dial others. A stolen one poses as no server, not even under its own name.
+    Client,
+    /// To be dialled, too: the Taskmaster's.
+    Server,
+}
 
 /// Why the CA cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +142,7 @@ impl ClusterCa {
     pub fn load(dir: &Path) -> Result<Self, CaError> {
         let read = |name: &str| std::fs::read_to_string(dir.join(name)).map_err(io_error(&dir.join(name)));
         let damaged = |reason: String| CaError::Damaged { path: dir.display().to_string(), reason };
-        let (pem, key) = (read(CA_FILE)?, read(CA_KEY_FILE)?);
+        let (pem, key) = (read(CA_FILE)?, Zeroizing::new(read(CA_KEY_FILE)?));
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|error| damaged(error.to_string()))?;
         let key = KeyPair::from_pem(&key).map_err(|error| damaged(error.to_string()))?;
         let (_, parsed) =
@@ -153,8 +163,8 @@ impl ClusterCa {
         if dir.join(CA_FILE).exists() {
             return Err(CaError::Exists(dir.display().to_string()));
         }
-        let key = self.issuer.key().serialize_pem();
-        for (name, text) in [(CA_KEY_FILE, &key), (CA_FILE, &self.pem)] {
+        let key = Zeroizing::new(self.issuer.key().serialize_pem());
+        for (name, text) in [(CA_KEY_FILE, key.as_str()), (CA_FILE, &self.pem)] {
             files::replace(&dir.join(name), text.as_bytes()).map_err(io_error(&dir.join(name)))?;
         }
         Ok(())
@@ -170,8 +180,8 @@ impl ClusterCa {
         Fingerprint::of(&self.certificate)
     }
 
-    /// A certificate for a node's key, as server and client, valid from now for `life`. `names` are further DNS names and
-    /// IP addresses that clients reach it by; `now` in seconds since 1970.
+    /// A certificate for a node's key, valid from now for `life`. `names` are further DNS names and IP addresses that clients
+    /// reach it by; `now` in seconds since 1970.
     ///
     /// # Errors
     /// A name that no certificate can carry, or the machine gives no random numbers.
@@ -180,6 +190,7 @@ impl ClusterCa {
         request: &SigningRequest,
         name: &NodeName,
         names: &[String],
+        purpose: Purpose,
         life: Duration,
         now: i64,
     ) -> Result<Issued, CaError> {
@@ -193,7 +204,10 @@ impl ClusterCa {
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = match purpose {
+            Purpose::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Purpose::Server => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        };
         params.use_authority_key_identifier_extension = true;
         let not_after = valid(&mut params, now, life);
         let certificate = params.signed_by(&request.0, &self.issuer)?;
@@ -254,7 +268,22 @@ mod tests {
 
     fn issue(ca: &ClusterCa, request: &str, name: &str, names: &[&str]) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        ca.issue(&SigningRequest::parse(request).unwrap(), &NodeName::new(name).unwrap(), &names, DAY, NOW).unwrap()
+        let (request, name) = (SigningRequest::parse(request).unwrap(), NodeName::new(name).unwrap());
+        ca.issue(&request, &name, &names, Purpose::Client, DAY, NOW).unwrap()
+    }
+
+    #[test]
+    fn only_a_server_gets_a_certificate_of_a_server() {
+        let ca = ClusterCa::create("test", NOW).unwrap();
+        let request = SigningRequest::parse(&NodeKey::generate().unwrap().request().unwrap()).unwrap();
+        let good_for = |purpose| {
+            let issued = ca.issue(&request, &NodeName::new("a").unwrap(), &[], purpose, DAY, NOW).unwrap();
+            let der = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap();
+            let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+            let usage = parsed.extended_key_usage().unwrap().unwrap().value.clone();
+            (usage.server_auth, usage.client_auth)
+        };
+        assert_eq!((good_for(Purpose::Client), good_for(Purpose::Server)), ((false, true), (true, true)));
     }
 
     #[test]

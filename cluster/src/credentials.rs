@@ -16,6 +16,8 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 
+use zeroize::Zeroizing;
+
 use crate::{
     Fingerprint, PeerCertificate,
     ca::{CA_FILE, SLACK},
@@ -107,7 +109,7 @@ impl Credentials {
             fs::read_to_string(&path).map_err(|source| CredentialsError::Io { path, source })
         };
         let ca = certificate(&read(CA_FILE)?)?;
-        let present = Present::read(&read(NODE_FILE)?, &ca)?;
+        let present = Present::read(&Zeroizing::new(read(NODE_FILE)?), &ca)?;
         Ok(Self { dir: dir.to_owned(), ca, present: RwLock::new(Arc::new(present)) })
     }
 
@@ -243,8 +245,11 @@ impl Present {
     }
 }
 
-fn node_file(key: &NodeKey, certificate_pem: &str) -> String {
-    format!("{}{certificate_pem}", key.0.serialize_pem())
+fn node_file(key: &NodeKey, certificate_pem: &str) -> Zeroizing<String> {
+    let key = Zeroizing::new(key.0.serialize_pem());
+    let mut text = Zeroizing::new(String::with_capacity(key.len() + certificate_pem.len()));
+    text.extend([key.as_str(), certificate_pem]);
+    text
 }
 
 fn certificate(pem: &str) -> Result<CertificateDer<'static>, CredentialsError> {

@@ -5,6 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 use crate::{Fingerprint, hex};
 
@@ -140,6 +141,12 @@ impl TryFrom<String> for TokenId {
 impl From<TokenId> for String {
     fn from(id: TokenId) -> Self {
         id.to_string()
+    }
+}
+
+impl Drop for TokenSecret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -60,7 +60,7 @@ mod sync;
 pub mod tls;
 mod token_hash;
 
-pub use ca::{CaError, ClusterCa, Issued, SigningRequest};
+pub use ca::{CaError, ClusterCa, Issued, Purpose, SigningRequest};
 pub use credentials::{Credentials, CredentialsError, NodeKey};
 pub use error::{CallError, LinkError, SendError};
 pub use fingerprint::Fingerprint;

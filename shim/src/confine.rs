@@ -3,20 +3,23 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read},
+    os::fd::RawFd,
     os::unix::{
         fs::{MetadataExt, OpenOptionsExt, symlink},
         process::CommandExt,
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use devstack_shim::{
+    confinement::Measured,
     layout, procs,
-    spec::{Rlimits, Spec},
+    spec::{Rlimits, Spec, wrapper_file},
 };
 use nix::{
+    fcntl::{FcntlArg, fcntl},
     libc,
     sys::{
         prctl,
@@ -24,6 +27,7 @@ use nix::{
     },
     unistd::{Gid, Uid, geteuid, setgroups, setresgid, setresuid, setsid},
 };
+use rustix::thread::{CapabilitySet, CapabilitySets, remove_capability_from_bounding_set, set_capabilities};
 
 /// Takes the attempt: exclusively making the pid link is what makes an attempt run at most once, whenever a
 /// node died. Says which process it is in words that outlive it: `pid start-time boot-id`. False: taken already.
@@ -49,10 +53,42 @@ pub(crate) fn wrap(spec: &Spec, mode: &str, path: &Path) -> io::Error {
     let [program, args @ ..] = spec.wrapper.as_slice() else {
         return io::Error::other("the wrapper is empty");
     };
-    match std::env::current_exe() {
-        Ok(this) => Command::new(program).args(args).arg(this).arg(mode).arg(path).exec(),
-        Err(error) => error,
+    let (files, this) = match (open_wrapper_files(spec), std::env::current_exe()) {
+        (Ok(files), Ok(this)) => (files, this),
+        (Err(error), _) | (_, Err(error)) => return error,
+    };
+    let place = |arg: &String| {
+        let file = files.iter().find(|(word, _)| word == arg);
+        file.map_or_else(|| arg.clone(), |(_, descriptor)| descriptor.to_string())
+    };
+    Command::new(program).args(args.iter().map(place)).arg(this).arg(mode).arg(path).exec()
+}
+
+/// Opens what the wrapper inherits: the word for each, and its descriptor.
+fn open_wrapper_files(spec: &Spec) -> io::Result<Vec<(String, RawFd)>> {
+    let open = |(index, path): (usize, &PathBuf)| {
+        let file =
+            File::open(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        // Not closed at exec, unlike the first: nobody here closes it. Above those that a program has at its start.
+        Ok((wrapper_file(index), fcntl(&file, FcntlArg::F_DUPFD(3))?))
+    };
+    spec.wrapper_files.iter().enumerate().map(open).collect()
+}
+
+/// What is in force around this process, and so around everything that it starts.
+pub(crate) fn measure() -> io::Result<Measured> {
+    // Two pages hold it with all its lines; no allocation in what every attempt does.
+    let mut text = [0; 8192];
+    let mut file = File::open("/proc/self/status")?;
+    let mut length = 0;
+    loop {
+        match file.read(text.get_mut(length..).unwrap_or_default())? {
+            0 => break,
+            count => length += count,
+        }
     }
+    let text = text.get(..length).unwrap_or_default();
+    Measured::read(text).ok_or_else(|| io::Error::other("/proc/self/status lacks what is looked for"))
 }
 
 /// A file of the shim's own, emptied; never through a link.
@@ -100,6 +136,7 @@ pub(crate) fn drop_rights(spec: &Spec) -> io::Result<()> {
         && geteuid().is_root()
     {
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        drop_bounding_set();
         setgroups(&[])?;
         setresgid(gid, gid, gid)?;
         setresuid(uid, uid, uid)?;
@@ -107,9 +144,22 @@ pub(crate) fn drop_rights(spec: &Spec) -> io::Result<()> {
     if geteuid().is_root() {
         return Err(io::Error::other("an agent never runs as root: give the spec a user"));
     }
+    // What a change of user leaves, and what a service manager may have given to a node that is not root.
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     // After the change of user, which resets it: no tracing, no reading of memory or descriptors by the agent.
     prctl::set_dumpable(false)?;
     Ok(())
+}
+
+/// Takes every capability out of reach for good. Where this may not be done, what is left shows when it is measured.
+fn drop_bounding_set() {
+    for bit in 0..u64::BITS {
+        // The first that the kernel does not know is the end of them.
+        if remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit)).is_err() {
+            return;
+        }
+    }
 }
 
 /// Limits for the agent, and for the harvest that reads what it made.

@@ -1,9 +1,10 @@
 //! What the node and the shim agree on: the order ([`spec::Spec`]), the answer ([`spec::ExitRecord`]), the
-//! files of an attempt ([`layout`]) and how processes are told apart ([`procs`]), and how secrets are
-//! spelled ([`spellings`]) and masked ([`redact`]).
+//! files of an attempt ([`layout`]) and how processes are told apart ([`procs`]), how secrets are spelled ([`spellings`]) and
+//! masked ([`redact`]), and what must be in force around an agent ([`confinement`]).
 //!
 //! Deliberately absent: everything the shim does (its binary) and everything the node does (its `runtime`).
 
+pub mod confinement;
 pub mod layout;
 pub mod procs;
 pub mod redact;

@@ -45,6 +45,7 @@ use std::{
 };
 
 use devstack_shim::{
+    confinement::Measured,
     layout,
     spec::{ALREADY_RUN, Ending, ExitRecord, Harvested, Spec, VERSION},
 };
@@ -108,7 +109,8 @@ fn run(spec: &Spec) -> io::Result<()> {
     let tee = if spec.tee { tee::Tee::stdout() } else { tee::Tee::none() };
     let mut output = output::Output::new(log, spec.log_max, &secret_files::hidden(spec, &secrets), tee);
     let started = clock::now_ms();
-    let ending = match attempt(spec, &secrets, &mut output, &mut mark) {
+    let mut measured = None;
+    let ending = match confined(spec, &mut measured).and_then(|()| attempt(spec, &secrets, &mut output, &mut mark)) {
         Ok(ending) => ending,
         Err(reason) => Ending::NotStarted(reason),
     };
@@ -131,8 +133,22 @@ fn run(spec: &Spec) -> io::Result<()> {
             harvest,
             processes_refused,
             started,
+            measured,
         },
     )
+}
+
+/// Is everything in force that the order demands? Looked at, not believed: an engine, a sandbox or a kernel may have left
+/// something out.
+fn confined(spec: &Spec, measured: &mut Option<Measured>) -> Result<(), String> {
+    let Some(demand) = &spec.demand else { return Ok(()) };
+    let found = confine::measure().map_err(|error| format!("what holds the agent cannot be measured: {error}"))?;
+    *measured = Some(found);
+    let missing = found.missing(demand);
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(format!("what must hold the agent is not in force here: {}", missing.join(", "))),
+    }
 }
 
 fn attempt(
@@ -170,6 +186,7 @@ fn harvest_again(spec: &Spec) -> io::Result<()> {
         harvest,
         processes_refused: 0,
         started,
+        measured: None,
     };
     write_record(spec.dir.join(layout::HARVEST), exit, &record)
 }

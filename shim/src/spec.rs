@@ -8,10 +8,18 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tool::Tool;
+use crate::{
+    confinement::{Demand, Measured},
+    tool::Tool,
+};
 
 /// The version this code writes.
 pub const VERSION: u32 = 1;
+
+/// The word of [`Spec::wrapper`] that stands for the descriptor of one of [`Spec::wrapper_files`].
+pub fn wrapper_file(index: usize) -> String {
+    format!("{{file {index}}}")
+}
 
 /// Exit status of a shim whose attempt has, or had, another one: it did nothing.
 pub const ALREADY_RUN: u8 = 3;
@@ -65,6 +73,13 @@ pub struct Spec {
     /// Does the log go to the shim's standard output, too?
     #[serde(default)]
     pub tee: bool,
+    /// Files that the wrapper inherits, open for reading; its arguments name their descriptors by [`wrapper_file`].
+    #[serde(default)]
+    pub wrapper_files: Vec<PathBuf>,
+    /// What must be in force around the agent, or it does not start; `None`: an order of an earlier version, which demands
+    /// nothing.
+    #[serde(default)]
+    pub demand: Option<Demand>,
 }
 
 /// How the shim gets the values of secrets.
@@ -191,6 +206,9 @@ pub struct ExitRecord {
     /// field is of a version that harvested after every end.
     #[serde(default = "yes")]
     pub started: bool,
+    /// What was in force around the agent just before it was to start; `None`: nothing was demanded, or it was not got that far.
+    #[serde(default)]
+    pub measured: Option<Measured>,
 }
 
 fn yes() -> bool {

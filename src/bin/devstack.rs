@@ -8,6 +8,7 @@ use devstack::{
 };
 
 fn main() -> ExitCode {
+    devstack::memory::keep_private();
     devstack::allocator::bound();
     if let Some(code) = devstack::repository::worker::serve_if_asked() {
         return code;

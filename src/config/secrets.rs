@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use zeroize::Zeroizing;
+
 /// The largest secret, in bytes: keys and certificates are smaller, and the kernel takes at most 128 KiB in a variable.
 const SECRET_MAX: u64 = 64 << 10;
 /// The credential that stands for a `.env` in a service: lines, not one value.
@@ -19,12 +21,12 @@ const NAME_MAX: usize = 128;
 
 /// A value that must not be shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
+        Self(Zeroizing::new(value.into()))
     }
 
     /// The value, for the one place that hands it to the agent or looks for it in its output.
@@ -164,7 +166,7 @@ impl Secrets {
         let secret = match self.sources.get(name) {
             None => return Err(SecretsError::Unknown(name.to_owned())),
             Some(Source::Value(secret)) => secret.clone(),
-            Some(Source::File(path)) => Secret(read_secret_file(name, path)?),
+            Some(Source::File(path)) => read_secret_file(name, path)?,
         };
         let usable = !secret.0.is_empty() && !secret.0.contains('\0') && secret.0.len() as u64 <= SECRET_MAX;
         if usable { Ok(secret) } else { Err(SecretsError::Unusable(name.to_owned())) }
@@ -183,19 +185,19 @@ fn file_variable(key: &str, value: &str) -> Option<(String, PathBuf)> {
     Path::new(value).is_absolute().then(|| (name.to_owned(), PathBuf::from(value)))
 }
 
-fn read_secret_file(name: &str, path: &Path) -> Result<String, SecretsError> {
+fn read_secret_file(name: &str, path: &Path) -> Result<Secret, SecretsError> {
     let unreadable = |source| SecretsError::Unreadable { path: path.to_owned(), source };
     if fs::metadata(path).map_err(unreadable)?.len() > SECRET_MAX {
         return Err(SecretsError::Unusable(name.to_owned()));
     }
-    let bytes = fs::read(path).map_err(unreadable)?;
-    let text = String::from_utf8(bytes).map_err(|_| SecretsError::Unusable(name.to_owned()))?;
+    let bytes = Zeroizing::new(fs::read(path).map_err(unreadable)?);
+    let text = str::from_utf8(&bytes).map_err(|_| SecretsError::Unusable(name.to_owned()))?;
     // Editors and `echo` end files with a newline that is not part of the secret.
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+    Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
 }
 
 /// The lines of a `.env`; `suspicious`: others must not be able to read it, nor to have written it.
-fn read_env_file(path: &Path, suspicious: bool) -> Result<Vec<(String, String)>, SecretsError> {
+fn read_env_file(path: &Path, suspicious: bool) -> Result<Vec<(String, Zeroizing<String>)>, SecretsError> {
     let unreadable = |source| SecretsError::Unreadable { path: path.to_owned(), source };
     // One descriptor for the check and the reading: the file that was checked is the file that is read.
     let mut file = match fs::File::open(path) {
@@ -211,14 +213,15 @@ fn read_env_file(path: &Path, suspicious: bool) -> Result<Vec<(String, String)>,
     if suspicious && metadata.uid() != 0 && metadata.uid() != nix::unistd::geteuid().as_raw() {
         return Err(SecretsError::Foreign { path: path.to_owned(), owner: metadata.uid() });
     }
-    let mut text = String::new();
+    // All at once: a text that grows leaves copies behind.
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(metadata.len()).unwrap_or_default() + 1));
     io::Read::read_to_string(&mut file, &mut text).map_err(unreadable)?;
     parse_env(&text).map_err(|(line, why)| SecretsError::Line { path: path.to_owned(), line, why })
 }
 
 /// `NAME=value` lines; `export`, comments, single quotes (literal), double quotes (`\n`, `\"`, `\\`, `\$`).
 /// Nothing is expanded: a value is what is written.
-fn parse_env(text: &str) -> Result<Vec<(String, String)>, (usize, &'static str)> {
+fn parse_env(text: &str) -> Result<Vec<(String, Zeroizing<String>)>, (usize, &'static str)> {
     let mut pairs = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let refused = |why| (number + 1, why);
@@ -237,19 +240,19 @@ fn parse_env(text: &str) -> Result<Vec<(String, String)>, (usize, &'static str)>
     Ok(pairs)
 }
 
-fn parse_value(text: &str) -> Result<String, &'static str> {
+fn parse_value(text: &str) -> Result<Zeroizing<String>, &'static str> {
     let after = |rest: &str| match rest.trim_start() {
         rest if rest.is_empty() || rest.starts_with('#') => Ok(()),
         _ => Err("there is text after the closing quote"),
     };
     if let Some(rest) = text.strip_prefix('\'') {
         let (value, rest) = rest.split_once('\'').ok_or("the quote is not closed on its line")?;
-        return after(rest).map(|()| value.to_owned());
+        return after(rest).map(|()| Zeroizing::new(value.to_owned()));
     }
     let Some(rest) = text.strip_prefix('"') else {
-        return Ok(text.find(" #").map_or(text, |at| &text[..at]).trim_end().to_owned());
+        return Ok(Zeroizing::new(text.find(" #").map_or(text, |at| &text[..at]).trim_end().to_owned()));
     };
-    let mut value = String::new();
+    let mut value = Zeroizing::new(String::with_capacity(rest.len()));
     let mut chars = rest.char_indices();
     while let Some((at, c)) = chars.next() {
         match c {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use devstack_cluster::{Issued, NodeName, PeerCertificate, SigningRequest, TokenId, TokenSecret};
+use devstack_cluster::{Issued, NodeName, PeerCertificate, Purpose, SigningRequest, TokenId, TokenSecret};
 use devstack_dag::pins::PinChange;
 
 use super::{Member, Members, MembersError, Registry, Role, registry::Use};
@@ -60,7 +60,7 @@ impl Members {
         self.change(|registry| {
             self.judge(registry, joining, Some(&key), now)?;
             let life = Duration::from_secs(registry.certificate_life);
-            let issued = self.ca.issue(&request, joining.name, &[], life, now)?;
+            let issued = self.ca.issue(&request, joining.name, &[], Purpose::Client, life, now)?;
             let used = Use { name: joining.name.clone(), at: now, key };
             let pins = registry.tokens.get_mut(&joining.token).and_then(|token| {
                 token.used = Some(used);
@@ -138,9 +138,13 @@ impl Members {
         let request = SigningRequest::parse(request)?;
         self.change(|registry| {
             judge_peer(registry, peer)?;
-            let names = if peer.name == registry.taskmaster { registry.names.clone() } else { Vec::new() };
+            // A member from before, whose certificate was a server's, too, gets the narrower one with its next.
+            let (names, purpose) = match peer.name == registry.taskmaster {
+                true => (registry.names.clone(), Purpose::Server),
+                false => (Vec::new(), Purpose::Client),
+            };
             let life = Duration::from_secs(registry.certificate_life);
-            let issued = self.ca.issue(&request, &peer.name, &names, life, now)?;
+            let issued = self.ca.issue(&request, &peer.name, &names, purpose, life, now)?;
             registry.members.entry(peer.name.clone()).and_modify(|member| {
                 member.serials = vec![peer.serial.to_string(), issued.serial.to_string()];
                 member.not_after = issued.not_after;
@@ -165,7 +169,7 @@ impl Members {
                 return Err(MembersError::NameTaken(name.to_owned()));
             }
             let life = Duration::from_secs(registry.certificate_life);
-            let issued = self.ca.issue(&request, &own, names, life, now)?;
+            let issued = self.ca.issue(&request, &own, names, Purpose::Server, life, now)?;
             registry.names = names.to_vec();
             registry.members.entry(own).and_modify(|member| {
                 let last = member.serials.last().cloned();

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use devstack_cluster::{ClusterCa, Credentials, Fingerprint, NodeKey, NodeName, SigningRequest, files};
+use devstack_cluster::{ClusterCa, Credentials, Fingerprint, NodeKey, NodeName, Purpose, SigningRequest, files};
 
 pub use error::MembersError;
 pub use join::{Admission, Joining};
@@ -77,7 +77,7 @@ impl Members {
         ca.save(&fresh)?;
         let key = NodeKey::generate()?;
         let request = SigningRequest::parse(&key.request()?)?;
-        let issued = ca.issue(&request, &new.taskmaster, &new.names, new.certificate_life, now)?;
+        let issued = ca.issue(&request, &new.taskmaster, &new.names, Purpose::Server, new.certificate_life, now)?;
         Credentials::create(&fresh, &key, &issued.certificate_pem, ca.certificate_pem(), now)?;
         let registry = Registry::new(new, &issued.serial, now);
         write(&fresh, &registry)?;

@@ -33,6 +33,8 @@ async fn docker(config: &NodeConfig, label: String) -> Result<(Arc<dyn Runtime>,
     let mut docker = DockerConfig::new(config.state_dir.clone(), label, host.docker.clone());
     docker.bundle_max = config.limits.bundle_size;
     docker.shards = host.shards.clone();
+    docker.bridge_reach = host.bridge_reach.clone();
+    docker.unguarded_bridge = host.unguarded_bridge;
     docker.host = config.name.to_string();
     docker.log = host.log.clone();
     // Slots share the processors, so that one that spins takes nothing from the others.

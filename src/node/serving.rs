@@ -25,6 +25,11 @@ impl Serving {
         let cluster = identity.and_then(|identity| identity.cluster(config, wall_clock));
         let router = node.router(cluster, config.limits);
         let (stop, stopped) = watch::channel(false);
+        if config.api_listen.is_some() && !config.roles.taskmaster {
+            tracing::warn!(
+                "an agent host's certificate is a client's: whoever checks it refuses the API that `listen` of [api] opens"
+            );
+        }
         let tls = match (config.api_listen, identity) {
             (Some(address), Some(identity)) => Some((TlsServer::bind(address).await?, identity.credentials.clone())),
             _ => None,

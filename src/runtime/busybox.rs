@@ -31,19 +31,19 @@ const DIRS: [(&str, u32); 8] = [
 /// # Errors
 /// There is no static busybox here, and the package cannot be fetched; says what to install.
 pub(super) fn file_system() -> io::Result<Vec<u8>> {
-    let scratch = std::env::temp_dir().join(format!("devstack-busybox-{}", std::process::id()));
-    let found = PLACES.into_iter().map(PathBuf::from).find(|path| is_static(path));
-    let made = match found {
+    match PLACES.into_iter().map(PathBuf::from).find(|path| is_static(path)) {
         Some(path) => archive(&path),
-        None => fetch(&scratch).and_then(|path| archive(&path)),
-    };
-    let _ = fs::remove_dir_all(&scratch);
-    made
+        None => {
+            // A new directory under a name that nobody foresees, for this user alone: root may be asking, and what is unpacked
+            // there ends in the image of all agents.
+            let scratch = tempfile::Builder::new().prefix("devstack-busybox-").tempdir()?;
+            fetch(scratch.path()).and_then(|path| archive(&path))
+        }
+    }
 }
 
 /// Unpacks the distribution's package below `scratch`; needs no rights, only apt's lists.
 fn fetch(scratch: &Path) -> io::Result<PathBuf> {
-    fs::create_dir_all(scratch)?;
     let missing = |why: String| {
         io::Error::new(
             io::ErrorKind::NotFound,

@@ -2,8 +2,12 @@
 //! three must match, so a pid that was given to somebody else since is never waited for or signalled.
 
 use std::{
+    ffi::OsStr,
     fs, io,
-    os::{fd::OwnedFd, unix::fs::symlink},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::symlink},
+    },
     path::Path,
 };
 
@@ -25,6 +29,13 @@ impl Identity {
             && procs::get(self.pid).is_some_and(|process| process.is_alive() && process.started == self.started)
     }
 
+    /// Is it a shim of the attempt in `dir`, or what that became? The agent may be able to write the record, where both are one
+    /// user, and could name anybody there. What a process was started with is nobody's to forge but its own.
+    pub(super) fn serves(&self, dir: &Path) -> bool {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        serves(&line, &dir.join(layout::SPEC))
+    }
+
     /// Was it written in this boot?
     pub(super) fn is_of(&self, boot_id: &str) -> bool {
         self.boot_id == boot_id
@@ -40,6 +51,18 @@ impl Identity {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// `…/devstack-shim run …/spec.json`, or a sandbox that ends so, as `/proc/<pid>/cmdline` has it.
+fn serves(line: &[u8], spec: &Path) -> bool {
+    const MODES: [&[u8]; 4] = [b"run", b"inside", b"harvest", b"harvest-inside"];
+    let line = line.strip_suffix(b"\0").unwrap_or(line);
+    let mut words = line.rsplit(|&byte| byte == 0);
+    let (Some(path), Some(mode)) = (words.next(), words.next()) else { return false };
+    let path = Path::new(OsStr::from_bytes(path));
+    let same =
+        |one: &Path, other: &Path| one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|o| o == one));
+    MODES.contains(&mode) && words.next().is_some() && (path == spec || same(path, spec))
 }
 
 /// The identity in an attempt's directory; `None`: no shim claimed it yet.
@@ -72,4 +95,30 @@ pub(super) fn claim(dir: &Path) -> io::Result<bool> {
 /// This boot.
 pub(super) fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_command_line_of_the_attempt_serves_it() {
+        let spec = Path::new("/s/attempts/p.t.1/spec.json");
+        for line in [
+            "/b/devstack-shim\0run\0/s/attempts/p.t.1/spec.json\0",
+            "bwrap\0--\0/b/s\0inside\0/s/attempts/p.t.1/spec.json",
+        ] {
+            assert!(serves(line.as_bytes(), spec), "{line}");
+        }
+        for line in [
+            "",
+            "/s/attempts/p.t.1/spec.json\0",
+            "vim\0/s/attempts/p.t.1/spec.json\0",
+            "run\0/s/attempts/p.t.1/spec.json\0",
+            "/b/devstack-shim\0run\0/s/attempts/p.t.2/spec.json\0",
+            "/b/devstack-shim\0run\0/s/attempts/p.t.1/spec.json\0more\0",
+        ] {
+            assert!(!serves(line.as_bytes(), spec), "{line}");
+        }
+    }
 }

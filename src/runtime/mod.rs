@@ -18,6 +18,7 @@ mod log;
 pub mod process;
 mod ready;
 mod remove;
+mod seccomp;
 mod shim;
 
 use std::{

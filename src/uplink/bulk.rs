@@ -386,7 +386,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use axum::{Router, routing::any};
-    use devstack_cluster::{ClusterCa, NodeKey, NodeName, SigningRequest, tls};
+    use devstack_cluster::{ClusterCa, NodeKey, NodeName, Purpose, SigningRequest, tls};
     use devstack_dag::ids::{ProjectName, TaskId, TaskRef};
 
     use super::*;
@@ -411,7 +411,7 @@ mod tests {
             let key = NodeKey::generate().unwrap();
             let request = SigningRequest::parse(&key.request().unwrap()).unwrap();
             let (name, names) = (NodeName::new(name).unwrap(), ["127.0.0.1".to_owned()]);
-            let issued = ca.issue(&request, &name, &names, LONG, now).unwrap();
+            let issued = ca.issue(&request, &name, &names, Purpose::Server, LONG, now).unwrap();
             let place = dir.path().join(name.as_str());
             Arc::new(Credentials::create(&place, &key, &issued.certificate_pem, ca.certificate_pem(), now).unwrap())
         };

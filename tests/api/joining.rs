@@ -7,6 +7,7 @@ use devstack::{
     node::identity::{Identity, Side},
 };
 use devstack_cluster::{Credentials, JoinToken, NodeKey, tls};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +21,13 @@ async fn join(api: &RemoteApi, token: &Bearer, name: &str, key: &NodeKey) -> Ans
     });
     let joining = api.with(tls::client_for_joining(api.members.fingerprint()).unwrap());
     ask(&joining, request("POST", "/v1/join", None, body.to_string())).await.unwrap()
+}
+
+/// Is a certificate good for a server, and for a client? By the numbers of RFC 5280, 4.2.1.12, as DER has them.
+fn purposes(pem: &str) -> (bool, bool) {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+    let has = |purpose: u8| der.windows(10).any(|bytes| bytes == [6, 8, 0x2b, 6, 1, 5, 5, 7, 3, purpose]);
+    (has(1), has(2))
 }
 
 fn text(value: &Value) -> &str {
@@ -39,6 +47,7 @@ async fn a_machine_joins_renews_and_is_removed() {
     assert_eq!(joined.status, 200, "{}", joined.text());
     let (joined, dir) = (joined.json(), tempfile::tempdir().unwrap());
     assert_eq!((text(&joined["cluster"]), text(&joined["link"])), ("test", "127.0.0.1:1"));
+    assert_eq!(purposes(text(&joined["certificate"])), (false, true), "a host's is no server's");
     let credentials =
         Credentials::create(dir.path(), &key, text(&joined["certificate"]), text(&joined["ca"]), seconds()).unwrap();
 
@@ -56,6 +65,7 @@ async fn a_machine_joins_renews_and_is_removed() {
     let body = json!({"request": next.request().unwrap()}).to_string();
     let renewed = ask(&node, request("POST", "/v1/renew", None, body.clone())).await.unwrap();
     assert_eq!(renewed.status, 200, "{}", renewed.text());
+    assert_eq!(purposes(text(&renewed.json()["certificate"])), (false, true), "nor the next");
     credentials.replace(&next, text(&renewed.json()["certificate"]), seconds()).unwrap();
     let node = api.with(credentials.client_config());
     assert_eq!(ask(&node, request("POST", "/v1/renew", None, body.clone())).await.unwrap().status, 200);

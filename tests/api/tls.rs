@@ -7,7 +7,9 @@ use devstack::{
     gateway::https::{Https, HttpsError},
     members::Role,
 };
-use devstack_cluster::{ClusterCa, Credentials, Fingerprint, NodeKey, NodeName, PeerCertificate, SigningRequest, tls};
+use devstack_cluster::{
+    ClusterCa, Credentials, Fingerprint, NodeKey, NodeName, PeerCertificate, Purpose, SigningRequest, tls,
+};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -82,7 +84,8 @@ async fn who_is_of_another_cluster_is_not_met() {
     let (dir, key) = (tempfile::tempdir().unwrap(), NodeKey::generate().unwrap());
     let request = SigningRequest::parse(&key.request().unwrap()).unwrap();
     let name = NodeName::new("node-1").unwrap();
-    let forged = other.issue(&request, &name, &[], std::time::Duration::from_secs(60), seconds()).unwrap();
+    let forged =
+        other.issue(&request, &name, &[], Purpose::Server, std::time::Duration::from_secs(60), seconds()).unwrap();
     let ca = other.certificate_pem();
     let forged = Credentials::create(dir.path(), &key, &forged.certificate_pem, ca, seconds()).unwrap();
     // Its holder trusts nobody here either; one that would is refused by the server.

@@ -58,6 +58,7 @@ fn units_restart_what_fails_and_leave_attempts_alone() {
     for path in shipped("systemd", ".service") {
         let text = fs::read_to_string(&path).unwrap();
         let has = |line: &str| text.lines().any(|one| one == line);
+        assert!(has("LimitCORE=0"), "{}: a core dump holds secrets", path.display());
         for line in
             ["Type=notify", "NotifyAccess=main", "Restart=on-failure", "RestartPreventExitStatus=2", "WatchdogSec=60s"]
         {

@@ -24,11 +24,25 @@ pub(crate) struct OwnEngine {
     dir: tempfile::TempDir,
     process: Option<Child>,
     live_restore: bool,
+    /// Arguments for dockerd, beside those that every one gets.
+    more: Vec<String>,
+    /// In a name space of its own, without rules of a firewall; else in the caller's, with them.
+    apart: bool,
 }
 
 impl OwnEngine {
     /// Starts one. `None`, loudly: there is no engine to start, or this is not root.
     pub(crate) fn new(live_restore: bool) -> Option<Self> {
+        Self::with(live_restore, true, |_| Vec::new())
+    }
+
+    /// One that shares the name space of networks with the caller, who has one of its own.
+    pub(crate) fn here() -> Option<Self> {
+        Self::with(false, false, |_| Vec::new())
+    }
+
+    /// `more`: arguments for dockerd, given the directory that it is started in.
+    pub(crate) fn with(live_restore: bool, apart: bool, more: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
         if !may_run() {
             return None;
         }
@@ -37,7 +51,8 @@ impl OwnEngine {
         let data = dir.path().join("data");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "engine"]).arg(data).status();
         assert!(mounted.unwrap().success());
-        let mut engine = Self { dir, process: None, live_restore };
+        let more = more(dir.path());
+        let mut engine = Self { dir, process: None, live_restore, more, apart };
         if Command::new("dockerd").arg("--version").stdout(Stdio::null()).status().is_err() {
             eprintln!("SKIPPED: the tests of engines that fail need dockerd");
             return None;
@@ -70,8 +85,12 @@ impl OwnEngine {
         // It dies with the test, even if that is killed.
         let mut command = Command::new("setpriv");
         // In a name space of its own: an engine without a bridge deletes what it finds under that name.
-        command.args(["--pdeathsig", "KILL", "unshare", "--net", "dockerd", "--bridge=none"]);
-        command.args(["--iptables=false", "--ip6tables=false"]);
+        command.args(["--pdeathsig", "KILL"]).current_dir(self.dir.path());
+        match self.apart {
+            true => command.args(["unshare", "--net", "dockerd", "--iptables=false", "--ip6tables=false"]),
+            false => command.arg("dockerd"),
+        };
+        command.arg("--bridge=none").args(&self.more);
         command.arg("-H").arg(format!("unix://{}", self.socket()));
         for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(flag).arg(self.path(name));

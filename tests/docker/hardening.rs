@@ -74,12 +74,14 @@ async fn the_engine_shows_what_was_asked_for_and_whose_it_is() {
     assert!((0..=600).contains(&left), "{left}");
     let host = "{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}} {{.HostConfig.NanoCpus}} \
                 {{.HostConfig.NetworkMode}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Privileged}} {{.HostConfig.CapDrop}} \
-                {{.HostConfig.SecurityOpt}} {{.Config.User}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.IpcMode}} \
+                {{index .HostConfig.SecurityOpt 0}} {{.Config.User}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.IpcMode}} \
                 {{.HostConfig.LogConfig.Config}}";
     assert_eq!(
         show(host),
-        "67108864 67108864 50 500000000 none true false [ALL] [no-new-privileges:true] 10001:10001 no private \
+        "67108864 67108864 50 500000000 none true false [ALL] no-new-privileges:true 10001:10001 no private \
          map[labels:devstack.project,devstack.task,devstack.attempt,devstack.host,devstack.trace.id max-file:3 max-size:10m]"
     );
+    let profile = show("{{index .HostConfig.SecurityOpt 1}}");
+    assert!(profile.starts_with("seccomp={") && profile.contains("io_uring_setup"), "{profile}");
     w.remove(&attempt(1)).await;
 }

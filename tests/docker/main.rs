@@ -7,6 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod adopt;
+#[path = "../harness/calls.rs"]
+mod calls;
+mod confinement;
 #[path = "../harness/containers.rs"]
 mod containers;
 mod contract;
@@ -15,6 +18,7 @@ mod engine;
 mod faults;
 mod foreign;
 mod forgery;
+mod guard;
 mod hardening;
 #[path = "../runtime/harness.rs"]
 #[allow(dead_code, reason = "shared with the tests of the runtime")]

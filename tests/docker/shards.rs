@@ -12,7 +12,7 @@ use devstack_dag::attempt::Outcome;
 use crate::{
     containers::{self, Containers},
     harness::*,
-    network::{addresses, bridged, rules, try_all},
+    network::{addresses, bridged, guarded, try_all},
     world::*,
 };
 
@@ -136,20 +136,20 @@ async fn nothing_is_left_of_any_bridge() {
     for number in 1..=3 {
         w.runtime.start(&bridged(number, STAY)).await.unwrap();
     }
-    assert_eq!((networks(&w).len(), rules(&w).len()), (2, 4));
+    assert_eq!((networks(&w).len(), guarded(&w)), (2, true));
     for number in 1..=2 {
         end(&w, number).await;
         w.remove(&attempt(number)).await;
     }
-    // One is in use; the other goes with its rules.
+    // One is in use; the other goes.
     w.runtime.tidy().await;
-    assert_eq!((networks(&w).len(), rules(&w).len()), (1, 2));
+    assert_eq!((networks(&w).len(), guarded(&w)), (1, true));
     end(&w, 3).await;
     w.remove(&attempt(3)).await;
     // By a node that is configured otherwise meanwhile.
     let next = containers::runtime(w.dir.path(), &w.socket, |_| {}).await;
     next.tidy().await;
-    assert_eq!((networks(&w), rules(&w)), (vec![], vec![]));
+    assert_eq!((networks(&w), guarded(&w)), (vec![], false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

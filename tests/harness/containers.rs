@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use devstack::runtime::{DockerConfig, DockerRuntime, docker::image};
@@ -98,19 +98,9 @@ impl Drop for Containers {
         for id in ask(&["network", "ls", "-q", "--filter", &filter]).lines() {
             ask(&["network", "rm", id]);
         }
-        // Its rules: two for a bridge, and where nobody set them, none.
-        let rules =
-            Command::new("iptables").args(["-w", "-S"]).output().map(|output| output.stdout).unwrap_or_default();
-        for rule in String::from_utf8_lossy(&rules)
-            .lines()
-            .filter(|rule| rule.contains(&format!("devstack {}", self.installation)))
-        {
-            let words =
-                rule.replacen("-A", "-D", 1).replace('"', "").replace(&format!("devstack {}", self.installation), "\0");
-            let whole = format!("devstack {}", self.installation);
-            let words = words.split(' ').map(|word| if word == "\0" { whole.as_str() } else { word });
-            let _ = Command::new("iptables").arg("-w").args(words).status();
-        }
+        // Its table of the firewall, if a bridge was made.
+        let table = format!("devstack_{}", self.installation);
+        let _ = Command::new("nft").args(["delete", "table", "inet", &table]).stderr(Stdio::null()).status();
         self.vaults().iter().for_each(|dir| drop(fs::remove_dir_all(dir)));
     }
 }

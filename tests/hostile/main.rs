@@ -11,6 +11,7 @@
 mod bench;
 mod bundles;
 mod commits;
+mod dumps;
 mod git_dir;
 mod harvest;
 mod many_secrets;

@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod adopt;
+#[path = "../harness/calls.rs"]
+mod calls;
+mod confinement;
 mod conformance;
 #[path = "../harness/containers.rs"]
 #[allow(dead_code, reason = "shared with the tests of containers")]

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use devstack::runtime::{Ended, Job, ProcessConfig, Runtime, Sandbox, TAIL_MAX};
 use devstack_dag::{attempt::Outcome, plan::Limits};
-use devstack_shim::procs;
+use devstack_shim::{layout, procs};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, geteuid},
@@ -365,4 +365,32 @@ async fn removing_ends_what_still_runs_and_touches_nothing_else() {
         kill(Pid::from_raw(bystander.id() as i32), Signal::SIGKILL).expect("the bystander lives");
         bystander.wait().unwrap();
     }
+}
+
+/// Where node and agent are one user, the agent may write the record of which process it is. Whom it names there is not touched:
+/// neither a person's program nor what the node runs beside.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_names_somebody_else_touches_nobody() {
+    // No child of this node, as a person's program is none: started before this process takes orphans in.
+    let innocent =
+        std::process::Command::new("sh").args(["-c", "setsid sleep 1002 >/dev/null 2>&1 & echo $!"]).output();
+    let pid: i32 = String::from_utf8(innocent.unwrap().stdout).unwrap().trim().parse().unwrap();
+    let s = Scratch::new(Sandbox::Off);
+    let node = crate::adopt::node(&s, Sandbox::Off, "sleep 1001");
+    let dir = s.attempt_dir(&attempt(1));
+    until("the shim claims it", || dir.join(layout::PID).is_symlink()).await;
+    crate::adopt::kill(node);
+    let process = procs::get(pid).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::remove_file(dir.join(layout::PID)).unwrap();
+    std::os::unix::fs::symlink(format!("{pid} {} {boot}", process.started), dir.join(layout::PID)).unwrap();
+    // A node that finds it, is asked to end it, and cleans up.
+    let next = runtime(s.dir.path(), Sandbox::Off, |_| {});
+    assert_eq!(next.list().await.unwrap().len(), 1);
+    next.stop(&attempt(1)).await.unwrap();
+    wait(&next, &attempt(1)).await;
+    next.remove(&attempt(1)).await.unwrap();
+    assert!(marked(&s).is_empty(), "what is the attempt's is ended all the same");
+    assert_eq!(procs::get(pid).map(|now| now.started), Some(process.started), "the process that it named was ended");
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
 }

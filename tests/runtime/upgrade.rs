@@ -1,5 +1,5 @@
 //! The upgrade rule for what lies on a host: what the version before wrote is read, and what it started is adopted. The
-//! files of an attempt as each version wrote them are in `golden`: `v1` first, `v1.1` and `v1.2` with what was appended since.
+//! files of an attempt as each version wrote them are in `golden`: `v1` first, `v1.1` and on with what was appended since.
 //!
 //! Whoever changes an order or a record adds a golden file of the new shape and gives what is new a default; the old files
 //! stay. Deliberately absent: the store (tests/store) and messages (tests/wire), which have golden files of their own.
@@ -9,6 +9,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use devstack::runtime::{Runtime, Sandbox, State};
 use devstack_dag::attempt::Outcome;
 use devstack_shim::{
+    confinement::{Demand, Measured},
     layout,
     spec::{Branch, Ending, ExitRecord, Git, GitStart, Harvested, Rlimits, Secrets, Skipped, Spec, User, VERSION},
     tool::{SecretFile, Tool},
@@ -57,6 +58,8 @@ pub(crate) fn spec() -> Spec {
         }),
         tool: None,
         tee: false,
+        wrapper_files: Vec::new(),
+        demand: None,
     }
 }
 
@@ -70,6 +73,7 @@ fn exit() -> ExitRecord {
         harvest: Harvested::default(),
         processes_refused: 0,
         started: true,
+        measured: None,
     }
 }
 
@@ -81,10 +85,18 @@ fn orders_and_records_of_earlier_versions_are_read_and_those_of_this_are_frozen(
     let tool = Tool { prompt_on_stdin: true, secret_files, secret_dir: Some("/dev/shm/x".into()), last: None };
     let before = Spec { tool: Some(tool), ..spec() };
     assert_eq!(serde_json::from_str::<Spec>(&golden("spec.v1.1.json")).unwrap(), before);
-    let now = (Spec { tee: true, ..before }, ExitRecord { processes_refused: 2, ..exit() });
+    let before = (Spec { tee: true, ..before }, ExitRecord { processes_refused: 2, ..exit() });
+    assert_eq!(serde_json::from_str::<Spec>(&golden("spec.v1.2.json")).unwrap(), before.0);
+    assert_eq!(serde_json::from_str::<ExitRecord>(&golden("exit.v1.1.json")).unwrap(), before.1);
+    let demand = Some(Demand { filter: true, bounding: Some(192) });
+    let measured =
+        Measured { users: [10001; 4], no_new_privileges: true, seccomp: 2, bounding: 192, ..Measured::default() };
+    let now = (
+        Spec { wrapper_files: vec!["/s/bin/filter".into()], demand, ..before.0 },
+        ExitRecord { measured: Some(measured), ..before.1 },
+    );
     let frozen = |text: String| serde_json::from_str::<Value>(&text).unwrap();
-    assert_eq!(serde_json::to_value(&now.0).unwrap(), frozen(golden("spec.v1.2.json")));
-    assert_eq!(serde_json::from_str::<ExitRecord>(&golden("exit.v1.1.json")).unwrap(), now.1);
+    assert_eq!(serde_json::to_value(&now.0).unwrap(), frozen(golden("spec.v1.3.json")));
     let harvest = Harvested {
         tip: Some("02".repeat(20)),
         error: None,
@@ -93,8 +105,10 @@ fn orders_and_records_of_earlier_versions_are_read_and_those_of_this_are_frozen(
         branches: vec![Branch { name: "fix/x".into(), commit: "03".repeat(20) }],
         failed: Some("No space left on device".into()),
     };
-    let now = ExitRecord { harvest, started: false, ..now.1 };
-    assert_eq!(serde_json::to_value(&now).unwrap(), frozen(golden("exit.v1.2.json")));
+    let before = ExitRecord { harvest, started: false, measured: None, ..now.1 };
+    assert_eq!(serde_json::from_str::<ExitRecord>(&golden("exit.v1.2.json")).unwrap(), before);
+    let now = ExitRecord { measured: Some(measured), ..before };
+    assert_eq!(serde_json::to_value(&now).unwrap(), frozen(golden("exit.v1.3.json")));
 }
 
 /// The directory of an attempt that an earlier version ran to its end, while no node was there.

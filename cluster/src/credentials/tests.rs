@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::{ClusterCa, NodeName, SigningRequest, tls::client_for_joining, tls::client_trusting};
+use crate::{ClusterCa, NodeName, Purpose, SigningRequest, tls::client_for_joining, tls::client_trusting};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -18,7 +18,7 @@ fn now() -> i64 {
 fn issue(ca: &ClusterCa, key: &NodeKey, name: &str, now: i64) -> String {
     let request = SigningRequest::parse(&key.request().unwrap()).unwrap();
     let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-    ca.issue(&request, &NodeName::new(name).unwrap(), &names, HOUR, now).unwrap().certificate_pem
+    ca.issue(&request, &NodeName::new(name).unwrap(), &names, Purpose::Server, HOUR, now).unwrap().certificate_pem
 }
 
 struct Node {
@@ -191,4 +191,31 @@ fn renewal_is_due_at_two_thirds_of_the_life() {
     let credentials = node(&ca, "master").credentials;
     let end = credentials.not_after();
     assert!(!credentials.renew_due(end - 1_300) && credentials.renew_due(end - 1_199));
+}
+
+/// Whoever has a host's key can dial as that host, and cannot be dialled as it. One from before, which was a server's, too, is
+/// good for what it was until it is renewed.
+#[tokio::test]
+async fn a_hosts_certificate_poses_as_no_server() {
+    let ca = ClusterCa::create("test", now()).unwrap();
+    let (taskmaster, before) = (node(&ca, "taskmaster"), node(&ca, "host-1"));
+    let key = NodeKey::generate().unwrap();
+    let request = SigningRequest::parse(&key.request().unwrap()).unwrap();
+    let names = ["localhost".to_owned()];
+    let issued = ca.issue(&request, &NodeName::new("host-1").unwrap(), &names, Purpose::Client, HOUR, now()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let host =
+        Credentials::create(&dir.path().join("c"), &key, &issued.certificate_pem, ca.certificate_pem(), now()).unwrap();
+    let dials = async |client: &Credentials| {
+        meet(taskmaster.credentials.server_config(), client.client_config(), "localhost")
+            .await
+            .map(|(client, _)| client)
+    };
+    assert_eq!(dials(&host).await.unwrap().as_deref(), Some("host-1"));
+    assert_eq!(dials(&before.credentials).await.unwrap().as_deref(), Some("host-1"));
+    let dialled = async |server: &Credentials| {
+        meet(server.server_config(), taskmaster.credentials.client_config(), "localhost").await
+    };
+    assert!(dialled(&before.credentials).await.is_ok());
+    assert!(dialled(&host).await.is_err());
 }

@@ -1,10 +1,7 @@
 //! What `doctor` says of containers: the engine, the image, the bridge's firewall, memory for secrets.
 //! Deliberately absent: everything that has nothing to do with containers (`doctor`).
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::path::Path;
 
 use super::{Check, Health, check};
 use crate::runtime::docker;
@@ -12,10 +9,10 @@ use crate::runtime::docker;
 const START: &str = "start Docker (apt-get install docker.io), or name its socket: DOCKER_HOST=unix:///…; without it use \
                      --runtime process";
 const MINIMAL: &str = "devstack image build --minimal";
-const FIREWALL: &str = "run the node as root with iptables, or use network = \"none\"";
+const FIREWALL: &str = "run the node as root with nftables (apt-get install nftables), or use network = \"none\"";
 
 /// Every finding.
-pub(super) async fn examine(socket: &Path) -> Vec<Check> {
+pub(super) async fn examine(socket: &Path, unguarded: bool) -> Vec<Check> {
     let seen = match docker::look(socket).await {
         Ok(seen) => seen,
         Err(why) => return vec![check("engine", Health::Warning, why, Some(START))],
@@ -31,7 +28,7 @@ pub(super) async fn examine(socket: &Path) -> Vec<Check> {
                 check("image", Health::Warning, message, Some(MINIMAL))
             }
         },
-        firewall(),
+        firewall(docker::guards_bridges().await, unguarded),
         match seen.secrets {
             Ok(place) => check("secret memory", Health::Ok, place.display().to_string(), None),
             Err(why) => check("secret memory", Health::Warning, why, None),
@@ -40,8 +37,11 @@ pub(super) async fn examine(socket: &Path) -> Vec<Check> {
 }
 
 fn hardening(seen: &docker::Seen) -> Check {
+    if !seen.unfit.is_empty() {
+        let hint = "until then attempts are refused, or use --runtime process";
+        return check("hardening", Health::Warning, seen.unfit.join("; "), Some(hint));
+    }
     let lacks: Vec<&str> = [
-        (seen.seccomp, "seccomp"),
         (seen.memory_limit, "memory limits"),
         (seen.pids_limit, "limits of processes"),
         (seen.cpu_limit, "processor limits"),
@@ -50,21 +50,45 @@ fn hardening(seen: &docker::Seen) -> Check {
     .filter_map(|(has, what)| (!has).then_some(what))
     .collect();
     if lacks.is_empty() {
-        return check("hardening", Health::Ok, "seccomp, limits of memory, processes and processors", None);
+        return check(
+            "hardening",
+            Health::Ok,
+            "system calls are filtered; memory, processes and processors are limited",
+            None,
+        );
     }
     let hint = "use a kernel and an engine that have them; what a plan asks for and is not kept is refused";
     check("hardening", Health::Warning, format!("the engine lacks {}", lacks.join(", ")), Some(hint))
 }
 
-fn firewall() -> Check {
-    let listed = Command::new("iptables").args(["-w", "2", "-S", "INPUT"]).stdin(Stdio::null()).output();
-    let why = match listed {
-        Ok(output) if output.status.success() => {
-            return check("firewall", Health::Ok, "the private bridge is kept from this host's addresses", None);
+/// `unguarded`: the configuration wants bridges all the same.
+fn firewall(guards: Result<(), String>, unguarded: bool) -> Check {
+    match guards {
+        Ok(()) => {
+            let message = "nftables keeps agents on the private bridge from this host and its networks";
+            check("firewall", Health::Ok, message, None)
         }
-        Ok(output) => String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned(),
-        Err(error) => format!("iptables: {error}"),
-    };
-    let message = format!("containers on the private bridge can reach this host's own addresses ({why})");
-    check("firewall", Health::Warning, message, Some(FIREWALL))
+        Err(why) if unguarded => {
+            let message = format!("agents on the private bridge can reach this host and its networks: {why}");
+            check("firewall", Health::Warning, message, Some(FIREWALL))
+        }
+        Err(why) => {
+            let message = format!("attempts with network = \"bridge\" are refused: {why}");
+            check("firewall", Health::Warning, message, Some(FIREWALL))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_that_nothing_guards_is_said() {
+        assert_eq!(firewall(Ok(()), false).status, Health::Ok);
+        let refused = firewall(Err("nft is not installed".to_owned()), false);
+        assert!(refused.status == Health::Warning && refused.message.contains("refused: nft is not"), "{refused:?}");
+        let open = firewall(Err("nft is not installed".to_owned()), true);
+        assert!(open.status == Health::Warning && open.message.contains("can reach this host"), "{open:?}");
+    }
 }

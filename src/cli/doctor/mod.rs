@@ -155,7 +155,8 @@ async fn examine(subject: &Subject) -> Vec<Check> {
         checks.push(subnets::examine(config));
     }
     let socket = subject.config.as_ref().map_or_else(image::socket, |config| config.agent_host.docker.clone());
-    let engine = engine::examine(&socket).await;
+    let unguarded = subject.config.as_ref().is_some_and(|config| config.agent_host.unguarded_bridge);
+    let engine = engine::examine(&socket, unguarded).await;
     let answers = engine.iter().any(|check| check.name == "engine" && check.status == Health::Ok);
     checks.extend(engine);
     if answers {

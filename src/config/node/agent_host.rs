@@ -21,6 +21,10 @@ pub struct AgentHostConfig {
     pub docker: PathBuf,
     /// The private bridges, in the order in which they are opened; at least one.
     pub shards: Vec<Shard>,
+    /// Private IPv4 networks that agents on a private bridge may reach, `10.1.2.0/24`.
+    pub bridge_reach: Vec<String>,
+    /// Is a private bridge used although nothing keeps agents on it from this host and its networks?
+    pub unguarded_bridge: bool,
     /// Roles whose attempts are accepted; empty: all.
     pub roles: Vec<RoleName>,
     /// What happens to attempts while the Taskmaster cannot be reached.
@@ -103,6 +107,8 @@ impl Default for AgentHostConfig {
             runtime: Runtime::Docker,
             docker: DOCKER_SOCKET.into(),
             shards: vec![Shard { name: "default".to_owned(), subnet: None, capacity: SHARD_CAPACITY }],
+            bridge_reach: Vec::new(),
+            unguarded_bridge: false,
             roles: Vec::new(),
             on_disconnect: OnDisconnect::Continue,
             sandbox: Sandbox::Auto,
@@ -131,9 +137,12 @@ impl AgentHostConfig {
         if let Some(shards) = shards(reader, &mut table) {
             self.shards = shards;
         }
+        self.bridge_reach = reach(reader, &mut table);
+        self.unguarded_bridge = table.boolean(reader, "unguarded_bridge").map_or(self.unguarded_bridge, |v| v.value);
         self.log.read(reader, &mut table);
         let known = ["runtime", "docker", "slots", "sandbox", "on_disconnect", "roles", "shards"];
-        table.finish(reader, &[&known[..], &["log_driver", "log_options"]].concat());
+        table
+            .finish(reader, &[&known[..], &["bridge_reach", "unguarded_bridge", "log_driver", "log_options"]].concat());
     }
 }
 
@@ -176,6 +185,31 @@ fn shards<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Option<Vec<Shar
         return None;
     }
     Some(shards)
+}
+
+/// IPv4 networks, or single addresses.
+fn reach<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Vec<String> {
+    let mut networks = Vec::new();
+    let of = table.of();
+    for text in table.texts(reader, "bridge_reach").into_iter().flat_map(|texts| texts.value) {
+        if is_network(&text.value) {
+            networks.push(text.value.into_owned());
+            continue;
+        }
+        let message = format!("`bridge_reach`{of} has `{}`, which is no IPv4 network", text.value);
+        let hint = "for example bridge_reach = [\"10.1.2.0/24\"]".to_owned();
+        reader.add(text.at, code::BAD_VALUE, message, Some(hint));
+    }
+    networks
+}
+
+fn is_network(text: &str) -> bool {
+    let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
+    match (address.parse::<std::net::Ipv4Addr>(), bits.parse::<u32>()) {
+        (Ok(address), Ok(bits @ 1..=31)) => u32::from(address) & (u32::MAX >> bits) == 0,
+        (Ok(_), Ok(32)) => true,
+        _ => false,
+    }
 }
 
 /// `unix:///path`, as Docker writes it.

@@ -109,6 +109,8 @@ fn values(config: &NodeConfig) -> Vec<Shown> {
         ("agent_host", "roles", json!(host.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>())),
         ("agent_host", "on_disconnect", json!(on_disconnect)),
         ("agent_host", "shards", json!(host.shards.iter().map(shard).collect::<Vec<_>>())),
+        ("agent_host", "bridge_reach", json!(host.bridge_reach)),
+        ("agent_host", "unguarded_bridge", json!(host.unguarded_bridge)),
         ("agent_host", "log_driver", json!(host.log.driver.word())),
         ("agent_host", "log_options", json!(host.log.options)),
         ("dashboard", "export", json!(config.dashboard.export.as_ref().map(|file| file.display().to_string()))),

@@ -25,6 +25,12 @@ pub struct DockerConfig {
     pub socket: PathBuf,
     /// The private bridges, in the order in which they are filled; at least one.
     pub shards: Vec<Shard>,
+    /// Private networks that agents on a bridge may reach, `10.1.2.0/24`; none: only what lies outside.
+    pub bridge_reach: Vec<String>,
+    /// Is a bridge used whose guard is not in force?
+    pub unguarded_bridge: bool,
+    /// The program that sets the guard of bridges; looked for in PATH if it is a name.
+    pub nft: PathBuf,
     /// Who agents are where the node is root; elsewhere they are the node's own user.
     pub user: User,
     /// A log is never longer, in bytes.
@@ -67,6 +73,9 @@ impl DockerConfig {
             host: "localhost".to_owned(),
             log: ContainerLog::default(),
             shards: AgentHostConfig::default().shards,
+            bridge_reach: Vec::new(),
+            unguarded_bridge: false,
+            nft: NFT.into(),
             user: process.user,
             log_max: process.log_max,
             bundle_max: process.bundle_max,
@@ -91,5 +100,7 @@ impl DockerConfig {
     }
 }
 
+/// The program of nftables.
+pub(super) const NFT: &str = "nft";
 /// Open files of a process: the soft limit of most container engines today.
 const FILES: u64 = 65_536;

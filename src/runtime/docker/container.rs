@@ -16,7 +16,11 @@ use devstack_dag::ids::{AttemptId, ProjectName, TaskId, TaskRef};
 use devstack_shim::{layout, spec::User};
 
 use super::logging;
-use crate::{config::node::ContainerLog, runtime::files::CONTAINER_DIR, telemetry::trace_id};
+use crate::{
+    config::node::ContainerLog,
+    runtime::{files::CONTAINER_DIR, seccomp},
+    telemetry::trace_id,
+};
 
 /// The attempt's directory inside, read-only but for `out` and `shim`.
 pub(super) const DIR: &str = CONTAINER_DIR;
@@ -181,7 +185,7 @@ fn host_config(wanted: &Wanted<'_>) -> HostConfig {
         network_mode: Some(wanted.network.clone()),
         readonly_rootfs: Some(true),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        security_opt: Some(vec!["no-new-privileges:true".to_owned(), seccomp::for_docker().to_owned()]),
         privileged: Some(false),
         // The shim is PID 1 and reaps: an init of the engine's would be a process that the agent can end.
         init: Some(false),

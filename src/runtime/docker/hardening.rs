@@ -25,7 +25,7 @@ pub(super) fn missing(asked: &ContainerCreateBody, made: &ContainerInspectRespon
     must(drops_all(have), "the dropped capabilities");
     must(have.cap_add.as_ref().is_none_or(Vec::is_empty), "no added capability");
     must(no_new_privileges(have), "no-new-privileges");
-    must(seccomp(have), "seccomp");
+    must(seccomp(have) == seccomp(want), "the filter of system calls (seccomp)");
     must(have.network_mode == want.network_mode, "the network");
     must(own(&have.pid_mode) && own(&have.uts_mode) && own(&have.userns_mode), "name spaces of its own");
     must(have.ipc_mode == want.ipc_mode, "a private IPC name space");
@@ -51,9 +51,9 @@ fn no_new_privileges(have: &HostConfig) -> bool {
     have.security_opt.iter().flatten().any(|opt| matches!(opt.as_str(), "no-new-privileges" | "no-new-privileges:true"))
 }
 
-/// The engine's default profile applies unless somebody switched it off.
-fn seccomp(have: &HostConfig) -> bool {
-    !have.security_opt.iter().flatten().any(|opt| opt.starts_with("seccomp"))
+/// Every word about it: one profile, ours, and nothing that takes its place.
+fn seccomp(config: &HostConfig) -> Vec<&str> {
+    config.security_opt.iter().flatten().map(String::as_str).filter(|opt| opt.starts_with("seccomp")).collect()
 }
 
 fn own(mode: &Option<String>) -> bool {
@@ -132,12 +132,14 @@ mod tests {
 
     #[test]
     fn every_protection_that_is_lost_is_named() {
-        let losses: [(&str, Loss); 12] = [
+        let losses: [(&str, Loss); 14] = [
             ("read-only root", |c| c.readonly_rootfs = None),
             ("unprivileged", |c| c.privileged = Some(true)),
             ("dropped capabilities", |c| c.cap_drop = None),
             ("no added capability", |c| c.cap_add = Some(vec!["SYS_ADMIN".into()])),
-            ("no-new-privileges", |c| c.security_opt = Some(vec![])),
+            ("no-new-privileges", |c| drop(c.security_opt.as_mut().unwrap().remove(0))),
+            ("seccomp", |c| drop(c.security_opt.as_mut().unwrap().pop())),
+            ("seccomp", |c| c.security_opt.as_mut().unwrap()[1] = "seccomp={}".into()),
             ("seccomp", |c| c.security_opt.as_mut().unwrap().push("seccomp=unconfined".into())),
             ("network", |c| c.network_mode = Some("host".into())),
             ("name spaces", |c| c.pid_mode = Some("host".into())),

@@ -24,6 +24,8 @@ struct State {
     gone: Option<String>,
     /// Which bridges are full.
     full: Option<String>,
+    /// How often it was lost: one that answers again may be another.
+    losses: u64,
 }
 
 impl Health {
@@ -49,6 +51,7 @@ impl Health {
         let first = self.change(|state| {
             let first = state.gone.is_none();
             if first {
+                state.losses += 1;
                 tracing::error!(%why, "the container engine is lost; no attempt starts until it answers");
                 state.gone = Some(why);
             }
@@ -58,6 +61,11 @@ impl Health {
             let this = self.clone();
             tokio::spawn(async move { this.search().await });
         }
+    }
+
+    /// How often it was lost.
+    pub(super) fn losses(&self) -> u64 {
+        self.state.borrow().losses
     }
 
     /// Every bridge is full, and which; or (`None`) one has room again.

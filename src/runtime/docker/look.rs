@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{engine::Engine, image, image::ANSWER, secrets};
+use super::{config::NFT, engine::Engine, firewall, fitness, image, image::ANSWER, secrets};
 
 /// Does an engine answer at this socket?
 ///
@@ -27,6 +27,14 @@ pub async fn missing(socket: &Path, names: &[String]) -> Result<Vec<String>, Str
     Ok(missing)
 }
 
+/// Could a node that this user starts here keep agents on private bridges from the host and its networks?
+///
+/// # Errors
+/// For people: why not.
+pub async fn guards_bridges() -> Result<(), String> {
+    firewall::probe(NFT.into()).await
+}
+
 /// What an engine is, for people.
 #[derive(Debug, Clone)]
 pub struct Seen {
@@ -34,8 +42,8 @@ pub struct Seen {
     pub version: String,
     /// Do containers outlive it?
     pub live_restore: bool,
-    /// Has it a filter of system calls?
-    pub seccomp: bool,
+    /// Why no attempt may run on it; empty: it may.
+    pub unfit: Vec<String>,
     /// Can it limit memory?
     pub memory_limit: bool,
     /// Can it limit processes?
@@ -57,11 +65,10 @@ pub async fn look(socket: &Path) -> Result<Seen, String> {
     let info = engine.info().await.map_err(|error| error.to_string())?;
     let minimal = image::find(&engine, image::MINIMAL).await.map_err(|error| error.to_string())?.is_some();
     let cgroup = info.cgroup_version.map_or_else(String::new, |version| format!(", cgroup v{version}"));
-    let options = info.security_options.unwrap_or_default();
     Ok(Seen {
+        unfit: fitness::unfit(&info),
         version: format!("docker {}{cgroup}", info.server_version.unwrap_or_default()),
         live_restore: info.live_restore_enabled.unwrap_or(false),
-        seccomp: options.iter().any(|option| option.contains("seccomp")),
         memory_limit: info.memory_limit.unwrap_or(false),
         pids_limit: info.pids_limit.unwrap_or(false),
         cpu_limit: info.cpu_cfs_quota.unwrap_or(false),

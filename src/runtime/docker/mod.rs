@@ -9,6 +9,7 @@ mod config;
 mod container;
 mod engine;
 mod firewall;
+mod fitness;
 mod hardening;
 mod health;
 pub mod image;
@@ -17,6 +18,7 @@ mod logging;
 mod look;
 mod network;
 mod observer;
+mod old_rules;
 mod order;
 mod owned;
 mod processors;
@@ -28,7 +30,7 @@ mod watch;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -42,7 +44,7 @@ use tokio::sync::Semaphore;
 
 pub use self::{
     config::DockerConfig,
-    look::{Seen, answers, look, missing},
+    look::{Seen, answers, guards_bridges, look, missing},
 };
 use self::{
     container::{Bounds, Wanted},
@@ -85,6 +87,8 @@ struct Inner {
     starts: Semaphore,
     processors: Processors,
     version: OnceLock<String>,
+    /// After how many losses the engine was last found to be one that holds an agent.
+    fit_since: Mutex<Option<u64>>,
 }
 
 impl DockerRuntime {
@@ -111,7 +115,7 @@ impl DockerRuntime {
             shim,
             root: geteuid().is_root(),
             boot_id,
-            shards: Shards::new(&config.installation, &config.shards, health.clone()),
+            shards: Shards::new(&config, health.clone()),
             images: Images::new(engine.clone(), health.clone()),
             health,
             engine,
@@ -120,6 +124,7 @@ impl DockerRuntime {
             starts: Semaphore::new(config.starts.max(1)),
             processors: Processors::new(),
             version: OnceLock::new(),
+            fit_since: Mutex::default(),
             config,
         };
         if let Ok(info) = inner.health.note(inner.engine.info().await) {
@@ -368,11 +373,32 @@ impl Inner {
         match self.shards.place(&self.engine, container).await {
             Ok(place) => Ok(place),
             Err(NoPort::Full(why)) => Err(RuntimeError::NoRoom(why)),
+            Err(NoPort::Unguarded(why)) => Err(RuntimeError::Refused(format!(
+                "nothing keeps agents on the private bridge from this host and its networks: {why}; run the node as root with \
+                 nftables, or use network = \"none\", or say unguarded_bridge = true in [agent_host]"
+            ))),
             Err(NoPort::Engine(error)) => {
                 let noted = self.health.note(Err(error));
                 noted.map_err(|error| self.failed("making the private bridge", error))
             }
         }
+    }
+
+    /// Refuses an engine on which nothing can hold an agent. One that was not lost since it was found fit is not asked again.
+    async fn be_fit(&self) -> Result<(), RuntimeError> {
+        let losses = self.health.losses();
+        let known = || self.fit_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if *known() == Some(losses) {
+            return Ok(());
+        }
+        let info = self.health.note(self.engine.info().await);
+        let info = info.map_err(|error| self.failed("asking the engine what it is", error))?;
+        let why = fitness::unfit(&info);
+        if !why.is_empty() {
+            return Err(RuntimeError::Refused(format!("no attempt may run on this Docker engine: {}", why.join("; "))));
+        }
+        *known() = Some(losses);
+        Ok(())
     }
 
     fn put_secrets(&self, job: &Job) -> Result<Option<PathBuf>, RuntimeError> {

@@ -14,7 +14,6 @@ use bollard::models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect};
 use super::{
     container,
     engine::{Engine, EngineError},
-    firewall,
 };
 use crate::config::node::Shard;
 
@@ -36,7 +35,7 @@ pub(super) struct Bridge {
     /// The network, for the engine.
     pub(super) name: String,
     /// The interface, for the firewall: at most 15 bytes.
-    interface: String,
+    pub(super) interface: String,
     installation: String,
     /// Tried one after the other.
     candidates: Vec<String>,
@@ -137,14 +136,6 @@ impl Bridge {
             *self.subnet.lock().unwrap_or_else(PoisonError::into_inner) = Some(subnet);
         }
         Ok(())
-    }
-
-    /// Sets its rules.
-    ///
-    /// # Errors
-    /// For people: why they cannot be set.
-    pub(super) async fn guard(&self) -> Result<(), String> {
-        firewall::guard(&self.installation, &self.interface).await
     }
 }
 

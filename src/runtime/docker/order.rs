@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io, os::unix::fs::chown, path::Path};
 
 use devstack_shim::{
+    confinement::Demand,
     layout,
     spec::{Rlimits, Secrets, Spec, VERSION},
 };
@@ -52,6 +53,8 @@ pub(super) fn spec(inner: &Inner, job: &Job, image_env: &[String]) -> Result<Spe
         tee: inner.config.log.driver != LogDriver::None,
         git,
         dir: dir.to_owned(),
+        wrapper_files: Vec::new(),
+        demand: Some(Demand { filter: true, bounding: Some(0) }),
     })
 }
 

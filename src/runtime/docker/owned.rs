@@ -62,6 +62,7 @@ impl Inner {
 
     /// Makes the container, looks whether it is as it should be, and starts it. Where nobody takes its output, the engine keeps it.
     pub(super) async fn run(&self, attempt: &AttemptId, name: &str, wanted: &Wanted<'_>) -> Result<(), RuntimeError> {
+        self.be_fit().await?;
         match self.run_as_wanted(attempt, name, wanted).await {
             Err(error) if wanted.log.driver != LogDriver::JsonFile && logging::is_absent(&error.to_string()) => {
                 let log_driver = wanted.log.driver.word();

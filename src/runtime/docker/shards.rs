@@ -14,11 +14,12 @@ use std::{
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 
 use super::{
+    config::DockerConfig,
     container,
     engine::{Engine, EngineError},
-    firewall,
+    firewall::Guard,
     health::Health,
-    network::{Bridge, INTERFACE},
+    network::Bridge,
 };
 use crate::{config::node::Shard as Configured, runtime::Shard};
 
@@ -27,6 +28,9 @@ pub(super) struct Shards {
     installation: String,
     health: Arc<Health>,
     bridges: Vec<Bridge>,
+    guard: Guard,
+    /// A bridge whose guard is not in force is used all the same.
+    unguarded: bool,
     ports: Mutex<Ports>,
     /// One chooses at a time: two would take the same last port.
     choosing: tokio::sync::Mutex<()>,
@@ -52,6 +56,9 @@ pub(super) enum NoPort {
     /// All are in use.
     #[error("{0}")]
     Full(String),
+    /// The bridge's guard is not in force.
+    #[error("{0}")]
+    Unguarded(String),
     /// The engine cannot say, or cannot make the bridge.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -89,11 +96,17 @@ impl Drop for Place {
 }
 
 impl Shards {
-    pub(super) fn new(installation: &str, configured: &[Configured], health: Arc<Health>) -> Arc<Self> {
+    pub(super) fn new(config: &DockerConfig, health: Arc<Health>) -> Arc<Self> {
+        let (installation, configured) = (&config.installation, &config.shards);
+        let bridges: Vec<Bridge> =
+            configured.iter().map(|shard| Bridge::new(installation, shard, configured)).collect();
+        let interfaces = bridges.iter().map(|bridge| bridge.interface.clone()).collect();
         Arc::new(Self {
-            installation: installation.to_owned(),
+            installation: installation.clone(),
             health,
-            bridges: configured.iter().map(|shard| Bridge::new(installation, shard, configured)).collect(),
+            guard: Guard::new(config.nft.clone(), installation, interfaces, config.bridge_reach.clone()),
+            unguarded: config.unguarded_bridge,
+            bridges,
             ports: Mutex::default(),
             choosing: tokio::sync::Mutex::default(),
         })
@@ -107,14 +120,18 @@ impl Shards {
     /// A port on a bridge that is there and guarded.
     ///
     /// # Errors
-    /// Every bridge is full, or the one that has room cannot be made.
+    /// Every bridge is full, or the one that has room cannot be made, or is not guarded.
     pub(super) async fn place(self: &Arc<Self>, engine: &Engine, container: &str) -> Result<Place, NoPort> {
         let place = self.choose(engine, container).await?;
         let bridge = &self.bridges[place.bridge];
         bridge.ensure(engine).await?;
-        // Every time: the rules went with an earlier bridge, or with somebody's flush.
-        if let Err(why) = bridge.guard().await {
-            tracing::warn!(%why, "containers on the private bridge can reach this host's own addresses");
+        // Every time: the rules may have gone with somebody's flush, and a bridge without them is no private one.
+        match self.guard.hold(&bridge.interface).await {
+            Ok(()) => {}
+            Err(why) if self.unguarded => {
+                tracing::warn!(%why, "containers on the private bridge can reach this host's own addresses and private networks");
+            }
+            Err(why) => return Err(NoPort::Unguarded(why)),
         }
         Ok(place)
     }
@@ -179,18 +196,20 @@ impl Shards {
         self.bridges.iter().zip(counts).map(report).collect()
     }
 
-    /// Removes every network of ours that nothing uses, also of shards that are configured no more, and the rules of all that
-    /// are gone.
+    /// Removes every network of ours that nothing uses, also of shards that are configured no more, and the rules when none is
+    /// left.
     pub(super) async fn tidy(&self, engine: &Engine) -> Result<(), EngineError> {
-        let mut kept = Vec::new();
+        let mut stays = false;
         for network in engine.networks(&container::ours(&self.installation)).await? {
             let name = network.name.unwrap_or_default();
             if let Err(error) = engine.remove_network(&name).await {
                 tracing::debug!(network = name, %error, "a private bridge stays");
-                kept.extend(network.options.and_then(|mut options| options.remove(INTERFACE)));
+                stays = true;
             }
         }
-        firewall::sweep(&self.installation, &kept).await;
+        if !stays {
+            self.guard.remove().await;
+        }
         Ok(())
     }
 }

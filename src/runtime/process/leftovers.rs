@@ -11,6 +11,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::Path,
+    process::Child,
     time::{Duration, Instant},
 };
 
@@ -20,12 +21,10 @@ use devstack_shim::{
     procs::{self, Process},
 };
 use nix::{
-    sys::{
-        signal::{Signal, kill},
-        wait::{WaitPidFlag, waitpid},
-    },
+    sys::wait::{WaitPidFlag, waitpid},
     unistd::{Pid, getpid},
 };
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::Inner;
 use crate::runtime::identity;
@@ -54,15 +53,18 @@ struct Marks<'a> {
 /// Ends it all. What cannot be ended is logged, and looked for again by the next caller.
 pub(super) fn end(inner: &Inner, attempt: &AttemptId, dir: &Path) {
     let child = inner.children().get(attempt).and_then(Option::as_ref).map(|child| child.id() as i32);
-    let recorded = identity::read(dir).ok().flatten();
-    let this_boot = recorded.as_ref().is_some_and(|identity| identity.is_of(&inner.boot_id));
-    let alive = recorded.as_ref().filter(|identity| identity.is_alive(&inner.boot_id));
+    // What our own child is, nobody has to tell. A record may be the agent's: it names nobody but what was started as a shim of
+    // this attempt, and the session of one that is over only where it is not that of the node or of another attempt.
+    let recorded = identity::read(dir).ok().flatten().filter(|identity| identity.is_of(&inner.boot_id));
+    let session =
+        child.or(recorded.map(|identity| identity.pid)).filter(|session| inner.may_be_session(attempt, *session));
     let marks = Marks {
         variable: format!("{}={}", layout::KEY_VARIABLE, inner.key(attempt)).into_bytes(),
         any: format!("{}={}/", layout::KEY_VARIABLE, inner.config.installation).into_bytes(),
         dir,
-        shim: alive.map(|identity| identity.pid),
-        session: recorded.as_ref().filter(|identity| this_boot && identity.pid > 1).map(|identity| identity.pid),
+        // One of ours that is over may have been reaped, and its id be another's.
+        shim: child.filter(|_| inner.is_running(attempt)).or_else(|| inner.running(dir).map(|identity| identity.pid)),
+        session,
         user: inner.root.then_some(inner.config.user.uid),
         node: getpid().as_raw(),
     };
@@ -73,9 +75,9 @@ pub(super) fn end(inner: &Inner, attempt: &AttemptId, dir: &Path) {
         let new = members.iter().filter(|process| seen.insert((process.pid, process.started))).count();
         let living: Vec<_> = members.iter().filter(|process| process.is_alive()).collect();
         // Stopped until no new one appears: what is stopped cannot fork. Then killed.
-        let signal = if new > 0 && !living.is_empty() { Signal::SIGSTOP } else { Signal::SIGKILL };
+        let deadly = new == 0 || living.is_empty();
         for process in &living {
-            let _ = kill(Pid::from_raw(process.pid), signal);
+            signal(process, if deadly { Signal::KILL } else { Signal::STOP });
         }
         for orphan in members.iter().filter(|process| process.parent == marks.node && Some(process.pid) != child) {
             let _ = waitpid(Pid::from_raw(orphan.pid), Some(WaitPidFlag::WNOHANG));
@@ -93,12 +95,34 @@ pub(super) fn end(inner: &Inner, attempt: &AttemptId, dir: &Path) {
             tracing::error!(%attempt, ?pids, "processes of an attempt cannot be ended");
             break;
         }
-        if signal == Signal::SIGKILL {
+        if deadly {
             std::thread::sleep(PAUSE);
         }
     }
     if !seen.is_empty() {
         tracing::warn!(%attempt, processes = seen.len(), "ended processes that outlived the supervisor of their attempt");
+    }
+}
+
+/// Signals the process that was looked at, and none that got its id since: its start time is read again through a descriptor
+/// that stays with it.
+pub(super) fn signal(process: &Process, signal: Signal) {
+    let Some(pid) = rustix::process::Pid::from_raw(process.pid) else { return };
+    // One that is over since, or not ours to signal, is no reason to leave the others.
+    let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+    if procs::get(process.pid).is_some_and(|now| now.started == process.started) {
+        let _ = pidfd_send_signal(&descriptor, signal);
+    }
+}
+
+impl Inner {
+    /// Can it be the session of this attempt's shim? Not the node's own, nor one that another attempt's shim leads.
+    fn may_be_session(&self, attempt: &AttemptId, session: i32) -> bool {
+        let other = |(other, child): (&AttemptId, &Option<Child>)| {
+            other != attempt && child.as_ref().is_some_and(|child| i64::from(child.id()) == i64::from(session))
+        };
+        let own = procs::this().is_some_and(|node| node.session == session);
+        session > 1 && !own && !self.children().iter().any(other)
     }
 }
 
@@ -116,7 +140,8 @@ impl Marks<'_> {
             return false;
         }
         let orphan = process.parent == self.node;
-        if orphan && self.session == Some(process.session) {
+        // Its leader is the shim, or whoever a record names in its place.
+        if orphan && self.session == Some(process.session) && process.pid != process.session {
             return true;
         }
         let proc = Path::new("/proc").join(process.pid.to_string());

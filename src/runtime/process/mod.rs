@@ -32,7 +32,7 @@ use self::{cgroup::Cgroups, spares::Spares};
 use super::{
     Ended, Harvest, Isolation, Job, LogReader, Observed, Runtime, RuntimeError, RuntimeInfo, State, files,
     identity::{self, Identity},
-    remove, shim,
+    remove, seccomp, shim,
 };
 
 /// May the runtime use bwrap?
@@ -126,7 +126,7 @@ impl ProcessRuntime {
             .map_err(|e| RuntimeError::failed("becoming a subreaper")(e.into()))?;
         let sandbox = match config.sandbox {
             Sandbox::Off => Err("the sandbox is switched off (--sandbox off)".to_owned()),
-            Sandbox::Auto => sandbox::Bwrap::probe(),
+            Sandbox::Auto => sandbox::Bwrap::probe(seccomp::install(&config.state_dir.join("bin"))),
         };
         let root = geteuid().is_root();
         let cgroups = root.then(|| Cgroups::find(&config.installation)).flatten();
@@ -279,9 +279,9 @@ impl Inner {
         command
     }
 
-    /// Who runs the attempt, if it can be told and is still there.
+    /// Who runs the attempt, if it can be told and is still there: never anybody else, whatever the record says.
     fn running(&self, dir: &Path) -> Option<Identity> {
-        identity::read(dir).ok()?.filter(|identity| identity.is_alive(&self.boot_id))
+        identity::read(dir).ok()?.filter(|identity| identity.is_alive(&self.boot_id) && identity.serves(dir))
     }
 
     fn is_running(&self, attempt: &AttemptId) -> bool {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use devstack_dag::ids::AttemptId;
 use devstack_shim::{
+    confinement::Demand,
     layout,
     spec::{Rlimits, Secrets, Spec, VERSION},
 };
@@ -57,9 +58,13 @@ pub(super) fn spec(inner: &Inner, job: &Job, dir: PathBuf, cgroups: Vec<PathBuf>
         git: job.workspace.as_ref().map(|workspace| git(job, workspace, config.bundle_max)).transpose()?,
         workspace: places.workspace.into(),
         dir,
+        wrapper_files: Vec::new(),
+        demand: Some(Demand { filter: false, bounding: None }),
     };
     if let Ok(bwrap) = &inner.sandbox {
         spec.wrapper = bwrap.command(&spec, &inner.shim, job.network);
+        spec.wrapper_files = bwrap.files();
+        spec.demand = Some(bwrap.demand());
     }
     Ok(spec)
 }

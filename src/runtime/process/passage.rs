@@ -7,12 +7,16 @@ use std::{
 };
 
 use devstack_shim::spec::User;
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+use nix::{
+    sys::prctl,
+    unistd::{Gid, Uid, setfsgid, setfsuid},
+};
 
 /// The first directory on the way to `dir`, itself included, that this user may not pass through; `None`: the way is
 /// free. Only root can ask. The kernel is asked as that user, since modes alone do not tell (access lists, mounts).
 pub fn barrier(dir: &Path, user: User) -> io::Result<Option<PathBuf>> {
     let dir = dir.canonicalize()?;
+    let private = !prctl::get_dumpable()?;
     let look = move || {
         // Of this thread alone, which ends with the answer.
         setfsgid(Gid::from_raw(user.gid));
@@ -21,7 +25,12 @@ pub fn barrier(dir: &Path, user: User) -> io::Result<Option<PathBuf>> {
         way.reverse();
         way.into_iter().find(|place| fs::metadata(place.join(".")).is_err()).map(Path::to_owned)
     };
-    thread::spawn(look).join().map_err(|_| io::Error::other("the thread that looked for the way panicked"))
+    let found = thread::spawn(look).join().map_err(|_| io::Error::other("the thread that looked for the way panicked"));
+    if private {
+        // The change of user reset it, for the whole process.
+        prctl::set_dumpable(false)?;
+    }
+    found
 }
 
 #[cfg(test)]

@@ -2,15 +2,20 @@
 //!
 //! It is entered by the shim, which becomes bwrap (`wrapper` in the spec) and is run again inside as process 1 of its
 //! own: there it cannot be killed or stopped by the agent, and nothing of the attempt survives it. It does not end
-//! with the node.
+//! with the node. Inside, system calls are filtered by the same profile as in a container (`runtime::seccomp`).
 
 use std::{
-    path::Path,
+    fs::File,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use devstack_dag::plan::Network;
-use devstack_shim::{layout, spec::Spec};
+use devstack_shim::{
+    confinement::Demand,
+    layout,
+    spec::{Spec, wrapper_file},
+};
 use nix::unistd::geteuid;
 
 /// The program; looked for in PATH.
@@ -40,11 +45,16 @@ pub(super) struct Bwrap {
     program: String,
     version: String,
     root: bool,
+    /// This version can forbid further user name spaces.
+    forbids_userns: bool,
+    /// The program that filters system calls.
+    filter: PathBuf,
 }
 
 impl Bwrap {
-    /// Runs a program in the very sandbox that attempts get. The error is why not, for people.
-    pub(super) fn probe() -> Result<Self, String> {
+    /// Runs a program in the very sandbox that attempts get. `filter`: the program that filters system calls, or why there is
+    /// none. The error is why not, for people.
+    pub(super) fn probe(filter: std::io::Result<PathBuf>) -> Result<Self, String> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program = std::env::split_paths(&path)
             .map(|dir| dir.join(PROGRAM))
@@ -54,10 +64,18 @@ impl Bwrap {
         let version = Command::new(&program).arg("--version").output();
         let version = version.map_err(|error| format!("{program} cannot be run: {error}"))?;
         let version = String::from_utf8_lossy(&version.stdout).trim().replace("bubblewrap", "bwrap");
-        let bwrap = Self { program, version, root: geteuid().is_root() };
-        let mut args = bwrap.isolation(Network::None);
+        let filter = filter.map_err(|error| format!("its filter of system calls cannot be laid down: {error}"))?;
+        let rules = File::open(&filter).map_err(|error| format!("{} cannot be read: {error}", filter.display()))?;
+        // Since 0.8.
+        let help = Command::new(&program).arg("--help").stdin(Stdio::null()).output();
+        let forbids_userns = help.is_ok_and(|help| {
+            let text = [help.stdout, help.stderr].concat();
+            String::from_utf8_lossy(&text).contains("--disable-userns")
+        });
+        let bwrap = Self { program, version, root: geteuid().is_root(), forbids_userns, filter };
+        let mut args = bwrap.isolation(Network::None, "0");
         args.extend(["--".into(), "/bin/true".into()]);
-        let tried = Command::new(&bwrap.program).args(args).stdin(Stdio::null()).output();
+        let tried = Command::new(&bwrap.program).args(args).stdin(rules).output();
         match tried {
             Ok(output) if output.status.success() => Ok(bwrap),
             Ok(output) => {
@@ -73,10 +91,20 @@ impl Bwrap {
         &self.version
     }
 
+    /// What the shim opens for it ([`Spec::wrapper_files`]).
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        vec![self.filter.clone()]
+    }
+
+    /// What must be in force inside before the agent starts.
+    pub(super) fn demand(&self) -> Demand {
+        Demand { filter: true, bounding: Some(0) }
+    }
+
     /// What the shim becomes, up to its own path: argv of bwrap for one attempt.
     pub(super) fn command(&self, spec: &Spec, shim: &Path, network: Network) -> Vec<String> {
         let mut args = vec![self.program.clone()];
-        args.extend(self.isolation(network));
+        args.extend(self.isolation(network, &wrapper_file(0)));
         let mut bind = |how: &str, path: &Path| {
             // Parents that bwrap makes by itself can be passed by root only.
             let parents: Vec<&Path> = path.ancestors().skip(1).filter(|parent| parent.parent().is_some()).collect();
@@ -99,8 +127,8 @@ impl Bwrap {
         args
     }
 
-    /// Everything but the attempt's own files.
-    fn isolation(&self, network: Network) -> Vec<String> {
+    /// Everything but the attempt's own files; `filter`: the descriptor with the filter of system calls.
+    fn isolation(&self, network: Network, filter: &str) -> Vec<String> {
         let mut args: Vec<String> = Vec::new();
         let mut add = |words: &[&str]| args.extend(words.iter().map(|word| (*word).to_owned()));
         add(&[
@@ -109,14 +137,31 @@ impl Bwrap {
             "--unshare-uts",
             "--unshare-cgroup-try",
             "--as-pid-1",
+            "--new-session",
             "--hostname",
             "devstack",
+            "--seccomp",
+            filter,
         ]);
         if self.root {
-            // What the shim needs to become the agent's user; the rest goes, and these go with that step.
-            add(&["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]);
+            // What the shim needs to become the agent's user and to put all capabilities out of its reach, which bwrap does not do
+            // for root; the rest goes, and these go with that step.
+            add(&[
+                "--cap-drop",
+                "ALL",
+                "--cap-add",
+                "CAP_SETUID",
+                "--cap-add",
+                "CAP_SETGID",
+                "--cap-add",
+                "CAP_SETPCAP",
+            ]);
         } else {
+            // Root makes none, so there the filter alone forbids it.
             add(&["--unshare-user"]);
+            if self.forbids_userns {
+                add(&["--disable-userns"]);
+            }
         }
         if network == Network::None {
             add(&["--unshare-net"]);

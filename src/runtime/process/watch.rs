@@ -11,10 +11,6 @@ use std::{
 
 use devstack_dag::{attempt::Outcome, ids::AttemptId};
 use devstack_shim::{layout, procs, spec::ALREADY_RUN};
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use rustix::process::pidfd_send_signal;
 
 use super::{Inner, leftovers};
@@ -91,7 +87,9 @@ fn shim_of(inner: &Inner, attempt: &AttemptId, dir: &Path) -> io::Result<Option<
     if inner.spares.claim(dir)? {
         return Ok(None);
     }
-    identity::read(dir)?.map_or(Ok(None), |identity| identity.open(&inner.boot_id))
+    // Looked at after it was opened, as its start time is: it cannot be another by then.
+    identity::read(dir)?
+        .map_or(Ok(None), |identity| Ok(identity.open(&inner.boot_id)?.filter(|_| identity.serves(dir))))
 }
 
 /// How long until the host ends it.
@@ -142,10 +140,10 @@ pub(super) async fn stop(inner: &Arc<Inner>, attempt: &AttemptId) -> Result<(), 
     // In a sandbox the shim is the first child of the process we know, which hands no signal on.
     let deadline = tokio::time::Instant::now() + SANDBOX_START;
     while inner.is_running(attempt) {
-        let outer = identity::read(&dir).ok().flatten().map_or(0, |identity| identity.pid);
+        let outer = inner.running(&dir).map_or(0, |identity| identity.pid);
         let shim = procs::all().unwrap_or_default().into_iter().find(|process| outer != 0 && process.parent == outer);
         if let Some(shim) = shim {
-            let _ = kill(Pid::from_raw(shim.pid), Signal::SIGTERM);
+            leftovers::signal(&shim, rustix::process::Signal::TERM);
             return Ok(());
         }
         if tokio::time::Instant::now() >= deadline {
