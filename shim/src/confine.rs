@@ -136,7 +136,10 @@ pub(crate) fn drop_rights(spec: &Spec) -> io::Result<()> {
         && geteuid().is_root()
     {
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-        drop_bounding_set();
+        // Where nothing but the user stands around the agent nothing demands it, and it would be a part of every start.
+        if spec.demand.is_some_and(|demand| demand.bounding.is_some()) {
+            drop_bounding_set();
+        }
         setgroups(&[])?;
         setresgid(gid, gid, gid)?;
         setresuid(uid, uid, uid)?;
