@@ -196,8 +196,11 @@ fn read_secret_file(name: &str, path: &Path) -> Result<Secret, SecretsError> {
     Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
 }
 
+/// Names with their values.
+type Lines = Vec<(String, Zeroizing<String>)>;
+
 /// The lines of a `.env`; `suspicious`: others must not be able to read it, nor to have written it.
-fn read_env_file(path: &Path, suspicious: bool) -> Result<Vec<(String, Zeroizing<String>)>, SecretsError> {
+fn read_env_file(path: &Path, suspicious: bool) -> Result<Lines, SecretsError> {
     let unreadable = |source| SecretsError::Unreadable { path: path.to_owned(), source };
     // One descriptor for the check and the reading: the file that was checked is the file that is read.
     let mut file = match fs::File::open(path) {
@@ -221,7 +224,7 @@ fn read_env_file(path: &Path, suspicious: bool) -> Result<Vec<(String, Zeroizing
 
 /// `NAME=value` lines; `export`, comments, single quotes (literal), double quotes (`\n`, `\"`, `\\`, `\$`).
 /// Nothing is expanded: a value is what is written.
-fn parse_env(text: &str) -> Result<Vec<(String, Zeroizing<String>)>, (usize, &'static str)> {
+fn parse_env(text: &str) -> Result<Lines, (usize, &'static str)> {
     let mut pairs = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let refused = |why| (number + 1, why);
