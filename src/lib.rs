@@ -8,6 +8,7 @@ pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod devops;
+pub mod disk;
 pub mod downlink;
 pub mod exchange;
 pub mod fault;

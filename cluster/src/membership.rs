@@ -27,6 +27,8 @@ pub struct Change {
     pub name: NodeName,
     /// How it stands now.
     pub standing: Standing,
+    /// For how long it was SUSPECT; nothing, unless it is LOST.
+    pub silent: Duration,
 }
 
 /// How long members may be silent.
@@ -48,6 +50,8 @@ impl Default for Leases {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Member {
     standing: Standing,
+    /// When it came to stand so; of a LOST one, when it went silent.
+    since: Duration,
     /// When it changes next without being heard; a lost one does not.
     due: Option<Duration>,
 }
@@ -80,15 +84,26 @@ impl Membership {
     /// It was heard: ALIVE, whatever it was, and a full lease.
     pub fn heard(&mut self, now: Duration, name: &NodeName) {
         self.pass(now);
-        self.put(name, Standing::Alive, Some(now + self.leases.suspect_after));
+        self.put(name, Standing::Alive, now, Some(now + self.leases.suspect_after));
     }
 
     /// Its link went down: SUSPECT at once. Counted from now, unless it was silent before.
     pub fn silent(&mut self, now: Duration, name: &NodeName) {
         self.pass(now);
         if self.standing(name) == Some(Standing::Alive) {
-            self.put(name, Standing::Suspect, Some(now + self.leases.max_disconnect));
+            self.put(name, Standing::Suspect, now, Some(now + self.leases.max_disconnect));
         }
+    }
+
+    /// One that is silent is LOST when it was SUSPECT for so long in all, whatever the leases say; one that is LOST already
+    /// is SUSPECT again until then. Nothing if it is there.
+    pub fn wait(&mut self, name: &NodeName, silent: Duration) {
+        let Some(member) = self.members.get(name).filter(|member| member.standing != Standing::Alive) else { return };
+        let since = member.since;
+        // Only what was not known before is a change: that it is silent was.
+        let changes = std::mem::take(&mut self.changes);
+        self.put(name, Standing::Suspect, since, Some(since + silent));
+        self.changes = changes;
     }
 
     /// It is known from before this process: SUSPECT, since nothing was heard yet, with a full lease to come back. One that
@@ -96,7 +111,7 @@ impl Membership {
     pub fn expect(&mut self, now: Duration, name: &NodeName) {
         self.pass(now);
         if self.standing(name).is_none() {
-            self.put(name, Standing::Suspect, Some(now + self.leases.max_disconnect));
+            self.put(name, Standing::Suspect, now, Some(now + self.leases.max_disconnect));
         }
     }
 
@@ -125,16 +140,24 @@ impl Membership {
     /// Lets time pass.
     fn pass(&mut self, now: Duration) {
         while let Some((due, name)) = self.by_due.first().filter(|(due, _)| *due <= now).cloned() {
-            match self.standing(&name) {
+            match self.members.get(&name) {
                 // From the moment it became silent, not from the moment somebody looked.
-                Some(Standing::Alive) => self.put(&name, Standing::Suspect, Some(due + self.leases.max_disconnect)),
-                _ => self.put(&name, Standing::Lost, None),
+                Some(Member { standing: Standing::Alive, .. }) => {
+                    self.put(&name, Standing::Suspect, due, Some(due + self.leases.max_disconnect));
+                }
+                silent => {
+                    let since = silent.map_or(due, |member| member.since);
+                    self.put(&name, Standing::Lost, since, None);
+                    if let Some(change) = self.changes.last_mut() {
+                        change.silent = due.saturating_sub(since);
+                    }
+                }
             }
         }
     }
 
-    fn put(&mut self, name: &NodeName, standing: Standing, due: Option<Duration>) {
-        let before = self.members.insert(name.clone(), Member { standing, due });
+    fn put(&mut self, name: &NodeName, standing: Standing, since: Duration, due: Option<Duration>) {
+        let before = self.members.insert(name.clone(), Member { standing, since, due });
         if let Some(due) = before.and_then(|before| before.due) {
             self.by_due.remove(&(due, name.clone()));
         }
@@ -142,7 +165,7 @@ impl Membership {
             self.by_due.insert((due, name.clone()));
         }
         if before.map(|before| before.standing) != Some(standing) {
-            self.changes.push(Change { name: name.clone(), standing });
+            self.changes.push(Change { name: name.clone(), standing, silent: Duration::ZERO });
         }
     }
 }
@@ -194,6 +217,30 @@ mod tests {
         assert_eq!(all.next_due(), Some(Duration::ZERO), "changes wait");
         all.due(at(100));
         assert_eq!(all.next_due(), Some(at(121)), "from the first silence");
+    }
+
+    #[test]
+    fn who_is_waited_for_longer_is_lost_later_and_may_be_waited_for_again() {
+        use Standing::{Alive, Lost, Suspect};
+        let (mut all, a) = (Membership::new(LEASES), node("a"));
+        let lost =
+            |all: &mut Membership, now| all.due(at(now)).iter().map(|c| (c.standing, c.silent)).collect::<Vec<_>>();
+        all.heard(at(0), &a);
+        all.wait(&a, at(1));
+        all.silent(at(5), &a);
+        assert_eq!(standings(all.due(at(5))), [Alive, Suspect], "who is there is not waited for");
+        all.wait(&a, at(30));
+        assert_eq!((all.next_due(), all.due(at(34))), (Some(at(35)), vec![]));
+        assert_eq!(lost(&mut all, 35), [(Lost, at(30))]);
+        all.wait(&a, at(600));
+        assert_eq!((all.standing(&a), all.due(at(604))), (Some(Suspect), vec![]), "that it is silent is known");
+        assert_eq!(lost(&mut all, 700), [(Lost, at(600))], "as it was due, whenever somebody looks");
+        all.heard(at(701), &a);
+        assert_eq!(standings(all.due(at(701))), [Alive]);
+        all.silent(at(702), &a);
+        assert_eq!(all.next_due(), Some(Duration::ZERO));
+        all.due(at(702));
+        assert_eq!(all.next_due(), Some(at(822)), "the next silence is waited for as the leases say");
     }
 
     #[test]
@@ -255,7 +302,7 @@ mod tests {
                         *model = None;
                     }
                 }
-                for Change { name, standing } in all.due(now) {
+                for Change { name, standing, .. } in all.due(now) {
                     prop_assert_ne!(shown.insert(name, standing), Some(standing), "each change once");
                 }
                 for (name, model) in names.iter().zip(silent_from) {

@@ -93,8 +93,15 @@ pub enum Command {
     },
     /// A host is silent: it gets no attempt, and its own are UNKNOWN until it reports or is lost.
     SuspectHost(HostName),
-    /// A host was silent for too long: its attempts end as infrastructure failures, uncharged, and start elsewhere at once.
-    LoseHost(HostName),
+    /// A host was silent for so long: those of its attempts that are not waited for any longer end as infrastructure
+    /// failures, uncharged, and start elsewhere at once. When none is left, it is lost. [`crate::Engine::patience`] says
+    /// when to ask next.
+    LoseHost {
+        /// Which.
+        host: HostName,
+        /// How long nothing was heard of it, in milliseconds.
+        silent_ms: u64,
+    },
     /// Start no more attempts on a host; those that run finish, or are stopped after the deadline, uncharged.
     DrainHost {
         /// Which.

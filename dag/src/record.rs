@@ -112,7 +112,7 @@ pub struct TaskRecord {
     pub attempts: u32,
     /// Charged attempts since the budget was last renewed.
     pub charged: u32,
-    /// Uncharged returns in a row.
+    /// Uncharged returns in a row, in the units of `Config::returns_cap`.
     pub uncharged: u32,
     /// Returns for a provider's limit in a row.
     pub limited: u32,

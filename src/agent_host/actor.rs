@@ -23,12 +23,16 @@ use super::{
 };
 use crate::{
     actor::{Fence, Generations, RestartPolicy, RestartVerdict, Restarts},
+    disk::Seen,
     fault::{self, Point},
     wire::HostOrder,
 };
 
 /// Between two tries to remove what does not go: a container that hangs in the kernel, an engine that is gone.
 const REMOVE_AGAIN: Duration = Duration::from_secs(10);
+
+/// Between two looks at the disk while attempts run or room is short: a fast disk takes a gigabyte in so long.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The actor.
 pub struct AgentHost;
@@ -48,6 +52,10 @@ pub struct State {
     stuck: BTreeMap<AttemptId, String>,
     /// Why the runtime can start nothing for now.
     sick: Option<String>,
+    /// Room on the disk, as seen last.
+    disk: Seen,
+    /// Is another look at it under way?
+    looking: bool,
     /// How full its bridges were in the last report.
     shards: Vec<ShardReport>,
     /// The runtime was asked what it holds; until it answered, orders wait.
@@ -76,7 +84,10 @@ impl Actor for AgentHost {
         let (listener, mut health) = (myself.clone(), host.runtime.health());
         tokio::spawn(async move {
             let found = surveyor.survey().await;
+            // The first report says both.
+            let seen = surveyor.look_at_disk(found.clone()).await;
             // The actor has gone: its successor looks again.
+            let _ = myself.cast(AgentHostMessage::Disk(seen));
             let _ = myself.cast(AgentHostMessage::Observed(found));
         });
         tokio::spawn(async move {
@@ -97,6 +108,8 @@ impl Actor for AgentHost {
             leaving: Vec::new(),
             stuck: BTreeMap::new(),
             sick: None,
+            disk: Seen::enough(),
+            looking: false,
             shards: Vec::new(),
             surveyed: false,
             early: Vec::new(),
@@ -112,8 +125,13 @@ impl Actor for AgentHost {
         message: Self::Msg,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        let at_once =
-            matches!(message, AgentHostMessage::Observed(_) | AgentHostMessage::Beat | AgentHostMessage::Ping(_));
+        let at_once = matches!(
+            message,
+            AgentHostMessage::Observed(_)
+                | AgentHostMessage::Disk(_)
+                | AgentHostMessage::Beat
+                | AgentHostMessage::Ping(_)
+        );
         if !state.surveyed && !at_once {
             state.early.push(message);
             return Ok(());
@@ -126,6 +144,11 @@ impl Actor for AgentHost {
             AgentHostMessage::Removed(attempt) => state.removed(&attempt),
             AgentHostMessage::Stuck(attempt, why) => state.cannot_remove(attempt, why),
             AgentHostMessage::Health(sick) => state.health(sick),
+            AgentHostMessage::Disk(seen) => state.disk(seen),
+            AgentHostMessage::Silence { silent, default, answer } => {
+                // Whoever asked has gone.
+                let _ = answer.send(state.silence(&myself, silent, default));
+            }
             AgentHostMessage::StopAll(done) => state.stop_all(&myself, done),
             AgentHostMessage::Ping(answer) => {
                 // Whoever asked has gone.
@@ -136,6 +159,7 @@ impl Actor for AgentHost {
                 state.answer_waiting();
             }
         }
+        state.watch_disk(&myself);
         Ok(())
     }
 
@@ -266,10 +290,39 @@ impl State {
         }
     }
 
+    fn disk(&mut self, seen: Seen) {
+        self.looking = false;
+        // The numbers in the words change all the time: they are told as of when room became short.
+        if seen.level != self.disk.level {
+            self.disk = seen;
+            if self.surveyed {
+                self.report();
+            }
+        }
+    }
+
+    /// Another look at the disk in a moment, while attempts run or room is short. An idle host looks at nothing.
+    fn watch_disk(&mut self, myself: &ActorRef<AgentHostMessage>) {
+        let is_idle = self.running.is_empty() && self.disk.refusal().is_none();
+        if !self.surveyed || is_idle || std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        let held = self.running.keys().chain(&self.found).chain(&self.leaving).cloned().collect();
+        let (host, myself) = (self.host.clone(), myself.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            // The actor has gone: its successor looks.
+            let _ = myself.cast(AgentHostMessage::Disk(host.look_at_disk(held).await));
+        });
+    }
+
     /// Slots that cannot be used for now.
     fn quarantine(&self) -> Option<Quarantine> {
         if let Some(why) = &self.sick {
             return Some(Quarantine { slots: self.host.slots, why: why.clone() });
+        }
+        if let Some(why) = self.disk.refusal() {
+            return Some(Quarantine { slots: self.host.slots, why: why.to_owned() });
         }
         let (attempt, why) = self.stuck.first_key_value()?;
         let slots = u32::try_from(self.stuck.len()).unwrap_or(u32::MAX);
@@ -319,6 +372,12 @@ impl State {
     fn stop_all(&mut self, myself: &ActorRef<AgentHostMessage>, done: oneshot::Sender<()>) {
         let all: Vec<AttemptId> = self.running.keys().cloned().collect();
         all.iter().for_each(|attempt| self.stop(attempt));
+        self.end_found(myself);
+        self.stopping.push(done);
+        self.answer_waiting();
+    }
+
+    fn end_found(&mut self, myself: &ActorRef<AgentHostMessage>) {
         for attempt in self.found.iter().filter(|attempt| self.ending.insert((*attempt).clone())) {
             let (host, myself, attempt) = (self.host.clone(), myself.clone(), attempt.clone());
             tokio::spawn(async move {
@@ -327,8 +386,27 @@ impl State {
                 let _ = myself.cast(AgentHostMessage::Ended(attempt));
             });
         }
-        self.stopping.push(done);
-        self.answer_waiting();
+    }
+
+    /// What was found has no order that says how long it is waited for.
+    fn silence(
+        &mut self,
+        myself: &ActorRef<AgentHostMessage>,
+        silent: Duration,
+        default: Duration,
+    ) -> Option<Duration> {
+        let waits = |child: &Child| child.order.max_disconnect_ms.map_or(default, Duration::from_millis);
+        let due = self.running.iter().filter(|(_, child)| !child.stop && waits(child) <= silent);
+        let due: Vec<AttemptId> = due.map(|(attempt, _)| attempt.clone()).collect();
+        for attempt in due {
+            tracing::warn!(%attempt, "the Taskmaster could not be reached for too long: it is stopped");
+            self.stop(&attempt);
+        }
+        if default <= silent {
+            self.end_found(myself);
+        }
+        let found = self.found.iter().map(|_| default);
+        self.running.values().map(waits).chain(found).filter(|waits| *waits > silent).min()
     }
 
     fn answer_waiting(&mut self) {

@@ -42,10 +42,14 @@ pub(super) async fn run(
     let attempt = &order.attempt;
     let ended = match wait(&host, attempt, &mut stop).await {
         Err(RuntimeError::Unknown(_)) => {
+            let prepared = async {
+                host.room().await?;
+                host.prepare(order.clone()).await
+            };
             let job = tokio::select! {
                 biased;
                 () = asked(&mut stop) => return Ok(Exit::without_result(host.name.clone(), attempt.clone(), Outcome::Stopped)),
-                job = host.prepare(order.clone()) => job,
+                job = prepared => job,
             };
             let job = match job {
                 Ok(job) => job,

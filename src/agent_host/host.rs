@@ -19,12 +19,18 @@ use super::{Keyring, Seeds, Shelf, Superior, Supply, task_file};
 use crate::{
     actor::Generations,
     config::secrets::Secret,
+    disk::{Disk, Seen},
     runtime::{Isolation, Job, Runtime, RuntimeError, RuntimeInfo, Shard, State, Workspace},
     wire::Introduction,
 };
 
 /// The longest prompt or feedback, in bytes.
 const TEXT_MAX: u64 = 16 << 20;
+
+/// An order that came before its Taskmaster knew that the disk is full waits for room: so often, with so much time in
+/// between. Longer than [`super::actor::LOOK_AGAIN`], so that the next order goes elsewhere.
+const ROOM_TRIES: u32 = 5;
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
 
 /// One machine.
 pub struct Host {
@@ -52,6 +58,8 @@ pub struct Host {
     pub incarnations: Generations,
     /// Where reports go.
     pub superior: Arc<dyn Superior>,
+    /// What must not become full.
+    pub disk: Arc<Disk>,
 }
 
 impl Host {
@@ -147,6 +155,35 @@ impl Host {
             idle_timeout_ms: order.idle_timeout_ms,
             profile: order.profile.clone().filter(|_| work),
         })
+    }
+
+    /// Looks whether there is room for new attempts. Where it is short, what can be fetched or made again goes first; of
+    /// attempts that are `held` here everything stays.
+    pub(super) async fn look_at_disk(self: &Arc<Self>, held: Vec<AttemptId>) -> Seen {
+        let host = self.clone();
+        let look = move || {
+            host.disk.look_after(|| {
+                host.runtime.drop_caches();
+                host.seeds.drop_caches(&held);
+            })
+        };
+        // It fails with the node only.
+        tokio::task::spawn_blocking(look).await.unwrap_or_else(|_| Seen::enough())
+    }
+
+    /// Waits until there is room for a new attempt, for a moment at most: by then this host has said that it takes none.
+    /// The error is for people.
+    pub(super) async fn room(self: &Arc<Self>) -> Result<(), String> {
+        let mut tries = 0..ROOM_TRIES;
+        loop {
+            let disk = self.disk.clone();
+            let seen = tokio::task::spawn_blocking(move || disk.look()).await.unwrap_or_else(|_| Seen::enough());
+            match (seen.refusal(), tries.next()) {
+                (None, _) => return Ok(()),
+                (Some(why), None) => return Err(why.to_owned()),
+                (Some(_), Some(_)) => tokio::time::sleep(ROOM_AGAIN).await,
+            }
+        }
     }
 
     /// What earlier processes left here. Remains that can never run are removed at once.

@@ -1,10 +1,12 @@
 //! What an AgentHost is asked and told. Orders cross hosts; the rest is local only.
 
+use std::time::Duration;
+
 use devstack_dag::ids::AttemptId;
 use ractor::Message;
 use tokio::sync::oneshot;
 
-use crate::wire::HostOrder;
+use crate::{disk::Seen, wire::HostOrder};
 
 /// To the AgentHost.
 pub enum AgentHostMessage {
@@ -23,6 +25,18 @@ pub enum AgentHostMessage {
     Stuck(AttemptId, String),
     /// What runs attempts is well (`None`), or cannot start any and why.
     Health(Option<String>),
+    /// What the last look at the disk saw.
+    Disk(Seen),
+    /// There has been no session with the Taskmaster for so long: end what is replaced elsewhere by now, which is after
+    /// `default` where an order says nothing. Answered with the time after which the next is; `None`: there is none.
+    Silence {
+        /// For so long.
+        silent: Duration,
+        /// As the Taskmaster said.
+        default: Duration,
+        /// Who asks.
+        answer: oneshot::Sender<Option<Duration>>,
+    },
     /// End every attempt, also what was found and not ordered yet, and answer when none runs.
     StopAll(oneshot::Sender<()>),
     /// Answer at once: whoever keeps watch over the node asks.

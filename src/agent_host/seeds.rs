@@ -2,9 +2,9 @@
 //! commits that are not in it. Deliberately absent: where those come from ([`Supply`]) and making the workspace.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use devstack_dag::{
@@ -27,6 +27,8 @@ pub struct Seeds {
     mirrors: PathBuf,
     bundles: PathBuf,
     mirrored: Mutex<HashMap<ProjectName, Arc<Mutex<Option<Project>>>>>,
+    /// Attempts of this process that something was gathered for, and that were not cleared.
+    using: Mutex<HashSet<AttemptId>>,
 }
 
 /// A project with its mirror open.
@@ -46,7 +48,14 @@ impl Seeds {
     /// Mirrors and bundles are made below `own`. Without git here only attempts of projects without a repository can be
     /// prepared.
     pub fn new(supply: Arc<dyn Supply>, git: Option<Git>, own: &Path) -> Self {
-        Self { supply, git, mirrors: own.join("mirrors"), bundles: own.join("bundles"), mirrored: Mutex::default() }
+        Self {
+            supply,
+            git,
+            mirrors: own.join("mirrors"),
+            bundles: own.join("bundles"),
+            mirrored: Mutex::default(),
+            using: Mutex::default(),
+        }
     }
 
     /// Everything for this start; `None`: the workspace is empty. Blocks. The error is for people.
@@ -56,6 +65,8 @@ impl Seeds {
             Start::Commit { base, tip } => (*base, (base != tip).then_some(*tip)),
             Start::Merging { base, theirs } => (*base, Some(*theirs)),
         };
+        // Before anything is opened: from here on none of it is taken away.
+        self.using().insert(attempt.clone());
         let name = &attempt.task.project;
         let (mirror_objects, integration) = self.with(name, |project| {
             if !project.mirror.contains(base) {
@@ -101,12 +112,35 @@ impl Seeds {
 
     /// Bundles made for this attempt are not needed any more: the runtime has its own copies.
     pub(super) fn clear(&self, attempt: &AttemptId) {
+        self.using().remove(attempt);
         let dir = self.bundles_of(attempt);
         if let Err(error) = std::fs::remove_dir_all(&dir)
             && error.kind() != std::io::ErrorKind::NotFound
         {
             tracing::warn!(%attempt, %error, "cannot remove {}", dir.display());
         }
+    }
+
+    /// Removes what can be fetched again, because room on the disk is short: mirrors of projects, and bundles of attempts,
+    /// of which nothing is `held` here. Workspaces borrow from a mirror, so one in use stays. Blocks.
+    pub(super) fn drop_caches(&self, held: &[AttemptId]) {
+        let names = directories(&self.mirrors).chain(directories(&self.bundles));
+        let names = names.filter_map(|dir| ProjectName::new(dir.file_stem()?.to_str()?).ok());
+        for name in names.collect::<HashSet<_>>() {
+            let project = self.project(&name);
+            // Being used or made now. Whoever comes next waits until it is gone, and makes it again.
+            let Ok(mut open) = project.try_lock() else { continue };
+            if self.using().iter().chain(held).any(|attempt| attempt.task.project == name) {
+                continue;
+            }
+            *open = None;
+            remove(&self.bundles.join(name.as_str()));
+            remove(&self.mirrors.join(format!("{name}.git")));
+        }
+    }
+
+    fn using(&self) -> MutexGuard<'_, HashSet<AttemptId>> {
+        self.using.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn project(&self, name: &ProjectName) -> Arc<Mutex<Option<Project>>> {
@@ -128,5 +162,17 @@ impl Seeds {
     fn bundles_of(&self, attempt: &AttemptId) -> PathBuf {
         let task = &attempt.task;
         self.bundles.join(task.project.as_str()).join(task.id.as_str()).join(attempt.number.to_string())
+    }
+}
+
+fn directories(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn remove(dir: &Path) {
+    match std::fs::remove_dir_all(dir) {
+        Ok(()) => tracing::info!("removed {} to make room; it is fetched again when it is needed", dir.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => tracing::warn!(%error, "cannot remove {}", dir.display()),
     }
 }

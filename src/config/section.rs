@@ -282,6 +282,18 @@ impl<'i> Table<'i> {
         None
     }
 
+    /// What is kept free of a disk: see [`units::parse_reserve`].
+    pub(super) fn reserve(&mut self, reader: &mut Reader<'i>, key: &str) -> Option<At<u64>> {
+        let text = self.text(reader, key)?;
+        match units::parse_reserve(&text.value) {
+            Ok(value) => Some(At { at: text.at, value }),
+            Err(why) => {
+                reader.add(text.at, code::BAD_VALUE, format!("`{key}`{}: {why}", self.of()), None);
+                None
+            }
+        }
+    }
+
     /// One word of a fixed set.
     pub(super) fn word<T: Copy>(&mut self, reader: &mut Reader<'i>, key: &str, words: &[(&str, T)]) -> Option<At<T>> {
         let text = self.text(reader, key)?;

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `30m`, `1h30m`, `500ms`; `4GiB`, `512MiB`.
+//! Durations and sizes as people write them: `30m`, `1h30m`, `500ms`; `4GiB`, `512MiB`; and what is kept free of a disk: `5%`.
 //! Deliberately absent: clocks and byte counting; these are numbers.
 
 /// Milliseconds of a duration such as `30m`, `10s`, `1h30m` or `500ms`.
@@ -77,6 +77,30 @@ pub fn format_size(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
+/// Set in a reserve that is a share: the rest is the percentage. No disk has so many bytes.
+pub const SHARE: u64 = 1 << 63;
+
+/// What is kept free of a disk: a share such as `5%`, marked with [`SHARE`], or a size in bytes.
+///
+/// # Errors
+/// What is wrong with it, as the middle of a sentence.
+pub fn parse_reserve(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{}` is neither a share nor a size; write for example \"5%\" or \"2GiB\"", cut(text));
+    match text.trim().strip_suffix('%') {
+        Some(share) => share.parse::<u64>().ok().filter(|percent| *percent <= 90).map(|percent| SHARE | percent),
+        None => parse_size(text).ok().filter(|size| size & SHARE == 0),
+    }
+    .ok_or_else(wrong)
+}
+
+/// A reserve as [`parse_reserve`] reads it.
+pub fn format_reserve(reserve: u64) -> String {
+    match reserve & SHARE {
+        0 => format_size(reserve),
+        _ => format!("{}%", reserve & !SHARE),
+    }
+}
+
 fn cut(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -110,6 +134,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn reserves_as_people_write_them() {
+        for (text, reserve) in [("5%", SHARE | 5), ("0%", SHARE), ("2GiB", 2 << 30), ("0B", 0)] {
+            assert_eq!(parse_reserve(text), Ok(reserve), "{text}");
+            assert_eq!(format_reserve(reserve), text);
+        }
+        for text in ["", "5", "91%", "-1%", "5.5%", "%", "5 percent", "9999999TiB"] {
+            assert!(parse_reserve(text).is_err(), "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_back(ms in 0u64..10_000_000_000, bytes: u64) {
@@ -121,6 +156,7 @@ mod tests {
         fn no_text_panics(text in ".{0,40}") {
             let _ = parse_duration(&text);
             let _ = parse_size(&text);
+            let _ = parse_reserve(&text);
         }
     }
 }

@@ -58,6 +58,7 @@ codes! {
     PUSH_REFUSED = "DS0317", 422, "a push that is no whole bundle of what it announces, or holds what git's checks refuse";
     DIVERGED = "DS0318", 409, "a push whose integration branch lacks what was delivered to it";
     TOO_MANY = "DS0319", 429, "too many requests, changes, streams or uploads of one caller";
+    DISK_FULL = "DS0331", 409, "too little room is left on the Taskmaster's disk for a plan or an upload";
     NO_AUDIT = "DS0320", 503, "the log of changes cannot be written, so that nothing may be changed";
 }
 

@@ -22,7 +22,10 @@ use super::{
     routes::Api,
     view,
 };
-use crate::telemetry::metrics::{Page, meters};
+use crate::{
+    disk::{Level, Room},
+    telemetry::metrics::{Page, meters},
+};
 
 /// How things stand, in numbers.
 #[derive(Debug, Clone)]
@@ -35,6 +38,7 @@ pub struct Standing {
     delivering: usize,
     parked: usize,
     hosts: Vec<(dto::Host, Option<Duration>)>,
+    disk: Option<(Room, Level)>,
 }
 
 impl Standing {
@@ -51,7 +55,14 @@ impl Standing {
             delivering: names().filter(|project| engine.delivery_waits(project).is_some()).count(),
             parked: engine.providers().filter(|provider| provider.until.is_some()).count(),
             hosts: hosts.into_iter().map(|host| (age(&host), host)).map(|(age, host)| (host, age)).collect(),
+            disk: None,
         }
+    }
+
+    /// With what the disk of the state directory has.
+    pub fn with_disk(mut self, disk: Option<(Room, Level)>) -> Self {
+        self.disk = disk;
+        self
     }
 
     /// The text of a scrape.
@@ -85,6 +96,7 @@ impl Standing {
             page.gauge(name, help).add(&[], value);
         }
         self.hosts(&mut page);
+        disk(&mut page, self.disk);
         page.render()
     }
 
@@ -132,11 +144,28 @@ pub(super) async fn metrics(State(api): State<Api>) -> Result<Exposition, ApiErr
     Ok(Exposition(api.backend.standing().await?.render()))
 }
 
+/// What the disk of the state directory has.
+fn disk(page: &mut Page, seen: Option<(Room, Level)>) {
+    let Some((room, level)) = seen else { return };
+    let help = "Bytes that may still be written to the disk of the state directory.";
+    page.gauge("devstack_disk_free_bytes", help).add(&[], room.free as f64);
+    let help = "Files that may still be made on the disk of the state directory; 0 where it does not count them.";
+    page.gauge("devstack_disk_free_files", help).add(&[], room.free_files as f64);
+    let help = "Whether less than disk_reserve is free (1: no new attempts), or less than half of it (2: no plans or uploads).";
+    let low = match level {
+        Level::Enough => 0.0,
+        Level::Low => 1.0,
+        Level::Scarce => 2.0,
+    };
+    page.gauge("devstack_disk_low", help).add(&[], low);
+}
+
 /// Of a node that only runs attempts.
-pub(super) fn of_agent(connected: bool) -> Exposition {
+pub(super) fn of_agent(connected: bool, seen: Option<(Room, Level)>) -> Exposition {
     let mut page = Page::of_this_process();
     let help = "Whether this host is connected to its Taskmaster.";
     page.gauge("devstack_link_up", help).add(&[], f64::from(u8::from(connected)));
+    disk(&mut page, seen);
     Exposition(page.render())
 }
 

@@ -42,6 +42,7 @@ use crate::{
         secrets::Secrets,
     },
     devops::{Devops, DevopsArguments, Project},
+    disk::{Disk, Reserve},
     downlink::Uploads,
     gateway::{self, Backend, Cluster},
     repository::{Hubs, policy, reach::Rules},
@@ -64,6 +65,7 @@ pub struct Node {
     core: Option<Arc<Core>>,
     /// `None`: it runs no attempts.
     host: Option<Arc<Host>>,
+    disk: Arc<Disk>,
     end: links::End,
     link: Option<Link>,
     supervisor: ActorRef<SupervisorMessage>,
@@ -160,13 +162,18 @@ impl Node {
             Some(identity) => links::End::new(config, identity, &taskmaster, &agent_host, &outbox).await?,
             None => links::End::None,
         };
+        let mut dirs = vec![config.state_dir.clone()];
+        let reserve = Reserve::new(config.limits.disk_reserve);
         let host = match mode {
             Mode::Dispatch if config.roles.agent_host => {
                 let runtime = runtimes::open(config, &ground.label, given).await?;
-                Some(Arc::new(make_host(config, secrets, &ground, runtime, &taskmaster, &end)))
+                dirs.extend(Some(runtime.1.clone()).filter(|agents| *agents != config.state_dir));
+                let disk = Arc::new(Disk::new(dirs.clone(), reserve));
+                Some(Arc::new(make_host(config, secrets, &ground, runtime, &taskmaster, &end, disk)))
             }
             _ => None,
         };
+        let disk = host.as_ref().map_or_else(|| Arc::new(Disk::new(dirs, reserve)), |host| host.disk.clone());
         let (news, heard) = watch::channel(0);
         let rules = Arc::new(Rules::new(&config.taskmaster));
         let Ground { store, held, blobs, hubs, shelf, attempts_behind, label, .. } = ground;
@@ -178,6 +185,8 @@ impl Node {
                 attempts_behind,
                 member_slots: u32::try_from(config.limits.member_slots).unwrap_or(u32::MAX),
                 attempt_slack_ms: config.limits.attempt_slack,
+                max_disconnect_ms: config.limits.max_disconnect,
+                long_disconnect_ms: config.limits.long_disconnect,
                 ..devstack_dag::Config::default()
             },
             journal: JournalConfig::default(),
@@ -228,6 +237,7 @@ impl Node {
                 pushes: Uploads::open(uploads.join("pushed"), config.limits.repository_size).map_err(failed)?,
                 unknown_pushes: Mutex::default(),
                 rules,
+                disk: disk.clone(),
                 bundles: Bundles::open(uploads.join("bundles"), bundle_limits).map_err(failed)?,
                 backups: Backups::new(config.state_dir.clone(), attempts_behind),
                 diffs: Diffs::default(),
@@ -256,7 +266,7 @@ impl Node {
             housekeeping.into_iter().chain(export).chain(webhook).chain(traces.map(|(_, export)| export)).collect();
         let agent_host = host.is_some().then_some(agent_host);
         let audit = Arc::new(Audit::new(&config.state_dir, config.limits.audit));
-        Ok(Self { core, host, end, link, supervisor, agent_host, fatal: fatal_seen, tellers, audit, _held: held })
+        Ok(Self { core, host, disk, end, link, supervisor, agent_host, fatal: fatal_seen, tellers, audit, _held: held })
     }
 
     /// What the API needs; `None`: this node is no Taskmaster.
@@ -270,7 +280,7 @@ impl Node {
             Some(backend) => gateway::router_of(backend, cluster, Some(self.audit.clone()), limits),
             None => {
                 let end = self.end.clone();
-                gateway::agent_router(Arc::new(move || end.is_connected()))
+                gateway::agent_router(Arc::new(move || end.is_connected()), self.disk.clone())
             }
         }
     }
@@ -333,6 +343,7 @@ fn make_host(
     (runtime, agents_dir): (Arc<dyn Runtime>, PathBuf),
     taskmaster: &Address<TaskmasterMessage>,
     end: &links::End,
+    disk: Arc<Disk>,
 ) -> Host {
     let supply = end
         .supply()
@@ -350,6 +361,7 @@ fn make_host(
         shelf: ground.shelf.clone(),
         log_retention: Duration::from_millis(config.limits.attempts),
         superior: end.superior().unwrap_or_else(|| Arc::new(taskmaster.clone())),
+        disk,
     }
 }
 

@@ -72,6 +72,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Removes what belongs to no attempt, if no attempt is left: networks, directories of secrets.
     async fn tidy(&self) {}
 
+    /// Removes what is kept only to be quick, because room on the disk is short. Blocks.
+    fn drop_caches(&self) {}
+
     /// Starts an attempt. One that was started before, also by an earlier process, is left as it is: it runs once.
     async fn start(&self, job: &Job) -> Result<(), RuntimeError>;
 

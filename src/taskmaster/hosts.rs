@@ -2,6 +2,8 @@
 //! process is there as long as this is.
 //! Deliberately absent: links, and what a silent host means for its attempts (the engine decides).
 
+use std::time::Duration;
+
 use devstack_dag::{
     command::{Command, HostReport},
     ids::HostName,
@@ -49,7 +51,18 @@ impl State {
     pub(super) fn lease_due(&mut self, myself: &ActorRef<TaskmasterMessage>) {
         for command in self.leases.due() {
             tracing::warn!(?command, "a host is silent");
+            let (host, silent_ms) = match &command {
+                Command::LoseHost { host, silent_ms } => (Some(host.clone()), *silent_ms),
+                Command::SuspectHost(host) => (Some(host.clone()), 0),
+                _ => (None, 0),
+            };
             self.tell(command);
+            // Attempts of one host are not all waited for as long.
+            if let Some(host) = host
+                && let Some(patience) = self.engine.patience(&host, silent_ms)
+            {
+                self.leases.wait(&host, Duration::from_millis(patience));
+            }
         }
         self.arm(myself);
     }

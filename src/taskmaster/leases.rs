@@ -74,7 +74,14 @@ impl Leases {
             known.iter().for_each(|name| self.members.expect(now, name));
         }
         let changes = self.members.due(now).into_iter();
-        changes.filter_map(|change| command(change.standing, host(&change.name)?)).collect()
+        changes.filter_map(|change| command(change.standing, host(&change.name)?, change.silent)).collect()
+    }
+
+    /// A silent host is given up, with what is left of it, when it was silent for so long in all.
+    pub(super) fn wait(&mut self, host: &HostName, silent: Duration) {
+        if let Some(name) = node(host) {
+            self.members.wait(&name, silent);
+        }
     }
 
     /// How long until [`Self::due`] must be asked; `None`: a timer for that runs already, or nobody has a lease.
@@ -88,11 +95,13 @@ impl Leases {
     }
 }
 
-fn command(standing: Standing, host: HostName) -> Option<Command> {
+fn command(standing: Standing, host: HostName, silent: Duration) -> Option<Command> {
     match standing {
         Standing::Alive => None,
         Standing::Suspect => Some(Command::SuspectHost(host)),
-        Standing::Lost => Some(Command::LoseHost(host)),
+        Standing::Lost => {
+            Some(Command::LoseHost { host, silent_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX) })
+        }
     }
 }
 

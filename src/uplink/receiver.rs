@@ -21,6 +21,10 @@ use crate::{
     wire::{self, HostOrder, ToHost, ToTaskmaster, Welcome},
 };
 
+/// The longest wait for the AgentHost to stop attempts, and the pause before it is asked again.
+const STOP_ANSWER: Duration = Duration::from_secs(60);
+const STOP_AGAIN: Duration = Duration::from_secs(1);
+
 /// What an uplink is made with.
 pub struct UplinkConfig {
     /// Where orders go.
@@ -212,16 +216,25 @@ impl Uplink {
         self.0.agent_host.cast(AgentHostMessage::StopAll(oneshot::channel().0)).is_ok()
     }
 
-    /// Attempts that are replaced elsewhere by then are stopped, if that is wanted.
-    fn stop_later(&self, after: Duration) -> Option<JoinHandle<()>> {
+    /// Attempts are stopped when they are replaced elsewhere, each as its order says, else after `default`; if that is wanted.
+    fn stop_later(&self, default: Duration) -> Option<JoinHandle<()>> {
         if self.0.on_disconnect == OnDisconnect::Continue {
             return None;
         }
         let uplink = self.clone();
         Some(self.0.tokio.spawn(async move {
-            tokio::time::sleep(after).await;
-            tracing::warn!("the Taskmaster could not be reached for too long: attempts are stopped");
-            uplink.stop_all();
+            let mut silent = Duration::ZERO;
+            loop {
+                let ask = |answer| AgentHostMessage::Silence { silent, default, answer };
+                let next = match uplink.0.agent_host.ask(STOP_ANSWER, ask).await {
+                    Ok(Some(next)) => next,
+                    Ok(None) => return,
+                    // It is being restarted.
+                    Err(_) => silent + STOP_AGAIN,
+                };
+                tokio::time::sleep(next.saturating_sub(silent)).await;
+                silent = next;
+            }
         }))
     }
 }

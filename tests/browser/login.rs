@@ -1,10 +1,11 @@
 //! The dashboard of a cluster over TLS: a token is pasted, a page is seen, the token is revoked, and the browser is out.
 
-use std::{fs, net::TcpListener};
+use std::fs;
 
 use crate::{
     bench::{Running, World, until},
     chromium::{Chromium, DESK, Options, PHONE},
+    loopback::own_address,
 };
 
 /// A Taskmaster that runs on TCP.
@@ -17,21 +18,11 @@ struct Cluster {
 impl Cluster {
     fn start() -> Self {
         let world = World::bare();
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let (api, link) = (free(), free());
+        let (api, link) = (own_address(), own_address().to_string());
+        let (ip, api) = (api.ip().to_string(), api.to_string());
         let (config, state) = (world.path("node.toml"), world.path("state"));
-        let init = [
-            "cluster",
-            "init",
-            "--name",
-            "shop",
-            "--advertise",
-            "127.0.0.1",
-            "--api-listen",
-            &api,
-            "--link-listen",
-            &link,
-        ];
+        let init =
+            ["cluster", "init", "--name", "shop", "--advertise", &ip, "--api-listen", &api, "--link-listen", &link];
         let place = ["--config", config.to_str().unwrap(), "--state-dir", state.to_str().unwrap()];
         world.devstack(&[&init[..], &place[..]].concat()).expect(0);
         let text = fs::read_to_string(&config).unwrap();

@@ -12,4 +12,6 @@ mod hostile;
 mod live;
 mod login;
 mod look;
+#[path = "../harness/loopback.rs"]
+mod loopback;
 mod plain;

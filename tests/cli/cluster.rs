@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -11,7 +11,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::node::{Ran, plan};
+use crate::{
+    loopback::own_address,
+    node::{Ran, plan},
+};
 
 /// A wait that is longer than this is a failure, on however busy a machine.
 const GENEROUS: Duration = Duration::from_secs(60);
@@ -33,16 +36,11 @@ impl Drop for Founder {
     }
 }
 
-/// An address on loopback that nobody listens at.
-fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 impl Founder {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("elsewhere")).unwrap();
-        Self { dir, api: free(), node: None }
+        Self { dir, api: own_address().to_string(), node: None }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -62,14 +60,15 @@ impl Founder {
     }
 
     pub fn init(&self, life: &str) -> Ran {
-        let (config, state, link) = (self.path("node.toml"), self.path("state"), free());
+        let (config, state, link) = (self.path("node.toml"), self.path("state"), own_address().to_string());
+        let ip = self.api.parse::<SocketAddr>().unwrap().ip().to_string();
         self.devstack(&[
             "cluster",
             "init",
             "--name",
             "test",
             "--advertise",
-            "127.0.0.1",
+            &ip,
             "--api-listen",
             &self.api,
             "--link-listen",
@@ -178,7 +177,7 @@ fn a_cluster_is_founded_joined_and_used() {
         (&founder.token("agent-host"), "node-3", "second", 5, "is there already"),
         ("hello", "node-3", "third", 2, "no join token"),
         (&wrong_ca(&token), "node-3", "third", 6, "the secret was not sent"),
-        (&token.replace(&founder.api, &free()), "node-3", "third", 6, "nobody answers"),
+        (&token.replace(&founder.api, &own_address().to_string()), "node-3", "third", 6, "nobody answers"),
     ] {
         let ran = founder.join(token, name, place);
         assert!(ran.code == Some(code) && ran.err.contains(says), "{name}: {ran:?}");

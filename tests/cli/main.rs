@@ -10,6 +10,8 @@ mod exchange;
 mod fake;
 mod finding;
 mod json;
+#[path = "../harness/loopback.rs"]
+mod loopback;
 mod node;
 mod remote;
 mod terminal;

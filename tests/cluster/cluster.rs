@@ -5,7 +5,6 @@
 use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
-    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -16,6 +15,7 @@ use serde_json::Value;
 
 use crate::{
     agents::{Meeting, Run},
+    loopback::own_address,
     process::{Process, end_all_below},
     proxy::Network,
 };
@@ -56,10 +56,6 @@ impl Drop for Cluster {
     }
 }
 
-fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 /// A directory that agents may pass through.
 fn passage(dir: &Path) {
     fs::create_dir_all(dir).unwrap();
@@ -92,14 +88,18 @@ impl Cluster {
             passage(&root.path().join(dir));
         }
         let meeting = Meeting::new(root.path());
-        let mut cluster = Self { meeting, taskmaster: None, hosts: BTreeMap::new(), api: free(), link: free(), root };
+        let (api, link) = (own_address(), own_address());
+        let ip = api.ip().to_string();
+        let (api, link) = (api.to_string(), link.to_string());
+        let mut cluster = Self { meeting, taskmaster: None, hosts: BTreeMap::new(), api, link, root };
         let (config, state) = (cluster.path("taskmaster/node.toml"), cluster.path("taskmaster"));
         let mut init = cluster.command(&Cluster::program(), &["cluster", "init", "--name", "test"]);
-        init.args(["--advertise", "127.0.0.1", "--api-listen", &cluster.api, "--link-listen", &cluster.link]);
+        init.args(["--advertise", &ip, "--api-listen", &cluster.api, "--link-listen", &cluster.link]);
         done(init.arg("--config").arg(&config).arg("--state-dir").arg(state).output().unwrap());
         let text = fs::read_to_string(&config).unwrap().replace(", \"agent-host\"", "");
         let limits = format!(
-            "[limits]\nlog_size = \"1MiB\"\nsuspect_after = \"2s\"\nmax_disconnect = \"{max_disconnect}\"\n{more}"
+            "[limits]\nlog_size = \"1MiB\"\nsuspect_after = \"2s\"\nmax_disconnect = \"{max_disconnect}\"\n\
+             long_disconnect = \"{max_disconnect}\"\n{more}"
         );
         fs::write(config, text + &limits).unwrap();
         cluster.git(&["init", "--quiet", "--initial-branch=main", "shop"], "");

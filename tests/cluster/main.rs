@@ -18,10 +18,13 @@ mod history;
 mod hostile;
 mod leaving;
 mod limits;
+#[path = "../harness/loopback.rs"]
+mod loopback;
 mod members;
 mod partitions;
 mod process;
 mod proxy;
 mod restarts;
 mod secrets;
+mod silence;
 mod taskmaster;

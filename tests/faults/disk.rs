@@ -1,9 +1,11 @@
-//! A full disk: nothing more is acknowledged, the reason is said, the restart is clean.
+//! A full disk where nothing is kept free: nothing more is acknowledged, the reason is said, the restart is clean.
+//! Deliberately absent: what keeps a disk from becoming full (`room`).
 
 use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -22,11 +24,10 @@ fn a_full_disk_ends_the_node_with_its_reason_and_loses_nothing_acknowledged() {
         eprintln!("SKIPPED: only root may mount the small disk of this test");
         return;
     }
-    let disk = Disk::mount();
+    let disk = Disk::mount(SIZE);
     let site = Site::at(disk.path().join("site")).lay_down();
     let address = format!("unix://{}", site.state().join("api.sock").display());
-    let mut node = Running::start(site.devstack(&["up", "--runtime", "process"]), None);
-    node.wait_until("it answers", |node| node.said().contains("a node answers on"));
+    let node = start(&site, "disk_reserve = \"0%\"");
     let mut acknowledged = 0;
     let mut ballast = None;
     let mut refused = String::new();
@@ -51,8 +52,7 @@ fn a_full_disk_ends_the_node_with_its_reason_and_loses_nothing_acknowledged() {
     // The plan after the last acknowledged one may have become durable, or not: nobody was told.
     let whole = [acknowledged, acknowledged + 1].map(|plans| plans * TASKS_IN_A_PLAN);
     assert!(whole.contains(&kept), "{kept} tasks of {acknowledged} plans are kept");
-    let mut node = Running::start(site.devstack(&["up", "--runtime", "process"]), None);
-    node.wait_until("it answers again", |node| node.said().contains("a node answers on"));
+    let node = start(&site, "");
     let ids: Vec<String> = (0..TASKS_IN_A_PLAN).map(|task| format!("P1-{task}")).collect();
     let mut wait = site.devstack(&["task", "wait"]);
     wait.args(&ids);
@@ -60,6 +60,22 @@ fn a_full_disk_ends_the_node_with_its_reason_and_loses_nothing_acknowledged() {
     assert!(waited.status.success(), "{waited:?}");
     node.terminate();
     node.finish();
+}
+
+/// A node that serves a site, with these limits.
+pub(crate) fn start(site: &Site, limits: &str) -> Running {
+    let config = site.dir().join("node.toml");
+    let (state, socket) = (site.state(), site.state().join("api.sock"));
+    let text = format!(
+        "[node]\nname = \"box\"\nstate_dir = {state:?}\n[api]\nsocket = {socket:?}\n[agent_host]\nruntime = \"process\"\n\
+         sandbox = \"off\"\nslots = 3\n[limits]\n{limits}\n"
+    );
+    fs::write(&config, text).unwrap();
+    let mut node = Command::new(env!("CARGO_BIN_EXE_devstack-node"));
+    node.arg("--config").arg(config).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    let mut node = Running::start(node, None);
+    node.wait_until("it is up", |node| node.said().contains("the node is up"));
+    node
 }
 
 /// Plan `number` and all before it: submitting is an upsert.
@@ -77,24 +93,24 @@ fn plan_of(number: usize) -> String {
 }
 
 /// A small disk of its own.
-struct Disk {
+pub(crate) struct Disk {
     scratch: tempfile::TempDir,
     plan: tempfile::NamedTempFile,
 }
 
 impl Disk {
-    fn mount() -> Self {
+    pub(crate) fn mount(options: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        mount(Some("tmpfs"), scratch.path(), Some("tmpfs"), MsFlags::empty(), Some(SIZE)).unwrap();
+        mount(Some("tmpfs"), scratch.path(), Some("tmpfs"), MsFlags::empty(), Some(options)).unwrap();
         Self { scratch, plan: tempfile::NamedTempFile::with_suffix(".toml").unwrap() }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.scratch.path()
     }
 
     /// A file that is not on it.
-    fn elsewhere(&self) -> &Path {
+    pub(crate) fn elsewhere(&self) -> &Path {
         self.plan.path()
     }
 }

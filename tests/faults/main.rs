@@ -1,4 +1,4 @@
-//! The real binary under faults: killed at every named point and at random moments, a full disk. After each the same
+//! The real binary under faults: killed at every named point and at random moments, a disk that fills up and one that is full. After each the same
 //! command finishes the plan, and the same checks hold.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
@@ -8,4 +8,5 @@ mod idle;
 mod kills;
 #[path = "../harness/node.rs"]
 mod node;
+mod room;
 mod secret;

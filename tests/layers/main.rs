@@ -9,7 +9,7 @@ use std::{
 /// Modules of the root crate, lowest layer first. A module may import from its own layer only what is listed in
 /// `SIBLINGS`, and anything from below.
 const LAYERS: &[&[&str]] = &[
-    &["actor", "allocator", "exchange", "fault", "config", "helper", "memory", "notify", "outgoing", "telemetry"],
+    &["actor", "allocator", "exchange", "fault", "config", "disk", "helper", "memory", "notify", "outgoing", "telemetry"],
     &["audit", "store", "runtime", "repository", "members", "wire", "traces"],
     &["backup"],
     &["taskmaster", "agent_host", "devops"],
@@ -29,6 +29,8 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("node", "cli"),
     // How log lines are written is a setting.
     ("config", "telemetry"),
+    // How a reserve is written.
+    ("disk", "config"),
     // What a receiver's address may be.
     ("config", "outgoing"),
 ];

@@ -7,12 +7,16 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
+
+#[path = "../harness/loopback.rs"]
+mod loopback;
+
+use loopback::own_address;
 
 /// Pinned: another version finds other things.
 const VERSION: &str = "4.32.5";
@@ -64,10 +68,6 @@ impl Drop for Site {
     }
 }
 
-fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 fn done(output: Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
@@ -92,18 +92,20 @@ impl Site {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
-        let site = Self { dir, address: free(), node: None };
+        let api = own_address();
+        let (ip, address) = (api.ip().to_string(), api.to_string());
+        let site = Self { dir, address, node: None };
         let (state, socket) = (site.path("state"), site.path("api.sock"));
         fs::create_dir(&state).unwrap();
         fs::set_permissions(&state, fs::Permissions::from_mode(0o711)).unwrap();
         let config = format!(
-            "[node]\nname = \"box1\"\nstate_dir = {state:?}\n[link]\nlisten = \"{}\"\nadvertise = \"127.0.0.1\"\n[api]\n\
+            "[node]\nname = \"box1\"\nstate_dir = {state:?}\n[link]\nlisten = \"{}\"\nadvertise = \"{ip}\"\n[api]\n\
              listen = \"{}\"\nsocket = {socket:?}\n[agent_host]\nruntime = \"process\"\nsandbox = \"off\"\nslots = 2\n",
-            free(),
+            own_address(),
             site.address
         );
         fs::write(site.path("node.toml"), config).unwrap();
-        site.says(&["cluster", "init", "--name", "test", "--advertise", "127.0.0.1", "--config", "node.toml"]);
+        site.says(&["cluster", "init", "--name", "test", "--advertise", &ip, "--config", "node.toml"]);
         site
     }
 

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Instant,
@@ -10,7 +9,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::http::{GENEROUS, PAUSE};
+use crate::{
+    http::{GENEROUS, PAUSE},
+    loopback::own_address,
+};
 
 /// The cluster; its nodes are killed when it is dropped.
 pub(crate) struct Boss {
@@ -29,11 +31,6 @@ impl Drop for Boss {
             }
         }
     }
-}
-
-/// An address on loopback that nobody listens at.
-pub(crate) fn free() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
 /// Waits until a condition holds.
@@ -56,10 +53,12 @@ impl Boss {
         for name in ["home", "desk"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
-        let boss = Self { dir, api: free(), nodes: Vec::new() };
+        let api = own_address();
+        let boss = Self { dir, api: api.to_string(), nodes: Vec::new() };
         let (config, state) = (boss.path("boss.toml"), boss.path("state"));
         let mut init = boss.command(env!("CARGO_BIN_EXE_devstack"), &["cluster", "init", "--name", "test"]);
-        init.args(["--advertise", "127.0.0.1", "--api-listen", &boss.api, "--link-listen", &free()]);
+        init.args(["--advertise", &api.ip().to_string(), "--api-listen", &boss.api]);
+        init.args(["--link-listen", &own_address().to_string()]);
         init.arg("--config").arg(&config).arg("--state-dir").arg(state);
         assert!(init.status().unwrap().success());
         fs::write(&config, format!("{}\n{more}", fs::read_to_string(&config).unwrap())).unwrap();

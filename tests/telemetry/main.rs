@@ -6,6 +6,8 @@
 
 mod boss;
 mod http;
+#[path = "../harness/loopback.rs"]
+mod loopback;
 mod metrics;
 mod traces;
 mod webhook;

@@ -13,8 +13,9 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::{
-    boss::{Boss, free, installed, shipped, until},
+    boss::{Boss, installed, shipped, until},
     http::{get_tcp, get_unix},
+    loopback::own_address,
 };
 
 /// One done, one that fails for good, one for a person.
@@ -54,7 +55,7 @@ impl Prometheus {
             Regex::new("for: [0-9]+m").unwrap().replace_all(&shipped("prometheus/alerts.yml"), "for: 0s").into_owned();
         fs::write(boss.path("alerts.yml"), rules).unwrap();
         fs::write(boss.path("prometheus.yml"), config).unwrap();
-        let address = free();
+        let address = own_address().to_string();
         let log = fs::File::create(boss.path("prometheus.log")).unwrap();
         let mut command = Command::new("prometheus");
         command.arg(format!("--config.file={}", boss.path("prometheus.yml").display()));

@@ -6,8 +6,9 @@ use devstack::outgoing::signature;
 use serde_json::Value;
 
 use crate::{
-    boss::{Boss, free, until},
+    boss::{Boss, until},
     http::{Received, Sink},
+    loopback::own_address,
 };
 
 const SECRET: &str = "kept-between-the-two-of-us";
@@ -38,10 +39,16 @@ fn tasks(sink: &Sink) -> Vec<String> {
     sink.received().iter().map(task).collect()
 }
 
+/// What the node made and did not deliver yet, by its file.
+fn due(boss: &Boss) -> Vec<Value> {
+    let kept: Value = serde_json::from_slice(&fs::read(boss.path("state/webhook.json")).unwrap()).unwrap();
+    kept["due"].as_array().unwrap().clone()
+}
+
 #[test]
 fn each_wait_is_told_once_whatever_ends_in_between() {
-    let sink = Sink::start("127.0.0.1:0", 200);
-    let address = sink.address.clone();
+    let address = own_address().to_string();
+    let sink = Sink::start(&address, 200);
     let mut boss = boss(&address);
     boss.start("boss");
     boss.until_up();
@@ -74,6 +81,8 @@ fn each_wait_is_told_once_whatever_ends_in_between() {
     drop(refusing);
     let sink = Sink::start(&address, 204);
     until("b is told", || (tasks(&sink) == ["b"]).then_some(()));
+    // A node that ends before it wrote down what it told tells it again, with the same key: not before that is it killed.
+    until("it is written down", || due(&boss).is_empty().then_some(()));
     assert_eq!(sink.received()[0].headers["idempotency-key"], refused.headers["idempotency-key"]);
 
     // A third is told, and nothing that was told before: not after a restart, either.
@@ -93,7 +102,7 @@ fn each_wait_is_told_once_whatever_ends_in_between() {
 
 #[test]
 fn a_webhook_that_cannot_work_is_said_at_the_start() {
-    let mut boss = boss(&free());
+    let mut boss = boss(&own_address().to_string());
     let config = boss.path("boss.toml");
     let text =
         fs::read_to_string(&config).unwrap().replace("url = \"http:", "ca_file = \"/none/ca.pem\"\nurl = \"https:");

@@ -3,6 +3,7 @@
 use super::{
     Draft, Engine,
     compose::{bounded, describe, feedback, head, short},
+    returns::Wait,
     state::{Task, TaskIx},
 };
 use crate::{
@@ -14,13 +15,6 @@ use crate::{
     plan::{Executor, Review},
     record::{AttemptRecord, BlockedReason, Status},
 };
-
-/// Is there a backoff before the next attempt?
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
-    Yes,
-    No,
-}
 
 /// What an end means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +48,7 @@ impl Engine {
         if known.host != host {
             return Answer::Fenced;
         }
-        draft.effect(Effect::ForgetAttempt { host, attempt: report.attempt.clone() });
+        draft.effect(Effect::ForgetAttempt { host: host.clone(), attempt: report.attempt.clone() });
         if known.outcome.is_some() || known.attempt.number != task.attempts {
             return Answer::Fenced;
         }
@@ -90,7 +84,8 @@ impl Engine {
             (Verdict::Charged, _) => self.charge(draft, ix, stage, number, &said, &tail),
             (Verdict::Uncharged, _) => {
                 let back = if stage == Stage::Work { Status::Todo } else { Status::Testing };
-                self.uncharge(draft, ix, back, &said, Wait::Yes);
+                let cause = self.cause_of(draft.now, &host, ix, &outcome);
+                self.send_back(draft, (ix, back), &said, (cause, Wait::Yes));
             }
             (Verdict::Limited(reset), _) => self.limit(draft, ix, &role, reset, &said),
             (Verdict::Policy, _) => self.block(draft, ix, BlockedReason::Policy, &said),
@@ -111,6 +106,8 @@ impl Engine {
             Outcome::Policy(_) => Verdict::Policy,
             Outcome::Exited(EXIT_LATER) | Outcome::Infrastructure(_) | Outcome::Stopped => Verdict::Uncharged,
             _ if stopping => Verdict::Uncharged,
+            // Once: what hangs once may be a network, what hangs again is the task.
+            Outcome::Stalled if work && task.stalls == 0 => Verdict::Uncharged,
             Outcome::RateLimited { reset } if work => Verdict::Limited(*reset),
             Outcome::RateLimited { .. } => Verdict::Uncharged,
             _ => Verdict::Charged,
@@ -197,27 +194,12 @@ impl Engine {
         self.go(draft, ix, Place { status: Status::Blocked, blocked, ..place });
     }
 
-    /// A return that is not the task's fault: back after a backoff, or BLOCKED after too many in a row.
-    pub(super) fn uncharge(&self, draft: &mut Draft, ix: TaskIx, back: Status, said: &str, wait: Wait) {
-        let task = self.at(ix);
-        let uncharged = task.uncharged + 1;
-        let place = Place { uncharged, ..self.place(task, back) };
-        if uncharged < self.config.uncharged_cap {
-            let backoff_ms = (wait == Wait::Yes).then(|| self.config.uncharged_backoff.after(uncharged));
-            self.go(draft, ix, Place { backoff_ms, ..place });
-            return self.set_backoff(draft, ix, backoff_ms);
-        }
-        let why = format!("it came back {uncharged} times in a row; the last: {said}");
-        let blocked = Some((BlockedReason::NeedsHuman, head(&why, self.config.reason_bytes).into()));
-        self.go(draft, ix, Place { status: Status::Blocked, blocked, ..place });
-    }
-
     pub(super) fn block(&self, draft: &mut Draft, ix: TaskIx, reason: BlockedReason, why: &str) {
         let blocked = Some((reason, head(why, self.config.reason_bytes).into()));
         self.go(draft, ix, Place { blocked, ..self.place(self.at(ix), Status::Blocked) });
     }
 
-    fn set_backoff(&self, draft: &mut Draft, ix: TaskIx, after_ms: Option<u64>) {
+    pub(super) fn set_backoff(&self, draft: &mut Draft, ix: TaskIx, after_ms: Option<u64>) {
         let task = self.at(ix);
         if let Some(after_ms) = after_ms {
             let timer = Timer::Backoff(AttemptId { task: self.task_ref(task), number: task.attempts });

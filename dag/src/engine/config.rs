@@ -30,8 +30,26 @@ pub struct Config {
     pub uncharged_backoff: Backoff,
     /// After a failed job of the shell (I/O). 1 s to 1 min: usually a full disk or a lock.
     pub job_backoff: Backoff,
-    /// Uncharged returns in a row before a person is asked: bounds spending (guarantee 11).
+    /// Uncharged returns in a row before a person is asked, of those that the task itself may have caused: bounds spending
+    /// (guarantee 11).
     pub uncharged_cap: u32,
+    /// The same, whoever caused them: hosts that end again and again take attempts of healthy tasks with them. 100: with a
+    /// host in three ending every 8 s, an attempt of 40 s passes once in eight times, and one task in a million is sent back
+    /// so often. A multiple of [`Self::uncharged_cap`].
+    pub returns_cap: u32,
+    /// An attempt that is reported lost is taken for one that its host's end took with it for so long after the host
+    /// returned, in milliseconds. A minute: results of the others are imported one after the other.
+    pub aftermath_ms: u64,
+    /// Hosts that end without a task within this time before it is lost show that it is not the task that ends them, in
+    /// milliseconds. Five minutes: longer than what repeats itself by chance, shorter than a working day of single faults.
+    pub storm_ms: u64,
+    /// A host that is silent this long is lost, with its attempts, in milliseconds, unless these are waited for longer. As
+    /// `max_disconnect` of the Taskmaster's configuration.
+    pub max_disconnect_ms: u64,
+    /// The same for attempts of tasks with a longer timeout than [`Self::long_timeout_ms`]: `long_disconnect`.
+    pub long_disconnect_ms: u64,
+    /// What is long, in milliseconds. 20 minutes: twice the wait, so that waiting costs less than the work again.
+    pub long_timeout_ms: u64,
     /// Returns of a task for a provider's limit in a row before a person is asked: each parks the provider for its whole
     /// wait, so that this many take days where limits are real, and bound the spending of an agent that only says so.
     pub limited_cap: u32,
@@ -85,6 +103,12 @@ impl Default for Config {
             uncharged_backoff: Backoff { first_ms: 1_000, longest_ms: 300_000 },
             job_backoff: Backoff { first_ms: 1_000, longest_ms: 60_000 },
             uncharged_cap: 5,
+            returns_cap: 100,
+            aftermath_ms: 60_000,
+            storm_ms: 300_000,
+            max_disconnect_ms: 120_000,
+            long_disconnect_ms: 600_000,
+            long_timeout_ms: 1_200_000,
             limited_cap: 20,
             park_backoff: Backoff { first_ms: 30_000, longest_ms: 3_600_000 },
             park_longest_ms: 8 * 86_400_000,

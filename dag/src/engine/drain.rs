@@ -54,7 +54,8 @@ impl Engine {
                 draft.effect(Effect::SalvageAttempt { host, order: Box::new(order) });
             }
         }
-        self.end_attempts(draft, host, &format!("host {name} was removed"));
+        let all: Vec<_> = host.running.iter().copied().collect();
+        self.end_attempts(draft, host, &all, &format!("host {name} was removed"));
         draft.fact(FactKind::HostRemoved { host: name });
         Ok(Answer::Done)
     }

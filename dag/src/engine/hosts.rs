@@ -1,18 +1,16 @@
-//! Hosts that report, fall silent, and are lost.
-//! Deliberately absent: when a host is silent or lost (the shell's leases) and what people want of it (`drain`).
+//! Hosts that report and fall silent.
+//! Deliberately absent: what becomes of a silent one's attempts (`silence`), and what people want of it (`drain`).
 
-use super::{Draft, Engine, attempts::Wait, compose::head, state::Host};
+use super::{Draft, Engine, compose::head, state::Host};
 use crate::{
     answer::Answer,
-    attempt::{Order, Outcome, Stage},
+    attempt::Order,
     command::{HostReport, Quarantine},
     effect::Effect,
     fact::FactKind,
     ids::{AttemptId, HostName},
     offer::Offer,
-    presence::Presence,
     reconcile,
-    record::Status,
 };
 
 impl Engine {
@@ -73,33 +71,5 @@ impl Engine {
         }
         draft.fact(FactKind::HostSuspected { host: name });
         Answer::Done
-    }
-
-    pub(super) fn lose_host(&self, draft: &mut Draft, name: HostName) -> Answer {
-        let Some(host) = self.hosts.get(&name) else { return Answer::Unchanged };
-        if matches!(host.presence, Presence::Lost { .. }) {
-            return Answer::Unchanged;
-        }
-        self.end_attempts(draft, host, &format!("host {name} was lost"));
-        draft.fact(FactKind::HostLost { host: name });
-        Answer::Done
-    }
-
-    /// Nothing more will be heard of its attempts: they end uncharged. They start elsewhere at once, for whoever waited
-    /// until a host is given up has waited enough; the cap on returns in a row bounds them like others.
-    pub(super) fn end_attempts(&self, draft: &mut Draft, host: &Host, why: &str) {
-        for &ix in &host.running {
-            let task = self.at(ix);
-            let Some(run) = task.running() else { continue };
-            draft.fact(FactKind::AttemptEnded {
-                attempt: run.attempt.clone(),
-                outcome: Outcome::Infrastructure(why.to_owned()),
-                charged: false,
-                commit: None,
-                usage: None,
-            });
-            let back = if run.stage == Stage::Work { Status::Todo } else { Status::Testing };
-            self.uncharge(draft, ix, back, why, Wait::No);
-        }
     }
 }

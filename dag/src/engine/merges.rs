@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{
     Draft, Engine,
-    attempts::Wait,
     compose::{bounded_conflict, feedback, head as cut, resolution_task},
+    returns::{Cause, Wait},
     state::{Task, TaskIx},
 };
 use crate::{
@@ -71,7 +71,7 @@ impl Engine {
             let feedback = feedback(attempt.number, cut(&said, Text::INLINE_MAX / 2), &conflict.text);
             draft.fact(FactKind::FeedbackGiven { task: name.clone(), feedback });
             draft.fact(FactKind::WorkDropped { task: name });
-            self.uncharge(draft, ix, Status::Todo, &said, Wait::Yes);
+            self.send_back(draft, (ix, Status::Todo), &said, (Cause::Alone, Wait::Yes));
             return Answer::Done;
         }
         let project = self.project_of(task);

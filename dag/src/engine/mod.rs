@@ -27,7 +27,9 @@ mod records;
 mod refresh;
 mod rejections;
 mod resume;
+mod returns;
 mod schedule;
+mod silence;
 mod sizes;
 mod spending;
 pub(crate) mod state;
@@ -231,7 +233,7 @@ impl Engine {
             Command::ReportMember { report, joined } => self.report_member(d, report, joined),
             Command::SetHost { host, change } => self.set_host(d, host, change)?,
             Command::SuspectHost(host) => self.suspect_host(d, host),
-            Command::LoseHost(host) => self.lose_host(d, host),
+            Command::LoseHost { host, silent_ms } => self.lose_host(d, host, silent_ms),
             Command::DrainHost { host, deadline_ms } => self.drain_host(d, host, deadline_ms)?,
             Command::UndrainHost(host) => self.undrain_host(d, host)?,
             Command::RemoveHost { host, force } => self.remove_host(d, host, force)?,

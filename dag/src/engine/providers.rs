@@ -4,8 +4,8 @@
 
 use super::{
     Draft, Engine,
-    attempts::Wait,
     compose::head,
+    returns::{Cause, Wait},
     state::{ClassIx, Project, Task, TaskIx},
     touched::Touched,
 };
@@ -29,7 +29,7 @@ impl Engine {
     pub(super) fn limit(&self, draft: &mut Draft, ix: TaskIx, role: &RoleName, reset: Option<Timestamp>, said: &str) {
         let task = self.at(ix);
         let Some(provider) = self.provider_of(task, role) else {
-            return self.uncharge(draft, ix, Status::Todo, said, Wait::Yes);
+            return self.send_back(draft, (ix, Status::Todo), said, (Cause::Alone, Wait::Yes));
         };
         self.park(draft, provider, reset, said);
         let limited = task.limited + 1;

@@ -228,7 +228,7 @@ impl Engine {
             profile,
             model: role.profile.as_ref().and_then(|profile| profile.model.clone()),
             composed: false,
-            max_disconnect_ms: role.max_disconnect_ms,
+            max_disconnect_ms: self.waited_for(task, role),
             dependencies: self.dependencies(task),
             more_dependencies: spec.dependencies.len().saturating_sub(Order::DEPENDENCIES_MAX) as u32,
             whole_prompt: None,

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::returns::End;
 use crate::{
     attempt::{Conflict, Feedback, Stage},
     command::Quarantine,
@@ -324,6 +325,8 @@ pub(crate) struct Host {
     pub(crate) quarantine: Option<Quarantine>,
     /// In memory only.
     pub(crate) presence: Presence,
+    /// Its last end.
+    pub(crate) end: Option<Box<End>>,
     /// People want it empty.
     pub(crate) drain: Option<Drain>,
     /// What it is held to.
@@ -342,6 +345,7 @@ impl Host {
             owes: BTreeSet::new(),
             quarantine: None,
             presence: Presence::Awaited,
+            end: None,
             drain: None,
             pins: None,
         }

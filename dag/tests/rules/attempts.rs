@@ -77,7 +77,7 @@ fn uncharged_returns_have_a_cap_of_their_own() {
     for n in 1..5 {
         let outcome = if n % 2 == 0 { Outcome::Exited(75) } else { Outcome::Infrastructure("gone".into()) };
         assert_eq!(desk.ends("a", outcome, None), [format!("forget a/{n}"), format!("backoff a/{n} {}", 500 << n)]);
-        assert_eq!((desk.task("a").charged, desk.task("a").uncharged), (0, n));
+        assert_eq!((desk.task("a").charged, desk.task("a").uncharged), (0, 20 * n));
         desk.backoff_over("a");
     }
     desk.ends("a", Outcome::Exited(75), None);

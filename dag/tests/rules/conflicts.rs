@@ -116,7 +116,7 @@ fn a_resolution_that_conflicts_itself_is_repeated_on_the_new_head_not_nested() {
     desk.act(Command::HeadMoved { project: "p".parse().unwrap(), head: commit(2) });
     assert_eq!(desk.conflicts("a-resolve-1", 1), ["backoff a-resolve-1/1 1000"]);
     let task = desk.task("a-resolve-1");
-    assert_eq!((task.status, task.charged, task.uncharged), (Status::Todo, 0, 1));
+    assert_eq!((task.status, task.charged, task.uncharged), (Status::Todo, 0, 20));
     desk.backoff_over("a-resolve-1");
     assert_eq!(desk.start("a-resolve-1"), "2<5");
 }

@@ -20,6 +20,11 @@ fn holding(attempts: &[(&str, u32)]) -> Command {
     Command::ReportHost(HostReport { attempts, ..HostReport::new(host_name("h"), 2) })
 }
 
+/// It is silent for longer than anything is waited for.
+fn gone(host: &str) -> Command {
+    Command::LoseHost { host: host_name(host), silent_ms: u64::MAX }
+}
+
 #[test]
 fn a_host_gets_every_valid_order_again_and_drops_what_is_fenced() {
     let (mut desk, _) = Desk::new(plan(vec![task("a", &[]), task("b", &[])]), 2);
@@ -34,18 +39,18 @@ fn a_host_gets_every_valid_order_again_and_drops_what_is_fenced() {
 #[test]
 fn a_lost_host_returns_its_attempts_uncharged_and_is_fenced_when_it_comes_back() {
     let (mut desk, _) = Desk::new(plan(vec![task("a", &[])]), 2);
-    assert_eq!(desk.act(Command::LoseHost(host_name("h"))), [""; 0]);
-    assert_eq!(desk.act(Command::LoseHost(host_name("h"))), [""; 0]);
+    assert_eq!(desk.act(gone("h")), [""; 0]);
+    assert_eq!(desk.act(gone("h")), [""; 0]);
     assert_eq!(desk.answer(), Answer::Unchanged);
     assert_eq!((desk.status("a"), desk.task("a").charged), (Status::Todo, 0));
     assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h", "start a/2 dev1@h"]);
-    desk.act(Command::LoseHost(host_name("other")));
+    desk.act(gone("other"));
 }
 
 #[test]
 fn what_a_fenced_attempt_left_is_given_in_before_it_is_forgotten() {
     let (mut desk, _) = Desk::new(repo_plan(vec![task("a", &[])]), 1);
-    desk.act(Command::LoseHost(host_name("h")));
+    desk.act(gone("h"));
     // Salvaged as often as it is seen: nobody knows whether the order came, or the report.
     assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h", "start a/2 dev1@h"]);
     assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h", "start a/2 dev1@h"]);
@@ -148,7 +153,7 @@ fn work_of_a_lost_host_starts_elsewhere_in_the_same_step() {
     let (mut desk, _) = Desk::new(plan(vec![task("a", &[])]), 1);
     desk.host("k", 1, &[]);
     desk.act(Command::SuspectHost(host_name("h")));
-    assert_eq!(desk.act(Command::LoseHost(host_name("h"))), ["start a/2 dev1@k"]);
+    assert_eq!(desk.act(gone("h")), ["start a/2 dev1@k"]);
     assert_eq!(desk.task("a").charged, 0);
     // It is known still, so that a restart waits for it again.
     assert_eq!(desk.engine.hosts().count(), 2);

@@ -15,5 +15,7 @@ mod merges;
 mod people;
 mod plans;
 mod providers;
+mod returns;
+mod silence;
 mod source;
 mod spending;

@@ -20,7 +20,7 @@ fn stop_is_kept_until_the_host_reports_and_is_not_charged() {
     assert_eq!(desk.answer(), Answer::Unchanged);
     // The agent answered SIGTERM with an exit of its own.
     assert_eq!(desk.ends("a", Outcome::Exited(143), None), ["forget a/1", "backoff a/1 1000"]);
-    assert_eq!((desk.task("a").charged, desk.task("a").uncharged), (0, 1));
+    assert_eq!((desk.task("a").charged, desk.task("a").uncharged), (0, 20));
     assert_eq!(desk.refused(stop()), "DS0211");
 }
 

@@ -159,7 +159,7 @@ fn checks_of_a_parked_role_go_on() {
 fn a_role_without_a_provider_has_nobody_to_park() {
     let (mut desk, _) = Desk::new(three(), 9);
     desk.ends("c", limited(None), None);
-    assert_eq!((acme(&desk), desk.task("c").uncharged), (None, 1));
+    assert_eq!((acme(&desk), desk.task("c").uncharged), (None, 20));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod git;
 mod host;
 mod plans;
 mod random;
+mod storm;
 mod world;
 
 use std::{
@@ -27,7 +28,7 @@ use devstack_dag::{
 use world::World;
 
 /// Enough that each rule is hit many times, few enough for a few seconds in a debug build.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 700;
 
 #[test]
 fn everything_settles_whatever_happens() {

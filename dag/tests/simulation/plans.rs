@@ -67,6 +67,7 @@ fn add_task(r: &mut Random, plan: &mut PlanSpec) {
         _ => Executor::Agent(RoleName::new("dev").unwrap()),
     };
     task.attempts = 1 + r.below(3) as u32;
+    task.timeout_ms = if r.percent(50) { 60_000 } else { 1_800_000 };
     task.allow_empty = r.percent(15);
     task.retry_from = if r.percent(50) { RetryFrom::Last } else { RetryFrom::Fresh };
     // Plan files name tasks in any order: dependencies may come later in the file.

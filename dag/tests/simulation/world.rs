@@ -352,7 +352,11 @@ impl World {
             2..4 => {
                 self.from_hosts.extend(host.connect());
             }
-            4 => _ = self.send(Command::LoseHost(name)),
+            4 => {
+                // Long enough for some of its attempts, or for all.
+                let silent_ms = [120_000, 600_000, u64::MAX][self.random.below(3)];
+                _ = self.send(Command::LoseHost { host: name, silent_ms });
+            }
             11..13 => {
                 host.connected = false;
                 _ = self.send(Command::SuspectHost(name));

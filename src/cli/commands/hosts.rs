@@ -21,7 +21,10 @@ const NAMES_MAX: usize = 60;
 pub(super) async fn run(context: &Context<'_>, command: HostCommand) -> Result<Exit, CliError> {
     match command {
         HostCommand::List => {
-            let list = |body: &[u8]| Ok(table(&parse::<dto::HostList>(body)?.hosts).render(context.output));
+            let list = |body: &[u8]| {
+                let hosts = parse::<dto::HostList>(body)?.hosts;
+                Ok(table(&hosts).render(context.output) + &unusable(&hosts))
+            };
             context.show_all("/v1/hosts", "hosts", list).await
         }
         HostCommand::Show { host } => {
@@ -86,6 +89,15 @@ fn names(secrets: &[String]) -> String {
         long if long.len() > NAMES_MAX => format!("{} names", secrets.len()),
         short => short,
     }
+}
+
+/// Why slots cannot be used, a line for each host with such.
+fn unusable(hosts: &[dto::Host]) -> String {
+    let line = |host: &dto::Host| {
+        let dto::Unusable { slots, why } = host.quarantine.as_ref()?;
+        Some(format!("\n{}: {slots} slots cannot be used for now: {}", host.name, clean(why)))
+    };
+    hosts.iter().filter_map(line).collect()
 }
 
 /// Whether it is there, and what people want of it.

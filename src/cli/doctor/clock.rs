@@ -19,7 +19,7 @@ const MEND: &str = "start a time service on both machines: systemctl enable --no
 
 /// Looks at the clocks of this machine, and of a node if there is one to ask.
 pub(super) async fn examine(node: Option<&Client>) -> Vec<Check> {
-    let mut checks = vec![wall(now()), boottime(read(ClockId::CLOCK_BOOTTIME), read(ClockId::CLOCK_MONOTONIC))];
+    let mut checks = vec![wall(now()), boottime(read)];
     if let Some(node) = node {
         checks.push(taskmaster(node).await);
     }
@@ -42,17 +42,20 @@ fn wall(now: u64) -> Check {
     check("clock", Health::Warning, "the clock is not set: times will be wrong", Some(hint))
 }
 
-/// Leases and deadlines run on it.
-fn boottime(boot: Option<Duration>, monotonic: Option<Duration>) -> Check {
-    match (boot, monotonic) {
-        (Some(boot), Some(monotonic)) if boot >= monotonic => {
-            check("boottime", Health::Ok, format!("up for {} s, with the time asleep", boot.as_secs()), None)
-        }
-        _ => {
-            let hint = "use Linux 5.4 or newer, outside of emulators";
-            check("boottime", Health::Failed, "CLOCK_BOOTTIME cannot be read", Some(hint))
-        }
+/// Leases and deadlines run on it. It counts what the monotonic clock counts and the time asleep, so it is never behind
+/// that one: of the two it must be read last, since both go on between the readings.
+fn boottime(read: impl Fn(ClockId) -> Option<Duration>) -> Check {
+    let failed = |why: &str| {
+        let hint = "use Linux 5.4 or newer, outside of emulators";
+        check("boottime", Health::Failed, why, Some(hint))
+    };
+    let (Some(monotonic), Some(boot)) = (read(ClockId::CLOCK_MONOTONIC), read(ClockId::CLOCK_BOOTTIME)) else {
+        return failed("CLOCK_BOOTTIME or CLOCK_MONOTONIC cannot be read");
+    };
+    if boot < monotonic {
+        return failed("CLOCK_BOOTTIME is behind CLOCK_MONOTONIC: it does not count the time asleep");
     }
+    check("boottime", Health::Ok, format!("up for {} s, with the time asleep", boot.as_secs()), None)
 }
 
 async fn taskmaster(node: &Client) -> Check {
@@ -102,21 +105,39 @@ fn skew(ours: u64, theirs: u64) -> Check {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
     fn clocks_are_judged_by_what_depends_on_them() {
         assert_eq!([wall(0).status, wall(NEEDED).status], [Health::Warning, Health::Ok]);
-        let seconds = Duration::from_secs;
-        assert_eq!(boottime(Some(seconds(9)), Some(seconds(8))).status, Health::Ok);
-        assert_eq!(boottime(Some(seconds(7)), Some(seconds(8))).status, Health::Failed);
-        assert_eq!(boottime(None, Some(seconds(8))).status, Health::Failed);
         let of = |ours, theirs| skew(ours, theirs).status;
         assert_eq!(
             [of(100, 100), of(104, 100), of(100, 105), of(399, 100), of(400, 100)],
             [Health::Ok, Health::Ok, Health::Warning, Health::Warning, Health::Failed]
         );
         assert!(skew(10, 20).message.contains("10 s behind") && skew(20, 10).message.contains("ahead of"));
+    }
+
+    /// A clock that shows `boot` and `monotonic` seconds and goes on by a microsecond with every reading, as real ones do.
+    fn clocks(boot: Option<u64>, monotonic: Option<u64>) -> impl Fn(ClockId) -> Option<Duration> {
+        let readings = Cell::new(0);
+        move |clock| {
+            readings.set(readings.get() + 1);
+            let shown = if clock == ClockId::CLOCK_BOOTTIME { boot } else { monotonic };
+            Some(Duration::from_secs(shown?) + Duration::from_micros(readings.get()))
+        }
+    }
+
+    #[test]
+    fn a_machine_that_never_slept_is_well_and_one_whose_clocks_disagree_is_not() {
+        let of = |boot, monotonic| boottime(clocks(boot, monotonic)).status;
+        assert_eq!(of(Some(8), Some(8)), Health::Ok, "it never slept");
+        assert_eq!(of(Some(9), Some(8)), Health::Ok, "it slept for a second");
+        assert_eq!(of(Some(7), Some(8)), Health::Failed);
+        assert_eq!([of(None, Some(8)), of(Some(8), None)], [Health::Failed; 2]);
+        assert_eq!(boottime(read).status, Health::Ok, "this machine's own");
     }
 
     #[test]

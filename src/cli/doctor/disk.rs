@@ -3,34 +3,31 @@
 use std::{fs, path::Path};
 
 use super::{Check, Health, check};
-use crate::config::units::format_size;
+use crate::disk::{Level, Reserve, Room};
 
-/// Less free space than this is refused, and less than ten times this is warned about: a small repository with its
-/// workspaces takes about 100 MiB.
-const NEEDED: u64 = 100 << 20;
-const MEND: &str = "make room: a full disk stops the node";
-
-pub(super) fn examine(dir: &Path) -> Vec<Check> {
-    vec![free(dir), writable(dir)]
+/// `reserve` is the setting `disk_reserve`.
+pub(super) fn examine(dir: &Path, reserve: u64) -> Vec<Check> {
+    vec![free(dir, Reserve::new(reserve)), writable(dir)]
 }
 
-fn free(dir: &Path) -> Check {
-    match nix::sys::statvfs::statvfs(dir) {
-        Ok(stat) => judge(dir, stat.blocks_available().saturating_mul(stat.fragment_size())),
+fn free(dir: &Path, reserve: Reserve) -> Check {
+    match Room::of(dir) {
+        Ok(room) => judge(dir, reserve, &room),
         Err(e) => {
             check("disk", Health::Failed, format!("{}: {e}", dir.display()), Some("go to a directory that is there"))
         }
     }
 }
 
-fn judge(dir: &Path, free: u64) -> Check {
-    let message = format!("{} free in {}", format_size(free >> 20 << 20), dir.display());
-    let (status, hint) = match free {
-        _ if free < NEEDED => (Health::Failed, Some(MEND)),
-        _ if free < 10 * NEEDED => (Health::Warning, Some(MEND)),
-        _ => (Health::Ok, None),
+fn judge(dir: &Path, reserve: Reserve, room: &Room) -> Check {
+    let (status, hint) = match reserve.level(room, Level::Enough) {
+        Level::Enough => (Health::Ok, None),
+        Level::Low => (Health::Warning, Some("make room: no new attempt begins on this machine until then")),
+        Level::Scarce => {
+            (Health::Failed, Some("make room: no attempt begins, and no plan or upload is taken until then"))
+        }
     };
-    check("disk", status, message, hint)
+    check("disk", status, format!("in {}, {}", dir.display(), reserve.describe(room)), hint)
 }
 
 fn writable(dir: &Path) -> Check {
@@ -51,15 +48,16 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_not_there_fails() {
-        assert!(examine(Path::new("/nonexistent/x")).iter().all(|check| check.status == Health::Failed));
+        assert!(examine(Path::new("/nonexistent/x"), 0).iter().all(|check| check.status == Health::Failed));
     }
 
     #[test]
-    fn little_room_warns_and_none_fails() {
-        let of = |free| judge(Path::new("/x"), free).status;
-        assert_eq!(
-            [of(0), of(NEEDED - 1), of(NEEDED), of(10 * NEEDED - 1), of(10 * NEEDED)],
-            [Health::Failed, Health::Failed, Health::Warning, Health::Warning, Health::Ok]
-        );
+    fn below_the_reserve_warns_and_below_half_of_it_fails() {
+        let of = |free, free_files| {
+            let room = Room { size: 1 << 40, free, files: 1000, free_files };
+            judge(Path::new("/x"), Reserve::new(1000), &room).status
+        };
+        assert_eq!([of(1000, 900), of(999, 900), of(499, 900)], [Health::Ok, Health::Warning, Health::Failed]);
+        assert_eq!([of(1000, 49), of(1000, 24)], [Health::Warning, Health::Failed], "inodes, too");
     }
 }

@@ -142,7 +142,8 @@ async fn subject(context: &Context<'_>, args: &DoctorArgs) -> Result<(Subject, V
 async fn examine(subject: &Subject) -> Vec<Check> {
     let mut checks = machine::examine();
     checks.push(limits::cgroup(Path::new("/sys/fs/cgroup"), nix::unistd::geteuid().is_root()));
-    checks.extend(disk::examine(&subject.state));
+    let reserve = subject.config.as_ref().map(|config| config.limits).unwrap_or_default().disk_reserve;
+    checks.extend(disk::examine(&subject.state, reserve));
     checks.push(secrets(&subject.env_file));
     checks.push(profiles::examine(&subject.here));
     checks.extend(clock::examine(subject.node.as_ref()).await);

@@ -26,6 +26,8 @@ pub enum Unit {
     Duration,
     /// Written as a size, kept in bytes.
     Size,
+    /// Written as a size or as a share of the disk; see [`units::parse_reserve`].
+    Reserve,
     /// A number of things.
     Count,
 }
@@ -36,6 +38,7 @@ impl Unit {
         match self {
             Self::Duration => units::format_duration(value).into(),
             Self::Size => units::format_size(value).into(),
+            Self::Reserve => units::format_reserve(value).into(),
             Self::Count => value.into(),
         }
     }
@@ -91,6 +94,8 @@ settings! {
     "limits" body_stall: Duration = 30_000, "a request whose body brings nothing for this long is ended: TCP has given up on a lost packet for most by then";
     "limits" suspect_after: Duration = 8_000, "a host that says nothing for this long is SUSPECT: four heartbeats";
     "limits" max_disconnect: Duration = 120_000, "attempts of a host that stays away this long are replaced: longer than a reboot's network, shorter than a coffee";
+    "limits" long_disconnect: Duration = 600_000, "the same for attempts whose task has a timeout above 20 minutes: half an hour of work outlasts a longer outage";
+    "limits" disk_reserve: Reserve = units::SHARE | 5, "kept free on the disks of the state directory and of attempts, a share never more than 2 GiB, of inodes the same share: below it no new attempt begins, below half of it no plan and no upload is taken";
     "limits" repository_size: Size = 16 << 30, "largest history that an agent host fetches or a person uploads: a monorepo of a large company, packed";
     "limits" bundle_space: Size = 8 << 30, "bundles kept for those who fetch the same or go on after a broken connection: eight of the largest common repositories";
     "limits" packers: Count = 2, "bundles packed at once: each takes a processor and as much memory as a large repository has objects";
@@ -116,6 +121,8 @@ pub(super) fn limit<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>, setting:
     match setting.unit {
         Unit::Duration => table.duration(reader, setting.key, 1, 3650 * 86_400_000).map(|v| v.value),
         Unit::Size => table.size(reader, setting.key, 1).map(|v| v.value),
+        // Nothing may be kept free: then a full disk is found when something cannot be written.
+        Unit::Reserve => table.reserve(reader, setting.key).map(|v| v.value),
         Unit::Count => table.integer(reader, setting.key, 1, u32::MAX).map(|v| u64::from(v.value)),
     }
 }

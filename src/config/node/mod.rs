@@ -310,6 +310,8 @@ plan_size = "1MiB"
 request_timeout = "5s"
 connections = 3
 max_disconnect = "1m"
+long_disconnect = "20m"
+disk_reserve = "512MiB"
 [retention]
 facts = 10
 attempts = "1h"
@@ -373,6 +375,8 @@ attempts = "1h"
                 30_000,
                 8_000,
                 60_000,
+                1_200_000,
+                512 << 20,
                 16 << 30,
                 8 << 30,
                 2,

@@ -31,6 +31,9 @@ pub(super) const COMMAND_MAX: usize = 4 << 10;
 const IMAGE_MAX: usize = 255;
 /// The least memory that a process gets.
 const MEMORY_MIN: u64 = 4 << 20;
+/// How long a silent host may be waited for, in milliseconds: a frame that is late is no silence, and a host that is away for
+/// a week has been replaced.
+const DISCONNECT: (u64, u64) = (1_000, 7 * 86_400_000);
 /// The most processors, thousandths of one are counted.
 const CPUS_MAX: f64 = 1024.0;
 
@@ -124,6 +127,7 @@ fn role<'i>(
         cpu_millis: cpus(reader, &mut table),
         pids: table.integer(reader, "pids", 1, 1 << 22).map(|pids| pids.value),
     };
+    let max_disconnect = table.duration(reader, "max_disconnect", DISCONNECT.0, DISCONNECT.1);
     let keys = [
         "count",
         "command",
@@ -138,6 +142,7 @@ fn role<'i>(
         "memory",
         "cpus",
         "pids",
+        "max_disconnect",
     ];
     table.finish(reader, &keys);
     let network = network.map_or(Network::None, |network| network.value);
@@ -155,7 +160,7 @@ fn role<'i>(
         profile,
         max_cost_micros,
         labels,
-        max_disconnect_ms: None,
+        max_disconnect_ms: max_disconnect.map(|duration| duration.value),
     })
 }
 

@@ -73,6 +73,8 @@ struct Role<'a> {
     cpus: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pids: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_disconnect: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -190,6 +192,7 @@ fn role(role: &RoleSpec) -> Role<'_> {
         memory: role.limits.memory.map(format_size),
         cpus: role.limits.cpu_millis.map(|millis| f64::from(millis) / 1000.0),
         pids: role.limits.pids,
+        max_disconnect: role.max_disconnect_ms.map(format_duration),
     }
 }
 

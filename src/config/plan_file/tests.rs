@@ -59,6 +59,7 @@ network = "bridge"
 memory = "4GiB"
 cpus = 2.0
 pids = 1024
+max_disconnect = "10m"
 
 [agents.senior]
 command = ["sh"]
@@ -131,6 +132,7 @@ fn every_key_is_read() {
     let dev = &project.roles[0];
     assert_eq!((dev.name.as_str(), dev.count, dev.network), ("dev", 2, Network::Bridge));
     assert_eq!((dev.limits.memory, dev.limits.cpu_millis, dev.limits.pids), (Some(4 << 30), Some(2000), Some(1024)));
+    assert_eq!(dev.max_disconnect_ms, Some(600_000));
     assert_eq!(dev.secrets, ["ANTHROPIC_API_KEY"]);
     assert_eq!(project.budget_micros, Some(12_500_000));
     let modelled = project.roles.iter().find(|role| role.name.as_str() == "modelled").unwrap();

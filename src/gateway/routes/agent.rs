@@ -6,21 +6,29 @@ use std::sync::Arc;
 use axum::{Extension, Router, routing::get};
 
 use super::not_there;
-use crate::gateway::{ApiError, Caller, access, metrics};
+use crate::{
+    disk::Disk,
+    gateway::{ApiError, Caller, access, metrics},
+};
 
-/// The API of such a node; `connected` says whether its Taskmaster has it.
-pub fn agent_router(connected: Arc<dyn Fn() -> bool + Send + Sync>) -> Router {
+/// The API of such a node; `connected` says whether its Taskmaster has it, `disk` what must not become full.
+pub fn agent_router(connected: Arc<dyn Fn() -> bool + Send + Sync>, disk: Arc<Disk>) -> Router {
     let of_metrics = connected.clone();
     // No person has a token here, so this is for the machine's own.
     let metrics = move |Extension(caller): Extension<Caller>| {
-        let answer: Result<metrics::Exposition, ApiError> = match caller {
-            Caller::Local { .. } => Ok(metrics::of_agent(of_metrics())),
+        let answer: Result<bool, ApiError> = match caller {
+            Caller::Local { .. } => Ok(of_metrics()),
             Caller::Remote(_) => {
                 Err(access::forbidden("the metrics of a node that only runs attempts are on its socket")
                     .hint("its Taskmaster's `/metrics` say how every host stands"))
             }
         };
-        async move { answer }
+        let disk = disk.clone();
+        async move {
+            let connected = answer?;
+            let seen = tokio::task::spawn_blocking(move || disk.standing()).await;
+            Ok::<_, ApiError>(metrics::of_agent(connected, seen.ok().flatten()))
+        }
     };
     let ready = move || {
         let connected = connected();

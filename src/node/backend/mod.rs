@@ -13,6 +13,7 @@ mod nodes;
 mod owned;
 mod people;
 mod repos;
+mod room;
 
 use std::{
     collections::VecDeque,
@@ -38,6 +39,7 @@ use tokio::sync::oneshot;
 use crate::{
     actor::{Address, Gone},
     agent_host::{Host, Shelf},
+    disk::Disk,
     downlink::{Downlink, Uploads},
     gateway::{
         ApiError, Backend, ByteStream, FactPage, FactSearch, FactStream, GraphQuery, Nodes, NumberedQuery, Origin,
@@ -76,6 +78,8 @@ pub(super) struct Core {
     /// Which repositories plans may name.
     pub(super) rules: Arc<Rules>,
     pub(super) bundles: Bundles,
+    /// What must not become full.
+    pub(super) disk: Arc<Disk>,
     pub(super) backups: Backups,
     pub(super) diffs: Diffs,
     /// `None`: no other machine takes part.
@@ -100,6 +104,7 @@ impl Backend for Core {
         if origin == Origin::Network {
             self.admit_source(&plan).await?;
         }
+        self.room_for_people("no plan", 0).await?;
         let mut warnings = self.warnings(&plan).await;
         warnings.extend(Self::unreachable_models(&plan));
         let plan = self.with_images(plan).await?;
@@ -235,9 +240,10 @@ impl Backend for Core {
 
     async fn standing(&self) -> Result<Standing, ApiError> {
         let setup = self.setups();
+        let disk = self.disk_standing().await?;
         self.look(move |seen| {
             let hosts = view::hosts(seen.engine, &setup);
-            Standing::of(seen.engine, hosts, seen.heard)
+            Standing::of(seen.engine, hosts, seen.heard).with_disk(disk)
         })
         .await
     }

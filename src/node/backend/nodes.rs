@@ -133,6 +133,7 @@ impl Nodes for Core {
         if !self.may(peer, move |engine, host| engine.may_bring(host, &asked)).await? {
             return Err(not_yours(&attempt));
         }
+        self.room_for_hosts(part.size.saturating_sub(part.offset)).await?;
         let host = HostName::new(peer.as_str()).map_err(|_| not_yours(&attempt))?;
         let taken = self.remote()?.downlink.results().take(&host, &attempt, announced(&part)?, body).await;
         received(taken, "raise [limits] bundle_size of the Taskmaster, or let the task change less")

@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// Nobody says how long a result is: there is a look at the disk after so many bytes of it.
+const LOOK_EVERY: usize = 16 << 20;
+
 /// A task that a person may do by hand: the one that the result is for, and what it must contain.
 struct ByHand {
     record: TaskRecord,
@@ -118,6 +121,7 @@ impl Core {
             move |seen| view::task(seen.engine, &task).map(drop)
         })
         .await??;
+        self.room_for_people("no result", 0).await?;
         let by_hand = match self.by_hand(task).await {
             Err(error) if request.is_none() => return Err(error),
             by_hand => by_hand,
@@ -168,9 +172,15 @@ impl Core {
         let spool = Spool(self.scratch.join(format!("{:016x}.bundle", u64::from_ne_bytes(random))));
         let mut file = tokio::fs::File::create(&spool.0).await.map_err(errors::internal)?;
         let mut hasher = blake3::Hasher::new();
+        let mut unlooked = 0;
         while let Some(chunk) = bundle.next().await {
             let chunk = chunk.map_err(|error| ApiError::invalid(format!("the bundle did not come whole: {error}")))?;
             hasher.update(&chunk);
+            unlooked += chunk.len();
+            if unlooked > LOOK_EVERY {
+                unlooked = 0;
+                self.room_for_people("no result of this size", 0).await?;
+            }
             file.write_all(&chunk).await.map_err(errors::internal)?;
         }
         file.flush().await.map_err(errors::internal)?;

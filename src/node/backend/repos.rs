@@ -92,7 +92,10 @@ impl Repos for Core {
             integration: push.integration.clone(),
             integration_tip: push.integration_tip.as_deref().map(commit).transpose()?,
         };
-        let (hubs, part, of) = (self.hubs()?, push.part(), Path::new(project.as_str()));
+        let part = push.part();
+        // Once as it comes, and once in the inbox.
+        self.room_for_people("no push", part.size.saturating_sub(part.offset).saturating_add(part.size)).await?;
+        let (hubs, of) = (self.hubs()?, Path::new(project.as_str()));
         let (whole, max) = (self.pushes.path(of, &digest(&part)?), self.pushes.max());
         self.make_way(&project, &whole).await?;
         let hint = "raise [limits] repository_size of the Taskmaster, or let it fetch: set `repo` to a URL";

@@ -148,6 +148,10 @@ impl ProcessRuntime {
 
 #[async_trait]
 impl Runtime for ProcessRuntime {
+    fn drop_caches(&self) {
+        self.inner.spares.clear();
+    }
+
     fn describe(&self) -> RuntimeInfo {
         let isolation = match &self.inner.sandbox {
             Ok(bwrap) => Isolation::Sandboxed { by: bwrap.version().to_owned() },

@@ -97,6 +97,15 @@ impl Spares {
         kept
     }
 
+    /// Removes them all.
+    pub(super) fn clear(&self) {
+        for spare in std::mem::take(&mut *self.free()) {
+            if let Err(error) = fs::remove_dir_all(&spare) {
+                tracing::warn!(%error, "cannot remove {}", spare.display());
+            }
+        }
+    }
+
     /// Takes away the files that the shim made; is what is left as the node made it?
     fn is_as_new(&self, dir: &Path) -> io::Result<bool> {
         for file in [layout::PID, layout::LOG, layout::EXIT] {
@@ -213,6 +222,15 @@ mod tests {
         );
         assert!(!place.spares.put(&place.root.path().join("p.v.1"), |_| Ok(())), "there was one");
         assert_eq!(fs::read_dir(place.root.path().join("spare")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn none_is_left_where_room_is_short() {
+        let place = Place::new();
+        assert!(place.spares.keep(&place.attempt()));
+        place.spares.clear();
+        assert_eq!(fs::read_dir(place.root.path().join("spare")).unwrap().count(), 0);
+        assert!(place.spares.keep(&place.attempt()), "the next one is kept again");
     }
 
     /// A restarted AgentHost looks at everything while its predecessor's last removals are still at work.

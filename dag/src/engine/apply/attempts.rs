@@ -126,6 +126,8 @@ impl Engine {
         if record.outcome.is_some() {
             return;
         }
+        let stalled = !charged && !record.stopping && record.stage == Stage::Work && *outcome == Outcome::Stalled;
+        task.stalls += u32::from(stalled);
         (record.outcome, record.charged, record.commit) = (Some(outcome.clone()), charged, commit);
         record.usage = usage.cloned();
         record.ended_at = Some(at);

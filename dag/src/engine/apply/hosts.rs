@@ -55,15 +55,40 @@ impl Engine {
         touched.host(name.clone());
     }
 
-    pub(super) fn host_quarantined(&mut self, name: &HostName, quarantine: Option<&Quarantine>, touched: &mut Touched) {
-        if self.change_host(name, |host| host.quarantine = quarantine.cloned()) {
+    pub(super) fn host_quarantined(
+        &mut self,
+        at: Timestamp,
+        name: &HostName,
+        quarantine: Option<&Quarantine>,
+        touched: &mut Touched,
+    ) {
+        let change = |host: &mut Host| {
+            host.quarantine = quarantine.cloned();
+            match quarantine {
+                Some(quarantine) if quarantine.slots >= host.slots => host.ends(at, true),
+                _ if host.presence.is_present() => host.is_back(at),
+                _ => {}
+            }
+        };
+        if self.change_host(name, change) {
             touched.host(name.clone());
         }
     }
 
     /// Presence is in no record.
     pub(super) fn host_is(&mut self, name: &HostName, presence: Presence) {
-        self.change_host(name, |host| host.presence = presence);
+        self.change_host(name, |host| {
+            match presence {
+                Presence::Suspect { since } => host.ends(since, true),
+                // The Taskmaster was away, and perhaps the host with it: they may share a machine.
+                Presence::Present { since } if host.presence == Presence::Awaited => host.ends(since, false),
+                _ => {}
+            }
+            if let Presence::Present { since } = presence {
+                host.is_back(since);
+            }
+            host.presence = presence;
+        });
     }
 
     pub(super) fn host_drained(

@@ -26,7 +26,7 @@ impl Engine {
             }
             F::PlanCancelled { project, plan } => self.plan_cancelled(project, *plan, touched),
             F::ProjectPaused { project, paused } => self.project_paused(project, *paused, touched),
-            F::HostQuarantined { host, quarantine } => self.host_quarantined(host, quarantine.as_ref(), touched),
+            F::HostQuarantined { host, quarantine } => self.host_quarantined(at, host, quarantine.as_ref(), touched),
             F::HostReported { host, slots, .. } => self.host_reported(host, *slots, touched),
             F::HostReturned { host } => self.host_is(host, Presence::Present { since: at }),
             F::HostSuspected { host } => self.host_is(host, Presence::Suspect { since: at }),

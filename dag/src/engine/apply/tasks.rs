@@ -23,6 +23,10 @@ impl Engine {
         state.blocked = place.blocked.clone().map(Box::new);
         state.rejected = place.rejected.clone();
         state.backoff_ms = place.backoff_ms;
+        if place.charged < state.charged {
+            // A new budget.
+            state.stalls = 0;
+        }
         (state.charged, state.uncharged, state.limited) = (place.charged, place.uncharged, place.limited);
         state.updated_at = at;
         state.preparing = false;
