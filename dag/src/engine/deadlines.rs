@@ -8,7 +8,7 @@
 
 use super::{
     Draft, Engine,
-    attempts::Wait,
+    returns::{Cause, Wait},
     state::{Host, Task},
 };
 use crate::{
@@ -83,7 +83,7 @@ impl Engine {
             usage: None,
         });
         let back = if run.stage == Stage::Work { Status::Todo } else { Status::Testing };
-        self.uncharge(draft, ix, back, &why, Wait::No);
+        self.send_back(draft, (ix, back), &why, (Cause::Alone, Wait::No));
         Answer::Done
     }
 

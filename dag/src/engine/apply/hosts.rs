@@ -65,7 +65,7 @@ impl Engine {
         let change = |host: &mut Host| {
             host.quarantine = quarantine.cloned();
             match quarantine {
-                Some(quarantine) if quarantine.slots >= host.slots => host.ends(at, true),
+                Some(quarantine) if quarantine.slots >= host.slots() => host.ends(at, true),
                 _ if host.presence.is_present() => host.is_back(at),
                 _ => {}
             }
