@@ -100,6 +100,9 @@ fn size(dir: &Path) -> u64 {
 
 #[test]
 fn a_member_gets_what_it_is_held_to_whatever_it_claims_brings_and_holds() {
+    if std::env::var_os(Cluster::IS_SKEWED[0]).is_some() {
+        return eprintln!("SKIPPED: a member that takes more than it may: a Taskmaster of the version before lets it");
+    }
     let limits = format!(
         "attempt_slack = \"1s\"\nbundle_size = \"1MiB\"\nresults_size = \"2MiB\"\nmember_requests = {REQUESTS}\n"
     );
