@@ -38,6 +38,7 @@ const ASKED: &[(&[&str], i32)] = &[
     (&["host", "show", "one"], 0),
     (&["host", "drain", "one"], 0),
     (&["host", "undrain", "one"], 0),
+    (&["host", "set", "one", "--max-slots", "1"], 0),
     (&["host", "remove", "one", "--force"], 0),
     (&["host", "show", "none"], 3),
     (&["event", "export"], 0),
