@@ -6,7 +6,6 @@
 #[allow(dead_code, reason = "only what comes from hosts is read")]
 #[path = "../../src/wire.rs"]
 mod wire;
-#[allow(dead_code, reason = "plans of tests")]
 #[path = "../../dag/tests/common/mod.rs"]
 mod common;
 

@@ -19,7 +19,6 @@ use devstack_dag::{
 };
 use proptest::prelude::*;
 
-#[allow(dead_code, reason = "shared with the tests of the engine")]
 #[path = "../../dag/tests/common/mod.rs"]
 mod common;
 
@@ -104,7 +103,8 @@ fn held_to() -> PinChange {
         labels: Some((0..9).map(|n| (format!("{n:0100}"), words(100))).collect()),
         ..PinChange::default()
     };
-    of(most(|count| of(count).fits()))
+    static MOST: OnceLock<usize> = OnceLock::new();
+    of(*MOST.get_or_init(|| (0..999).take_while(|&count| of(count).fits()).last().unwrap()))
 }
 
 /// The largest `n` that is taken.
@@ -169,67 +169,67 @@ fn submit(plan: PlanSpec) -> Command {
     Command::SubmitPlan { plan, head: Some(commit(1)) }
 }
 
+/// Something that could be said now, made when it is.
+type Saying<'a> = Box<dyn Fn() -> Command + 'a>;
+
 /// Everything that could be said now, each at its longest.
-fn sayable(engine: &Engine, plan: &PlanSpec) -> Vec<Command> {
-    let project = project();
-    let mut all = vec![
-        Command::ReportHost(report_of_host()),
-        Command::ReportHost(HostReport { quarantine: None, ..report_of_host() }),
-        Command::ReportMember { report: report_of_host(), joined: held_to() },
-        Command::SetHost { host: host(), change: held_to() },
-        Command::LoseHost(host()),
-        Command::Delivered { project: project.clone(), head: commit(1) },
-        Command::HeadMoved { project: project.clone(), head: commit(7) },
-        Command::DeliveryBlocked { project: project.clone(), reason: reason() },
-        Command::SourceConflicted { project: project.clone(), conflict: conflict(1, commit(8)) },
-        Command::JobFailed { job: Job::Deliver(project.clone()), reason: reason() },
-        Command::TimerFired(Timer::Retry(Job::Deliver(project.clone()))),
-        Command::ResumeProject(project.clone()),
-        Command::CancelPlan { project: project.clone(), plan: None },
-        submit(plan.clone()),
+fn sayable<'a>(engine: &'a Engine, plan: &'a PlanSpec) -> Vec<Saying<'a>> {
+    let mut all: Vec<Saying<'a>> = vec![
+        Box::new(|| Command::ReportHost(report_of_host())),
+        Box::new(|| Command::ReportHost(HostReport { quarantine: None, ..report_of_host() })),
+        Box::new(|| Command::ReportMember { report: report_of_host(), joined: held_to() }),
+        Box::new(|| Command::SetHost { host: host(), change: held_to() }),
+        Box::new(|| Command::LoseHost(host())),
+        Box::new(|| Command::Delivered { project: project(), head: commit(1) }),
+        Box::new(|| Command::HeadMoved { project: project(), head: commit(7) }),
+        Box::new(|| Command::DeliveryBlocked { project: project(), reason: reason() }),
+        Box::new(|| Command::SourceConflicted { project: project(), conflict: conflict(1, commit(8)) }),
+        Box::new(|| Command::JobFailed { job: Job::Deliver(project()), reason: reason() }),
+        Box::new(|| Command::TimerFired(Timer::Retry(Job::Deliver(project())))),
+        Box::new(|| Command::ResumeProject(project())),
+        Box::new(|| Command::CancelPlan { project: project(), plan: None }),
+        Box::new(|| submit(plan.clone())),
+        Box::new(|| submit(renamed(plan, engine.plans(&project()).len()))),
     ];
-    // Another role each time, so that those before are gone with what they spent.
+    let merge = engine.merges(&project()).last().map_or(MergeId(1), |merge| merge.id);
+    all.push(Box::new(move || Command::MergeLanded { merge, project: project(), head: commit(3) }));
+    all.push(Box::new(move || Command::MergeLost { merge, project: project(), head: commit(4) }));
+    for task in engine.task_refs(&project(), None) {
+        about(engine, &task, &mut all);
+    }
+    all
+}
+
+/// The plan with another role and other tasks, so that the role before is gone with what it spent.
+fn renamed(plan: &PlanSpec, number: usize) -> PlanSpec {
     let mut renamed = plan.clone();
-    let number = engine.plans(&project).len();
     let role = RoleName::new(&name(&format!("r{number}"))).unwrap();
     renamed.project.roles[0].name = role.clone();
     for (n, task) in renamed.tasks.iter_mut().enumerate() {
         task.executor = Executor::Agent(role.clone());
         task.id = TaskId::new(&name(&format!("t{number}x{n}"))).unwrap();
     }
-    all.push(submit(renamed));
-    for task in engine.task_refs(&project, None) {
-        all.extend(about(engine, &task));
-    }
-    let merges = engine.merges(&project).last().map_or(MergeId(1), |merge| merge.id);
-    all.push(Command::MergeLanded { merge: merges, project: project.clone(), head: commit(3) });
-    all.push(Command::MergeLost { merge: merges, project, head: commit(4) });
-    all
+    renamed
 }
 
-fn about(engine: &Engine, task: &TaskRef) -> Vec<Command> {
+fn about<'a>(engine: &'a Engine, task: &TaskRef, all: &mut Vec<Saying<'a>>) {
     let record = engine.task(task).unwrap();
-    let mut all = vec![
-        Command::StopTask(task.clone()),
-        Command::RetryTask { task: task.clone(), message: Some(Text::Inline(words(64 * 1024).into())) },
-        Command::RequestChanges { task: task.clone(), message: Text::Inline(words(64 * 1024).into()) },
-        Command::RejectTask { task: task.clone(), reason: words(1 << 20) },
-        Command::ApproveTask(task.clone()),
-        Command::TimerFired(Timer::Backoff(AttemptId { task: task.clone(), number: record.attempts })),
-    ];
+    let number = record.attempts;
+    let mut say = |what: Box<dyn Fn(TaskRef) -> Command + 'a>| {
+        let task = task.clone();
+        all.push(Box::new(move || what(task.clone())));
+    };
+    let message = || Text::Inline(words(64 * 1024).into());
+    say(Box::new(Command::StopTask));
+    say(Box::new(move |task| Command::RetryTask { task, message: Some(message()) }));
+    say(Box::new(move |task| Command::RequestChanges { task, message: message() }));
+    say(Box::new(|task| Command::RejectTask { task, reason: words(64 * 1024) }));
+    say(Box::new(Command::ApproveTask));
+    say(Box::new(move |task| Command::TimerFired(Timer::Backoff(AttemptId { task, number }))));
     if let Some(next) = engine.next_attempt(task) {
-        all.push(Command::ResolveTask { task: task.clone(), number: next.number, commit: commit(6) });
+        say(Box::new(move |task| Command::ResolveTask { task, number: next.number, commit: commit(6) }));
     }
     if let Some(run) = engine.running(task) {
-        let whole = |outcome: Outcome, tail: Text| Report {
-            commit: Some(commit(2)),
-            tail,
-            usage: Some(usage()),
-            left: left(),
-            summary: Some(inline()),
-            held: Some(reason().into()),
-            ..Report::new(run.attempt.clone(), outcome)
-        };
         let outcomes = [
             Outcome::Exited(0),
             Outcome::Exited(i32::MIN),
@@ -240,23 +240,31 @@ fn about(engine: &Engine, task: &TaskRef) -> Vec<Command> {
         ];
         for outcome in outcomes {
             for tail in [inline(), Text::Blob(BlobId([7; 32]), u64::MAX)] {
-                let report = whole(outcome.clone(), tail);
-                all.push(Command::FinishAttempt { host: run.host.clone(), report });
+                let outcome = outcome.clone();
+                say(Box::new(move |_| {
+                    let report = Report {
+                        commit: Some(commit(2)),
+                        tail: tail.clone(),
+                        usage: Some(usage()),
+                        left: left(),
+                        summary: Some(inline()),
+                        held: Some(reason().into()),
+                        ..Report::new(run.attempt.clone(), outcome.clone())
+                    };
+                    Command::FinishAttempt { host: run.host.clone(), report }
+                }));
             }
         }
     }
     if let Some((number, theirs)) = record.harvested {
-        let attempt = AttemptId { task: task.clone(), number };
         let head = engine.project(&task.project).and_then(|project| project.head).unwrap_or(commit(1));
-        all.extend([
-            Command::MergePrepared { attempt: attempt.clone(), onto: head, candidate: commit(5) },
-            Command::MergeConflicted { attempt: attempt.clone(), conflict: conflict(1, theirs) },
-            Command::MergeRefused { attempt: attempt.clone(), reason: reason() },
-            Command::JobFailed { job: Job::Prepare(attempt.clone()), reason: reason() },
-            Command::TimerFired(Timer::Retry(Job::Prepare(attempt))),
-        ]);
+        let of = move |task| AttemptId { task, number };
+        say(Box::new(move |task| Command::MergePrepared { attempt: of(task), onto: head, candidate: commit(5) }));
+        say(Box::new(move |task| Command::MergeConflicted { attempt: of(task), conflict: conflict(1, theirs) }));
+        say(Box::new(move |task| Command::MergeRefused { attempt: of(task), reason: reason() }));
+        say(Box::new(move |task| Command::JobFailed { job: Job::Prepare(of(task)), reason: reason() }));
+        say(Box::new(move |task| Command::TimerFired(Timer::Retry(Job::Prepare(of(task))))));
     }
-    all
 }
 
 /// One step without the size check; the largest fact and record that it made.
@@ -278,7 +286,7 @@ fn step(engine: &mut Engine, now: &mut u64, command: Command) -> (usize, usize) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn facts_and_records_stay_below_their_limits(choices in proptest::collection::vec(any::<prop::sample::Index>(), 200)) {
@@ -289,8 +297,10 @@ proptest! {
             step(&mut engine, &mut now, first);
         }
         for choice in choices {
-            let mut all = sayable(&engine, &plan);
-            let (fact, record) = step(&mut engine, &mut now, all.swap_remove(choice.index(all.len())));
+            let all = sayable(&engine, &plan);
+            let command = all[choice.index(all.len())]();
+            drop(all);
+            let (fact, record) = step(&mut engine, &mut now, command);
             largest = (largest.0.max(fact), largest.1.max(record));
         }
         // The limits are met, or nothing is tried.

@@ -277,7 +277,7 @@ fn what_was_not_taken_is_told_kept_within_bounds_and_explained() {
     assert!(bytes <= 8 << 10 && kept.branches.len() == 16, "{bytes}");
     assert_eq!(kept.skipped.len() + kept.more as usize, 60);
     let Some(Text::Inline(summary)) = desk.task("a").summary else { panic!("no summary") };
-    assert_eq!(summary.len(), Text::INLINE_MAX);
+    assert_eq!(summary.len(), Config::default().summary_bytes);
     let Text::Inline(said) = &desk.task("a").feedback[0].text else { panic!("not inline") };
     assert!(said.contains("not taken: 0xxx") && said.contains("59 more"), "{said}");
     desk.backoff_over("a");

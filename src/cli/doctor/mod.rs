@@ -196,25 +196,25 @@ fn seconds() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+/// Bytes of names of secrets that are listed: beyond, they fill the screen.
+const NAMES_MAX: usize = 400;
+
 fn secrets(file: &Path) -> Check {
     match Secrets::load(file) {
         Ok(secrets) if secrets.names().is_empty() => {
             check("secrets", Health::Ok, format!("none in {}", file.display()), None)
         }
-        Ok(secrets) => match secrets.names().split_at_checked(SecretNames::ITEMS) {
-            Some((offered, rest)) if !rest.is_empty() => check(
-                "secrets",
-                Health::Warning,
-                format!(
-                    "{} names; no attempt gets those behind the first {}: {}",
-                    secrets.names().len(),
-                    offered.len(),
-                    rest.join(", ")
-                ),
-                Some("take out those that no role names"),
-            ),
-            _ => check("secrets", Health::Ok, secrets.names().join(", "), None),
-        },
+        Ok(secrets) => {
+            let names = secrets.names();
+            let Some(rest) = names.get(SecretNames::ITEMS..).filter(|rest| !rest.is_empty()) else {
+                let shown = Some(names.join(", ")).filter(|shown| shown.len() <= NAMES_MAX);
+                return check("secrets", Health::Ok, shown.unwrap_or_else(|| format!("{} names", names.len())), None);
+            };
+            let (count, most, first) = (names.len(), SecretNames::ITEMS, &rest[0]);
+            let found =
+                format!("{count} names; no attempt gets those behind the first {most}: {first} and what follows");
+            check("secrets", Health::Warning, found, Some("take out those that no role names"))
+        }
         // The message says what to do.
         Err(e) => check("secrets", Health::Failed, e.to_string(), Some("mend the file as the message says")),
     }
