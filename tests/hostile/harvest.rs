@@ -178,3 +178,32 @@ fn a_disk_too_small_for_the_workspace_deletes_nothing() {
     nothing_was_deleted(&world, "T-1", &base);
     world.devstack(&["task", "show", "T-1"]).expect(0).says("infrastructure");
 }
+
+#[test]
+fn commits_on_another_branch_are_kept_and_taken_where_that_is_clear() {
+    let world = World::with_repository();
+    let start = "own=$(git rev-parse --abbrev-ref HEAD); c() { echo $1 > $1; git add $1; git commit -qm $1; }\n";
+    let one = |id: &str, script: &str| task(id, &format!("{start}{script}\nexit 0"));
+    world.plan(&Plan::new([
+        one("ONLY", "git checkout -qb fix/x; c only; git checkout -q $own"),
+        one("TWO", "git checkout -qb fix/a; c two-a; git checkout -qb fix/b $own; c two-b; git checkout -q $own"),
+        one("SIDE", "c side; git checkout -qb later; c side-later; git checkout -q $own"),
+    ]));
+    world.run().expect(7);
+    let kept = |id: &str, branch: &str| {
+        world.in_hub(&["log", "-1", "--format=%s", &format!("refs/devstack/branches/{id}/1/{branch}")])
+    };
+    assert_eq!((world.git(&["show", "dev:only"]), kept("ONLY", "fix/x")), ("only".into(), "only".into()));
+    assert_eq!(world.task("ONLY")["attempt_list"][0]["branches"][0]["name"], "fix/x");
+    world.devstack(&["task", "explain", "ONLY"]).expect(0).says("attempt 1 are on fix/x, and were taken from there");
+
+    assert_eq!(world.blocked_reason("TWO"), "attempts-exhausted");
+    assert_eq!((kept("TWO", "fix/a"), kept("TWO", "fix/b")), ("two-a".into(), "two-b".into()));
+    let said = world.devstack(&["task", "explain", "TWO"]).expect(0).says("its commits are on fix/a, fix/b");
+    assert!(!said.stdout.contains("changed nothing"), "{said:?}");
+
+    assert_eq!((world.git(&["show", "dev:side"]), kept("SIDE", "later")), ("side".into(), "side-later".into()));
+    assert!(!world.git(&["ls-tree", "--name-only", "dev"]).contains("side-later"), "kept is not merged");
+    world.devstack(&["task", "explain", "SIDE"]).expect(0).says("left other branches, which are kept: later");
+    world.hub_is_whole();
+}
