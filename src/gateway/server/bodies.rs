@@ -1,5 +1,6 @@
 //! Bodies on their way: an answer that keeps something until it was given whole, and a request's body that is ended when
-//! nothing of it comes for too long.
+//! nothing of it comes for too long. What its reader does not want of it is read for a moment more, so that a client that still
+//! sends gets the answer that says why, and not the end of its connection.
 //! Deliberately absent: how large a body may be (its route says).
 
 use std::{
@@ -13,6 +14,7 @@ use axum::{
     Error,
     body::{Body, Bytes, HttpBody},
 };
+use futures::StreamExt;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::Sleep;
 
@@ -46,9 +48,16 @@ impl<T: Unpin> HttpBody for Keeping<T> {
     }
 }
 
+/// The rest of a body that nobody wants is read for so long: a few round trips, in which the client sees its answer.
+const LINGER: Duration = Duration::from_secs(1);
+/// And at most so many bytes: what is on its way in buffers.
+const LINGER_MAX: usize = 8 << 20;
+
 /// A body that fails when nothing of it comes for too long, while somebody waits for it.
 pub(in crate::gateway) struct Stalling {
     body: Body,
+    /// There is no more of it.
+    is_over: bool,
     limit: Duration,
     /// Since the last that came.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -60,7 +69,30 @@ impl Stalling {
         if body.is_end_stream() {
             return body;
         }
-        Body::new(Self { body, limit, waiting: None })
+        Body::new(Self { body, is_over: false, limit, waiting: None })
+    }
+}
+
+impl Drop for Stalling {
+    fn drop(&mut self) {
+        let rest = std::mem::take(&mut self.body);
+        if self.is_over || rest.is_end_stream() {
+            return;
+        }
+        // Without a runtime nobody sends any more.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(tokio::time::timeout(LINGER, read_away(rest)));
+        }
+    }
+}
+
+async fn read_away(rest: Body) {
+    let (mut rest, mut left) = (rest.into_data_stream(), LINGER_MAX);
+    while let Some(Ok(chunk)) = rest.next().await {
+        match left.checked_sub(chunk.len()) {
+            Some(fewer) => left = fewer,
+            None => return,
+        }
     }
 }
 
@@ -71,6 +103,7 @@ impl HttpBody for Stalling {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.waiting = None;
+            self.is_over = !matches!(frame, Some(Ok(_)));
             return Poll::Ready(frame);
         }
         let limit = self.limit;
@@ -78,6 +111,7 @@ impl HttpBody for Stalling {
         match waiting.as_mut().poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
+                self.is_over = true;
                 let why = format!("nothing of the body came for {} s", limit.as_secs_f64());
                 Poll::Ready(Some(Err(Error::new(io::Error::new(io::ErrorKind::TimedOut, why)))))
             }
@@ -95,7 +129,7 @@ impl HttpBody for Stalling {
 
 #[cfg(test)]
 mod tests {
-    use futures::{StreamExt, stream};
+    use futures::stream;
     use http_body_util::BodyExt;
 
     use super::*;
