@@ -12,7 +12,6 @@ use crate::{
     agent_host::{Host, Superior, Supply, message::AgentHostMessage},
     config::node::NodeConfig,
     downlink::{Downlink, Results, Uploads},
-    repository::policy,
     taskmaster::{Joined, Outbox, message::TaskmasterMessage},
     uplink::{self, Bulk, BulkLimits, Uplink, UplinkConfig},
     wire::Welcome,
@@ -87,7 +86,7 @@ impl End {
                     bulk: bulk.clone(),
                     on_disconnect: config.agent_host.on_disconnect,
                     delivery: Duration::from_millis(config.limits.delivery),
-                    limits: policy::Limits { bundle_bytes: config.limits.bundle_size, ..policy::Limits::default() },
+                    limits: super::results_of(&config.limits),
                 });
                 Self::Up(uplink, uplink::Remote::new(bulk, dir.join("fetched")).map_err(failed)?)
             }

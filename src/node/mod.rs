@@ -233,7 +233,7 @@ impl Node {
                 host: host.clone(),
                 shelf,
                 clock,
-                bundle_size: config.limits.bundle_size,
+                results: results_of(&config.limits),
                 pushes: Uploads::open(uploads.join("pushed"), config.limits.repository_size).map_err(failed)?,
                 unknown_pushes: Mutex::default(),
                 rules,
@@ -365,6 +365,12 @@ fn make_host(
     }
 }
 
+/// What a result may be, by the node's limits.
+fn results_of(limits: &crate::config::node::Limits) -> policy::Limits {
+    let paths = usize::try_from(limits.result_paths).unwrap_or(usize::MAX);
+    policy::Limits { bundle_bytes: limits.bundle_size, paths, ..policy::Limits::default() }
+}
+
 fn start_devops(
     config: &NodeConfig,
     hubs: Option<Arc<Hubs>>,
@@ -374,7 +380,7 @@ fn start_devops(
     fatal: mpsc::UnboundedSender<String>,
     clock: fn() -> Timestamp,
 ) -> StartDevops {
-    let limits = policy::Limits { bundle_bytes: config.limits.bundle_size, ..policy::Limits::default() };
+    let limits = results_of(&config.limits);
     Arc::new(move |spec, fence, supervisor| {
         let project = Project {
             spec: spec.into(),

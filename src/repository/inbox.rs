@@ -17,7 +17,8 @@ use super::{
     history::is_ancestor,
     hub::{Hub, HubOptions, read_ref},
     id, oid,
-    quarantine::{Bounds, Pushed, Refusal, Stop, damaged, index, open_plain, pack_count, policy},
+    pack::{Bounds, index, open_plain, pack_count},
+    quarantine::{Pushed, Refusal, Stop, damaged, policy},
     scratch::Scratch,
     source::TOLERATED,
 };

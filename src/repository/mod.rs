@@ -8,7 +8,7 @@
 //! | [`hub`], `hubs` | creates and opens the hub, its head, its lock; each opened once a node |
 //! | [`pins`] | `refs/devstack/attempts/<task>/<n>`: commits of attempts stay reachable |
 //! | [`merge`], [`publish`] | prepare a merge without moving a ref; move the ref and prove it |
-//! | [`quarantine`] | takes a bundle from an untrusted host: indexes it, has it judged, lands what passed |
+//! | [`quarantine`], `pack` | takes a bundle from an untrusted host: indexes it, has it judged, lands what passed |
 //! | `judge`, [`policy`], [`secrets`], `trees` | the judgement, and the walks of trees that it rests on |
 //! | [`worker`] | the helper process in which judgements and diffs are made |
 //! | [`source`], [`sync`], [`deliver`] | the person's repository: read, follow, give back |
@@ -42,6 +42,7 @@ pub mod lock;
 pub mod merge;
 pub mod message;
 pub mod mirror;
+mod pack;
 pub mod pins;
 pub mod policy;
 pub mod publish;

@@ -15,3 +15,4 @@ mod replay;
 mod resolve;
 mod source;
 mod trees;
+mod worker;

@@ -31,14 +31,25 @@ def git(*arguments, **more):
 shape, number, base = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 base = git('rev-parse', base)
 leaf = bytes.fromhex(git('rev-parse', base.decode() + ':a.txt').decode()) if shape == 'wide' else add('blob', b'x\n')
-if shape == 'deep':
-    tree = add('tree', b'100644 f\0' + leaf)
-    for _ in range(number):
-        tree = add('tree', b'40000 a\0' + tree)
-else:
-    tree = add('tree', b''.join(b'100644 %d\0' % n + leaf for n in range(10)))
-    for _ in range(number - 1):
-        tree = add('tree', b''.join(b'40000 %d\0' % n + tree for n in range(10)))
+names = [b'a'] if shape == 'deep' else [b'%d' % n for n in range(10)]
+entries = [b'100644 ' + (b'f' if shape == 'deep' else name) + b'\0' + leaf for name in names]
+for _ in range(number if shape == 'deep' else number - 1):
+    tree = add('tree', b''.join(entries))
+    entries = [b'40000 ' + name + b'\0' + tree for name in names]
+# What BASE has stays.
+rest = subprocess.run(['git', 'cat-file', 'tree', base + b'^{tree}'], check=True, stdout=subprocess.PIPE).stdout
+while rest:
+    end = rest.index(b'\0') + 21
+    entries.append(rest[:end])
+    rest = rest[end:]
+
+
+def order(entry):
+    mode, name = entry[:entry.index(b'\0')].split(b' ', 1)
+    return name + (b'/' if mode == b'40000' else b'')
+
+
+tree = add('tree', b''.join(sorted(entries, key=order)))
 who = b'A <a@example.invalid> 1700000000 +0000'
 commit = add('commit', b'tree %s\nparent %s\nauthor %s\ncommitter %s\n\nplanted\n' % (tree.hex().encode(), base, who, who))
 pack = b'PACK' + struct.pack('>II', 2, len(objects)) + b''.join(objects)

@@ -27,6 +27,7 @@ mod sources;
 mod spellings;
 mod taskmaster;
 mod terminal;
+mod trees;
 mod uploads;
 mod words;
 

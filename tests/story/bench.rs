@@ -342,6 +342,12 @@ impl World {
         self.task(id)["status"].as_str().expect("a status").to_owned()
     }
 
+    /// Is the task known and has this status? To be waited for, also while the node starts.
+    pub(crate) fn is_status(&self, id: &str, status: &str) -> bool {
+        let shown = self.devstack(&["task", "show", id, "-o", "json"]);
+        shown.code == 0 && shown.json()["task"]["status"] == status
+    }
+
     #[track_caller]
     pub(crate) fn blocked_reason(&self, id: &str) -> String {
         self.task(id)["blocked_reason"].as_str().unwrap_or_default().to_owned()

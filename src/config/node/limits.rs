@@ -79,6 +79,7 @@ macro_rules! settings {
 settings! {
     "limits" plan_size: Size = plan_file::PLAN_MAX, "largest plan: about 200,000 tasks of 300 bytes";
     "limits" bundle_size: Size = 1 << 30, "largest result of an attempt or a person: the largest common repositories, packed";
+    "limits" result_paths: Count = 50_000, "changed paths of a result, over all its commits: a large library added at once";
     "limits" results_size: Size = 8 << 30, "results of one agent host that wait to be taken in: eight of the largest";
     "limits" member_requests: Count = 200, "requests of one agent host a second, in the long run, and ten times that at once: the largest hosts start ten attempts a second";
     "limits" member_slots: Count = 1_024, "slots that an agent host gets by claiming them; `host set --max-slots` gives it more: no machine of today runs as many agents";

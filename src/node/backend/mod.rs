@@ -45,7 +45,7 @@ use crate::{
         ApiError, Backend, ByteStream, FactPage, FactSearch, FactStream, GraphQuery, Nodes, NumberedQuery, Origin,
         Repos, RequestId, Standing, TaskQuery, WaitQuery, dto, view,
     },
-    repository::{Hubs, reach::Rules, source::Source},
+    repository::{Hubs, policy, reach::Rules, source::Source},
     store::{Blobs, RequestKey},
     taskmaster::message::{Ask, AskError, Look, Recall, Request, SubmitPlan, TaskmasterMessage, View},
 };
@@ -70,7 +70,8 @@ pub(super) struct Core {
     pub(super) scratch: PathBuf,
     /// Makes versions of this process: its keys are random.
     pub(super) versions: RandomState,
-    pub(super) bundle_size: u64,
+    /// What a result may be.
+    pub(super) results: policy::Limits,
     /// What people push, on its way in.
     pub(super) pushes: Uploads,
     /// Projects that do not exist, of which something was pushed; the oldest first.

@@ -19,7 +19,6 @@ use crate::{
         Hub, Hubs,
         held::Guard,
         history::Bounded,
-        policy,
         quarantine::{Expectation, Imported, Refusal},
     },
 };
@@ -136,7 +135,7 @@ impl Core {
         let by_hand = by_hand?;
         let hub = self.hub(&by_hand.record.project).await?;
         let attempt = by_hand.attempt.clone();
-        let limits = policy::Limits { bundle_bytes: self.bundle_size, ..policy::Limits::default() };
+        let limits = self.results;
         let (now, file) = ((self.clock)(), spool.0.clone());
         let imported = errors::blocking(move || {
             let must_contain: Vec<CommitId> = by_hand.theirs.into_iter().collect();

@@ -230,3 +230,81 @@ fn joined(directory: &[u8], name: &[u8]) -> Vec<u8> {
 fn side(entry: &Entry<'_>) -> Side {
     Side { id: id_of(entry), mode: entry.mode }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use git2::{Repository, build::TreeUpdateBuilder};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A tree of these files: path, content, mode.
+    fn tree_of(repo: &Repository, files: &BTreeMap<String, (u8, bool)>) -> Oid {
+        let empty = repo.treebuilder(None).expect("works").write().expect("written");
+        let mut builder = TreeUpdateBuilder::new();
+        for (path, (content, is_program)) in files {
+            let mode = if *is_program { git2::FileMode::BlobExecutable } else { git2::FileMode::Blob };
+            builder.upsert(path.as_str(), repo.blob(&[*content]).expect("written"), mode);
+        }
+        builder.create_updated(repo, &repo.find_tree(empty).expect("there")).expect("no file is a directory too")
+    }
+
+    /// Paths of a few names, so that files and directories meet.
+    fn files() -> impl Strategy<Value = BTreeMap<String, (u8, bool)>> {
+        let name = prop::sample::select(vec!["a", "a.b", "a0", "b", "\u{e9}"]);
+        let path = prop::collection::vec(name, 1..4).prop_map(|names| names.join("/"));
+        prop::collection::btree_map(path, (0u8..3, any::<bool>()), 0..12).prop_map(|mut files| {
+            let paths: Vec<String> = files.keys().cloned().collect();
+            files.retain(|path, _| !paths.iter().any(|other| other.starts_with(&format!("{path}/"))));
+            files
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Against the library, which is trusted with small trees of ours.
+        #[test]
+        fn changes_are_those_that_git_finds(old in files(), new in files()) {
+            let dir = tempfile::tempdir().expect("scratch");
+            let repo = Repository::init_bare(dir.path()).expect("made");
+            let (old, new) = (tree_of(&repo, &old), tree_of(&repo, &new));
+            let odb = repo.odb().expect("opens");
+            let ours = changes(&odb, Some(old), Some(new), &Bounds::default()).expect("within bounds");
+            let ids = |change: Change| (change.path, change.old.map(|s| s.id), change.new.map(|s| s.id));
+            let mut ours: Vec<_> = ours.into_iter().map(ids).collect();
+            let trees = [old, new].map(|id| repo.find_tree(id).expect("there"));
+            let diff = repo.diff_tree_to_tree(Some(&trees[0]), Some(&trees[1]), None).expect("works");
+            let id = |file: git2::DiffFile<'_>| Some(file.id()).filter(|id| !id.is_zero());
+            let mut theirs: Vec<_> = diff
+                .deltas()
+                .map(|delta| {
+                    let path = delta.new_file().path_bytes().or(delta.old_file().path_bytes()).expect("a path");
+                    (path.to_vec(), id(delta.old_file()), id(delta.new_file()))
+                })
+                .collect();
+            ours.sort();
+            theirs.sort();
+            prop_assert_eq!(ours, theirs);
+        }
+    }
+
+    #[test]
+    fn a_walk_stops_at_its_bounds() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let repo = Repository::init_bare(dir.path()).expect("made");
+        let files: BTreeMap<_, _> = ["a/b/c", "d", "e"].into_iter().map(|path| (path.to_owned(), (1, false))).collect();
+        let (tree, odb) = (tree_of(&repo, &files), repo.odb().expect("opens"));
+        let walk = |bounds| changes(&odb, None, Some(tree), &bounds).map(|changes| changes.len());
+        let within = Bounds { paths: 3, depth: 2, path_bytes: 5, ..Bounds::default() };
+        assert_eq!(walk(within).expect("exactly at its bounds"), 3);
+        for less in [Bounds { paths: 2, ..within }, Bounds { depth: 1, ..within }, Bounds { path_bytes: 4, ..within }] {
+            assert!(matches!(walk(less), Err(Stopped::Bound(_))), "{less:?}");
+        }
+        assert_eq!(changes(&odb, Some(tree), Some(tree), &within).expect("the same").len(), 0);
+        let gone = changes(&odb, Some(tree), None, &within).expect("within bounds");
+        assert!(gone.iter().all(|change| change.kind() == Kind::Deleted) && gone.len() == 3);
+    }
+}
