@@ -122,10 +122,11 @@ fn a_removed_host_has_its_orders_before_it_is_cut_off() {
     let mut cluster = Cluster::found(NEVER);
     cluster.prepare_host("evil", "slots = 1\n");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut evil = runtime.block_on(async {
+    let (mut evil, _alive) = runtime.block_on(async {
         let evil = Evil::connect(&cluster).await;
         evil.say(&own_report(1, Vec::new()));
-        evil
+        let alive = evil.lives();
+        (evil, alive)
     });
     cluster.until_up("evil", true);
     let shown = cluster.ask(&["host", "show", "evil"])["host"].clone();

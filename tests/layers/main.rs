@@ -9,7 +9,19 @@ use std::{
 /// Modules of the root crate, lowest layer first. A module may import from its own layer only what is listed in
 /// `SIBLINGS`, and anything from below.
 const LAYERS: &[&[&str]] = &[
-    &["actor", "allocator", "exchange", "fault", "config", "disk", "helper", "memory", "notify", "outgoing", "telemetry"],
+    &[
+        "actor",
+        "allocator",
+        "exchange",
+        "fault",
+        "config",
+        "disk",
+        "helper",
+        "memory",
+        "notify",
+        "outgoing",
+        "telemetry",
+    ],
     &["audit", "store", "runtime", "repository", "members", "wire", "traces"],
     &["backup"],
     &["taskmaster", "agent_host", "devops"],
