@@ -105,7 +105,6 @@ pub(super) fn task_json<E>(order: &Order, read: impl Fn(&Text) -> Result<String,
     Ok(serde_json::to_vec_pretty(&file).unwrap_or_default())
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
