@@ -82,7 +82,7 @@ impl Storm {
         invariants::check(&self.engine).unwrap();
         for effect in decision.effects {
             match effect {
-                Effect::StartAttempt { host, order } => self.start(host.as_str(), order.attempt.clone()),
+                Effect::StartAttempt { host, order, .. } => self.start(host.as_str(), order.attempt.clone()),
                 Effect::ForgetAttempt { host, attempt } => _ = self.host(host.as_str()).held.remove(&attempt),
                 Effect::SetTimer { timer, after_ms } => self.at(after_ms, Event::Timer(timer)),
                 _ => {}
