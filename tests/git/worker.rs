@@ -80,7 +80,7 @@ fn what_the_machine_does_to_it_is_no_refusal() {
     }
     let project = Project::new();
     let hub = with(&project, Program::new("/nonexistent/helper", &[]));
-    let diff = hub.diff(project.head(), project.head(), &[], 100, None);
+    let diff = hub.diff(project.head(), project.head(), (&[], &[]), 100, None);
     assert!(matches!(&diff, Err(Error::Worker(why)) if why.contains("cannot be started")), "{diff:?}");
 }
 
@@ -100,7 +100,7 @@ fn it_is_kept_warm_and_a_dead_one_is_replaced() {
     let pids = project.root.path().join("pids");
     let script = format!("echo $$ >> {}\nexec {own} git-worker", pids.display());
     let hub = with(&project, helper(&project, &script));
-    let look = || hub.diff(project.head(), project.head(), &[], 100, None).expect("works");
+    let look = || hub.diff(project.head(), project.head(), (&[], &[]), 100, None).expect("works");
     let all = || fs::read_to_string(&pids).expect("written").lines().map(str::to_owned).collect::<Vec<_>>();
     for _ in 0..5 {
         look();
@@ -131,7 +131,7 @@ fn a_diff_that_nobody_waits_for_ends_at_once() {
     let cancel = Cancel::new().expect("a file descriptor");
     let (from, starts) = (project.head(), starts(&project));
     std::thread::scope(|scope| {
-        let diff = scope.spawn(|| hub.diff(from, from, &[], 100, Some(&cancel)));
+        let diff = scope.spawn(|| hub.diff(from, from, (&[], &[]), 100, Some(&cancel)));
         let begun = Instant::now();
         while !is_there(&starts) {
             assert!(begun.elapsed().as_secs() < 100, "it never began");
@@ -165,9 +165,9 @@ fn a_diff_is_what_git_shows_and_says_when_a_commit_is_unknown() {
     let base = project.head();
     let (one, commit) = project.work("T-001", "d/b.txt", "other\n");
     let head = project.merge(&one, commit);
-    let shown = project.hub.diff(base, head, &[], 10_000, None).expect("works");
+    let shown = project.hub.diff(base, head, (&[], &[]), 10_000, None).expect("works");
     assert!(shown.text.contains("-b\n+other\n") && !shown.truncated, "{shown:?}");
     let unknown = CommitId([7; 20]);
-    let diff = project.hub.diff(base, unknown, &[], 100, None);
+    let diff = project.hub.diff(base, unknown, (&[], &[]), 100, None);
     assert!(matches!(diff, Err(Error::Unknown(commit)) if commit == unknown));
 }
