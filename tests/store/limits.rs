@@ -179,7 +179,7 @@ fn sayable<'a>(engine: &'a Engine, plan: &'a PlanSpec) -> Vec<Saying<'a>> {
         Box::new(|| Command::ReportHost(HostReport { quarantine: None, ..report_of_host() })),
         Box::new(|| Command::ReportMember { report: report_of_host(), joined: held_to() }),
         Box::new(|| Command::SetHost { host: host(), change: held_to() }),
-        Box::new(|| Command::LoseHost(host())),
+        Box::new(|| Command::LoseHost { host: host(), silent_ms: u64::MAX }),
         Box::new(|| Command::Delivered { project: project(), head: commit(1) }),
         Box::new(|| Command::HeadMoved { project: project(), head: commit(7) }),
         Box::new(|| Command::DeliveryBlocked { project: project(), reason: reason() }),
