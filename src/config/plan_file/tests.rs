@@ -231,7 +231,7 @@ fn mistakes_are_told_with_line_and_words() {
         ),
         (
             "[[task]]\nid = \"z\"\ntitle = \"z\"\n[[task]]\nid = \"a\"\ndependencies = [\"z\", \"z\"]\ntitle = \"a\"\n",
-            "DS0104 p.toml:9: `dependencies` of task a names `z` twice",
+            "DS0104 p.toml:10: `dependencies` of task a names `z` twice",
         ),
         (
             "[[task]]\nid = \"a\"\ntimeout = \"30\"\ntitle = \"a\"\n",
@@ -347,7 +347,7 @@ fn mistakes_are_told_with_line_and_words() {
             "secrets = [\"PATH\"]\n[[task]]\nid = \"a\"\ntitle = \"a\"\n",
             "DS0104 p.toml:5: `PATH` in `secrets` of [agents.dev] is set by devstack itself",
         ),
-        ("[[task]]\nid = \"a\"\ntitle = \"a\"\n[projetc]\n", "DS0102 p.toml:7: unknown key `projetc`"),
+        ("[[task]]\nid = \"a\"\ntitle = \"a\"\n[projetc]\n", "DS0102 p.toml:8: unknown key `projetc`"),
     ];
     for (rest, wanted) in table {
         assert_eq!(refused(&plan(rest)), [*wanted], "{rest}");
