@@ -130,7 +130,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("a/closed")).unwrap();
         fs::write(dir.path().join("a/closed/big"), vec![1; 100 << 10]).unwrap();
-        fs::set_permissions(dir.path().join("a/closed"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(dir.path().join("a/closed"), Permissions::from_mode(0o0)).unwrap();
         let (over, sum) = used(dir.path(), 1 << 20);
         assert!(!over && sum >= 100 << 10, "{sum}");
         assert!(used(dir.path(), 64 << 10).0);

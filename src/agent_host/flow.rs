@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::{
     attempt::infrastructure,
     host::Host,
-    left,
+    left::{self, Renamed},
     reading::{self, Said},
 };
 use crate::{
@@ -75,8 +75,8 @@ pub(super) async fn run(
                 }
             }
             let said = read_output(&order, &host).await;
-            let (exit, hidden) = exit(&order, &host, ended, said);
-            withheld(exit, hidden).await
+            let (exit, renamed) = exit(&order, &host, ended, said);
+            without_secret_names(exit, renamed).await
         }
         Err(error) => infrastructure(&host, &order, format!("the runtime lost it: {error}")),
     })
@@ -124,20 +124,19 @@ fn now() -> Timestamp {
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Branches whose names hold a secret go no further.
-async fn withheld(mut exit: Exit, hidden: Vec<String>) -> Exit {
-    let Some(bundle) = exit.bundle.clone().filter(|_| !hidden.is_empty()) else { return exit };
-    let done = tokio::task::spawn_blocking(move || left::withhold(&bundle, &hidden)).await;
+/// Names of branches that hold a secret go no further.
+async fn without_secret_names(mut exit: Exit, renamed: Vec<Renamed>) -> Exit {
+    let Some(bundle) = exit.bundle.clone().filter(|_| !renamed.is_empty()) else { return exit };
+    let done = tokio::task::spawn_blocking(move || left::rename(&bundle, &renamed)).await;
     if let Err(error) = done.map_err(std::io::Error::other).flatten() {
         (exit.bundle, exit.report.commit) = (None, None);
-        exit.report.outcome =
-            Outcome::Infrastructure(format!("a branch could not be taken out of its result: {error}"));
+        exit.report.outcome = Outcome::Infrastructure(format!("a branch of its result could not be renamed: {error}"));
     }
     exit
 }
 
-/// What is reported, and the branches that must not be.
-fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> (Exit, Vec<String>) {
+/// What is reported, and the branches that are reported under another name.
+fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> (Exit, Vec<Renamed>) {
     let result = ended.result_json.as_deref().map(AgentResult::read).unwrap_or_default();
     let secrets = host.secret_values(order);
     // The log was redacted as it was written; the agent's own words were not. Before they are cut: half a secret is one.
@@ -154,7 +153,7 @@ fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> (Exit, Vec<Stri
         tail.push('\n');
     }
     tail.push_str(clip_front(&ended.tail, TAIL_MAX));
-    let (left, hidden) = left::told(&ended.harvest, &redactor);
+    let (left, renamed) = left::told(&ended.harvest, &redactor);
     let summary = result.summary.as_deref().map(|summary| clip(&redacted(summary), Text::INLINE_MAX).into());
     // What the machine did not let through is not missing for the agent's sake.
     let outcome = match (ended.outcome, &ended.harvest.failed) {
@@ -180,7 +179,7 @@ fn exit(order: &Order, host: &Host, ended: Ended, said: Said) -> (Exit, Vec<Stri
         guard: Guard::NONE,
         secrets,
     };
-    (exit, hidden)
+    (exit, renamed)
 }
 
 /// `out/result.json`, optional, written by the agent: everything in it is a claim.

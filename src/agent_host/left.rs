@@ -16,26 +16,39 @@ use crate::{repository::bundle_refs, runtime::Harvest};
 /// A character that did not fit is at most so long: a text that is shorter than its bound by more was not cut.
 const CHARACTER_MAX: usize = 4;
 
-/// What is told, and the branches that are not: their names hold a secret.
-pub(super) fn told(harvest: &Harvest, redactor: &Redactor) -> (Left, Vec<String>) {
+/// A branch whose name holds a secret goes on under another one: without it, its commits would be in the bundle and
+/// belong to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Renamed {
+    from: String,
+    to: String,
+}
+
+/// What is told, and the branches that are told under another name: their own holds a secret.
+pub(super) fn told(harvest: &Harvest, redactor: &Redactor) -> (Left, Vec<Renamed>) {
     let mut left = Left { skipped: Vec::new(), more: harvest.more, branches: Vec::new() };
     for one in &harvest.skipped {
         let path = redacted(redactor, &one.path, SKIPPED_PATH_MAX).into();
         left.skipped.push(Skipped { path, why: redacted(redactor, &one.why, SKIPPED_WHY_MAX).into() });
     }
-    let mut hidden = Vec::new();
+    let mut renamed = Vec::new();
+    let is_taken = |name: &String| harvest.branches.iter().any(|branch| branch.name == *name);
+    let mut free = (1..).map(|number| format!("withheld-{number}")).filter(|name| !is_taken(name));
     for branch in &harvest.branches {
+        // The shim writes ids of git; what is none is no branch.
+        let Ok(commit) = branch.commit.parse() else { continue };
         let name = redacted(redactor, &branch.name, usize::MAX);
-        match branch.commit.parse() {
-            Ok(commit) if name == branch.name => left.branches.push(Branch { name: name.into(), commit }),
-            _ => {
-                let why = "the branch is not taken: its name holds a secret".into();
-                left.skipped.push(Skipped { path: format!("refs/heads/{name}").into(), why });
-                hidden.push(branch.name.clone());
-            }
+        if name == branch.name {
+            left.branches.push(Branch { name: name.into(), commit });
+            continue;
         }
+        let Some(to) = free.next() else { break };
+        let why = format!("its name holds a secret: the branch is kept as {to}").into();
+        left.skipped.push(Skipped { path: format!("refs/heads/{name}").into(), why });
+        left.branches.push(Branch { name: to.as_str().into(), commit });
+        renamed.push(Renamed { from: branch.name.clone(), to });
     }
-    (left, hidden)
+    (left, renamed)
 }
 
 /// Where a text may have been cut, the beginning of a secret at its end goes too.
@@ -46,10 +59,14 @@ fn redacted(redactor: &Redactor, text: &str, max: usize) -> String {
     String::from_utf8_lossy(&redactor.redact(text, 0)).into_owned()
 }
 
-/// Takes branches out of a bundle.
-pub(super) fn withhold(bundle: &Path, hidden: &[String]) -> std::io::Result<()> {
-    bundle_refs::keep(bundle, |_, name| {
-        name.strip_prefix(layout::BRANCH_REFS).is_none_or(|name| !hidden.iter().any(|hidden| hidden == name))
+/// Gives branches of a bundle their other names.
+pub(super) fn rename(bundle: &Path, renamed: &[Renamed]) -> std::io::Result<()> {
+    bundle_refs::rewrite(bundle, |_, name| {
+        let other = name
+            .strip_prefix(layout::BRANCH_REFS)
+            .and_then(|branch| renamed.iter().find(|renamed| renamed.from == branch))
+            .map(|renamed| format!("{}{}", layout::BRANCH_REFS, renamed.to));
+        Some(other.unwrap_or_else(|| name.to_owned()))
     })
 }
 
@@ -66,12 +83,13 @@ mod tests {
         let branch = |name: &str| spec::Branch { name: name.into(), commit: "01".repeat(20) };
         let harvest = Harvest {
             skipped: vec![skip("a/hunter2-hunter2".into()), skip(format!("{}hunter2-hun", "x".repeat(189)))],
-            branches: vec![branch("fix/hunter2-hunter2"), branch("fix/x")],
+            branches: vec![branch("fix/hunter2-hunter2"), branch("fix/x"), branch("withheld-1")],
             ..Harvest::default()
         };
-        let (left, hidden) = told(&harvest, &redactor);
-        assert_eq!(hidden, ["fix/hunter2-hunter2"]);
-        assert_eq!(left.branches.iter().map(|branch| &*branch.name).collect::<Vec<_>>(), ["fix/x"]);
+        let (left, renamed) = told(&harvest, &redactor);
+        assert_eq!(renamed, [Renamed { from: "fix/hunter2-hunter2".into(), to: "withheld-2".into() }]);
+        let names: Vec<&str> = left.branches.iter().map(|branch| &*branch.name).collect();
+        assert_eq!(names, ["withheld-2", "fix/x", "withheld-1"]);
         let paths: Vec<&str> = left.skipped.iter().map(|one| &*one.path).collect();
         assert_eq!(paths, ["a/***", &"x".repeat(189), "refs/heads/fix/***"]);
     }

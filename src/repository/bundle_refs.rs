@@ -1,5 +1,5 @@
-//! Takes refs out of a bundle file: branches that somebody else must not see, or would not understand. The pack stays as
-//! it is.
+//! Takes refs out of a bundle file, or gives them other names: for who must not see a name, or would not understand it. The
+//! pack stays as it is.
 //! Deliberately absent: judging a bundle (`quarantine`).
 
 use std::{
@@ -10,20 +10,22 @@ use std::{
 
 use super::bundle_header::{SIGNATURE, read_header};
 
-/// Keeps the refs of the bundle at `path` for which `keep` holds: their number, counted from 0, and their full name.
+/// Writes the bundle at `path` with the refs' names as `name` gives them (`None`: without it), from their number, counted
+/// from 0, and their full name.
 ///
 /// # Errors
 /// The file is no bundle, or cannot be written; then it is as it was.
-pub fn keep(path: &Path, keep: impl Fn(usize, &str) -> bool) -> io::Result<()> {
+pub fn rewrite(path: &Path, name: impl Fn(usize, &str) -> Option<String>) -> io::Result<()> {
     let mut file = File::open(path)?;
     let header = read_header(&mut file).map_err(io::Error::other)?;
-    let kept: Vec<_> = header.refs.iter().enumerate().filter(|(number, (_, name))| keep(*number, name)).collect();
-    if kept.len() == header.refs.len() {
+    let refs = header.refs.iter().enumerate();
+    let kept: Vec<_> = refs.filter_map(|(number, (commit, old))| Some((*commit, name(number, old)?))).collect();
+    if kept == header.refs {
         return Ok(());
     }
     let mut text = format!("{SIGNATURE}\n");
     header.prerequisites.iter().for_each(|commit| text.push_str(&format!("-{commit} \n")));
-    kept.iter().for_each(|(_, (commit, name))| text.push_str(&format!("{commit} {name}\n")));
+    kept.iter().for_each(|(commit, name)| text.push_str(&format!("{commit} {name}\n")));
     text.push('\n');
     let reduced = path.with_extension("reduced");
     let mut out = BufWriter::new(File::create(&reduced)?);
@@ -47,12 +49,15 @@ mod tests {
             "{SIGNATURE}\n-{one}\n{one} refs/devstack/result\n{two} refs/devstack/branches/fix/x\n\nPACK\0\n\n"
         );
         fs::write(&path, &text).unwrap();
-        keep(&path, |_, _| true).unwrap();
+        let same = |_: usize, name: &str| Some(name.to_owned());
+        rewrite(&path, same).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
-        keep(&path, |number, _| number == 0).unwrap();
+        rewrite(&path, |_, name| Some(name.replace("fix/x", "other"))).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text.replace("fix/x", "other").replacen("01\n01", "01 \n01", 1));
+        rewrite(&path, |number, name| (number == 0).then(|| name.to_owned())).unwrap();
         let expected = format!("{SIGNATURE}\n-{one} \n{one} refs/devstack/result\n\nPACK\0\n\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         fs::write(&path, "no bundle").unwrap();
-        assert!(keep(&path, |_, _| true).is_err());
+        assert!(rewrite(&path, same).is_err());
     }
 }

@@ -177,7 +177,10 @@ async fn understood(uplink: &Uplink, mut exit: Exit) -> Exit {
         (exit.bundle, exit.report.commit) = (None, None);
         return exit;
     }
-    let reduced = tokio::task::spawn_blocking(move || bundle_refs::keep(&bundle, |number, _| number == 0)).await;
+    let reduced = tokio::task::spawn_blocking(move || {
+        bundle_refs::rewrite(&bundle, |number, name| (number == 0).then(|| name.to_owned()))
+    })
+    .await;
     if let Err(error) = reduced.map_err(std::io::Error::other).flatten() {
         // It is refused there for what it is.
         tracing::warn!(attempt = %exit.attempt(), %error, "other branches stay in its result");

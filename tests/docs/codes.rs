@@ -48,7 +48,7 @@ fn meaning(lines: &[&str], at: usize) -> Option<String> {
         let rest = line.trim().strip_prefix(variant);
         rest.is_some_and(|rest| rest.starts_with(['(', ',']) || rest.starts_with(" {"))
     };
-    comment(lines, lines.iter().position(|line| declared(&line))?)
+    comment(lines, lines.iter().position(|line| declared(line))?)
 }
 
 pub(crate) fn section() -> String {

@@ -24,7 +24,8 @@ fn planted(script: &str) {
         assert!(!canary(world).exists(), "the host ran something of the agent's");
         assert_eq!(world.read("README"), "a shop\n");
         let status = world.status("EVIL");
-        assert!(["COMPLETED", "BLOCKED"].contains(&&*status), "{status}");
+        // What sets merge drivers for those who come later waits for a person.
+        assert!(["COMPLETED", "BLOCKED", "REVIEW"].contains(&&*status), "{status}");
         let (_, config) = world.try_git(&world.hub(), &["config", "--list", "--local"]);
         assert!(!config.contains("canary"), "{config}");
     });

@@ -20,7 +20,7 @@ fn told(hub: &Hub, ended: &Ended) -> (String, Vec<String>) {
     };
     let mut skipped: Vec<_> = ended.harvest.skipped.iter().map(|one| one.path.clone()).collect();
     skipped.sort();
-    (changed.replace('\n', " ").replace('\t', " "), skipped)
+    (changed.replace(['\n', '\t'], " "), skipped)
 }
 
 /// Each agent does something that was lost once; with it, what its result changes and what is named.

@@ -181,7 +181,7 @@ fn a_commit_of_what_the_machine_failed_is_nobodys_work() {
     a.retry_from = RetryFrom::Last;
     let (mut desk, _) = Desk::new(repo_plan(vec![a]), 1);
     desk.ends("a", Outcome::Infrastructure("the workspace cannot be made".into()), Some(commit(7)));
-    assert_eq!((desk.task("a").harvested, desk.task("a").uncharged), (None, 1));
+    assert_eq!((desk.task("a").harvested, desk.task("a").uncharged), (None, 20));
     assert_eq!(desk.engine.attempts(&task_ref("a"))[0].commit, None);
     desk.backoff_over("a");
     let fresh = Start::Commit { base: commit(HEAD), tip: commit(HEAD) };

@@ -198,7 +198,7 @@ fn an_attempt_that_nobody_ends_is_lost_and_its_host_gets_no_other() {
 
     assert_eq!(desk.act(overdue("t", 1)), ["salvage t/1@m"]);
     let task = desk.task("t");
-    assert_eq!((task.status, task.charged, task.uncharged), (Status::Todo, 0, 1));
+    assert_eq!((task.status, task.charged, task.uncharged), (Status::Todo, 0, 20));
     let owed: Vec<_> = desk.engine.owed(&host_name("m")).cloned().collect();
     assert_eq!((owed, desk.engine.free_on(&host_name("m"))), (vec![attempt_id("t", 1)], 0));
     let why = desk.engine.explain(&task_ref("t")).unwrap();

@@ -30,7 +30,10 @@ use super::{
     table::Table,
 };
 use crate::{
-    config::{node::NodeConfig, secrets::Secrets},
+    config::{
+        node::NodeConfig,
+        secrets::{Secrets, SecretsError},
+    },
     gateway::{dto::V1, server},
 };
 
@@ -144,7 +147,7 @@ async fn examine(subject: &Subject) -> Vec<Check> {
     checks.push(limits::cgroup(Path::new("/sys/fs/cgroup"), nix::unistd::geteuid().is_root()));
     let reserve = subject.config.as_ref().map(|config| config.limits).unwrap_or_default().disk_reserve;
     checks.extend(disk::examine(&subject.state, reserve));
-    checks.push(secrets(&subject.env_file));
+    checks.push(secrets(&subject.env_file, Secrets::load(&subject.env_file)));
     checks.push(profiles::examine(&subject.here));
     checks.extend(clock::examine(subject.node.as_ref()).await);
     if let Some(node) = &subject.node {
@@ -199,8 +202,9 @@ fn seconds() -> i64 {
 /// Bytes of names of secrets that are listed: beyond, they fill the screen.
 const NAMES_MAX: usize = 400;
 
-fn secrets(file: &Path) -> Check {
-    match Secrets::load(file) {
+/// The secrets that were found, in `.env` or beside it.
+fn secrets(file: &Path, found: Result<Secrets, SecretsError>) -> Check {
+    match found {
         Ok(secrets) if secrets.names().is_empty() => {
             check("secrets", Health::Ok, format!("none in {}", file.display()), None)
         }
@@ -232,7 +236,7 @@ mod tests {
             let lines: String = (0..count).map(|n| format!("NAME_{n:03}=x\n")).collect();
             std::fs::write(&file, lines).unwrap();
             std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-            secrets(&file)
+            secrets(&file, Secrets::gather(&file, [], None))
         };
         assert_eq!(of(SecretNames::ITEMS).status, Health::Ok);
         let over = of(SecretNames::ITEMS + 1);
@@ -247,7 +251,7 @@ mod tests {
         let file = dir.path().join(".env");
         std::fs::write(&file, "A=1\n").unwrap();
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let found = secrets(&file);
+        let found = secrets(&file, Secrets::gather(&file, [], None));
         assert_eq!(found.status, Health::Failed);
         assert!(found.message.contains("chmod 600"), "{}", found.message);
     }

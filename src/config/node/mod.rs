@@ -307,6 +307,7 @@ ca_file = "/etc/x/hooks.pem"
 events = ["waiting"]
 [limits]
 plan_size = "1MiB"
+result_paths = 70_000
 request_timeout = "5s"
 connections = 3
 max_disconnect = "1m"
@@ -360,6 +361,7 @@ attempts = "1h"
             [
                 1 << 20,
                 1 << 30,
+                70_000,
                 8 << 30,
                 200,
                 1024,

@@ -149,10 +149,11 @@ fn task<'i>(
     let is_prompted = table.has("prompt") || table.has("prompt_file");
     let prompt = prompt(reader, &mut table, around);
     let (dependencies, dependencies_at) = dependencies(reader, &mut table, id.at);
+    let is_commanded = table.has("command");
     let command = project::command(reader, &mut table);
     let executor = executor(reader, &mut table, roles, defaults, &id, command.is_some());
     // A command of its own says what is done; and what is given but wrong is told already.
-    let is_told = command.is_some() || is_titled || (is_prompted && !(reader.is_clean() && prompt.trim().is_empty()));
+    let is_told = is_commanded || is_titled || (is_prompted && !(reader.is_clean() && prompt.trim().is_empty()));
     if !is_told {
         let message = format!("{} has neither a `title` nor a `prompt`: nobody would know what to do", table.what);
         let hint = "give it one, for example title = \"Login API\"".to_owned();

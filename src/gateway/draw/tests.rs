@@ -111,7 +111,7 @@ fn well_formed(svg: &str) -> bool {
     while let Some(at) = rest.find('<') {
         let Some(end) = rest[at..].find('>') else { return false };
         let tag = &rest[at + 1..at + end];
-        if tag.contains('<') || tag.matches('"').count() % 2 != 0 {
+        if tag.contains('<') || !tag.matches('"').count().is_multiple_of(2) {
             return false;
         }
         let name = tag.trim_start_matches('/').split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or("");
