@@ -19,7 +19,10 @@ pub(super) use host::HostCommand;
 pub(super) use pins::PinArgs;
 pub(super) use plan::{ExportArgs, ExportFormat, ImportArgs, ListFormat, PlanCommand, WatchArgs};
 
-use crate::config::{node::Sandbox, units};
+use crate::config::{
+    node::{Sandbox, is_network},
+    units,
+};
 
 /// Turn a plan into merged commits with teams of coding agents.
 #[derive(Debug, Parser)]
@@ -239,6 +242,9 @@ pub(super) struct HostArgs {
     /// Attempts at once. Default: one per processor
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000), env = "DEVSTACK_SLOTS")]
     pub(super) slots: Option<u32>,
+    /// Private IPv4 networks that agents with network = "bridge" may reach
+    #[arg(long, value_name = "NETWORK", value_delimiter = ',', value_parser = network, env = "DEVSTACK_BRIDGE_REACH")]
+    pub(super) bridge_reach: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -465,6 +471,13 @@ impl Command {
 }
 
 /// `auto` or `off`.
+fn network(text: &str) -> Result<String, String> {
+    match is_network(text) {
+        true => Ok(text.to_owned()),
+        false => Err("it must be an IPv4 network, for example 10.1.2.0/24".to_owned()),
+    }
+}
+
 fn sandbox(text: &str) -> Result<Sandbox, String> {
     match text {
         "auto" => Ok(Sandbox::Auto),

@@ -10,6 +10,9 @@ use std::{
 
 use crate::{bench::until, stub};
 
+/// Where such machines are.
+pub(crate) const NETWORK: &str = "10.232.0.0/16";
+
 const ADDRESS: &str = "DEVSTACK_TEST_ADDRESS";
 const GATES: &str = "DEVSTACK_TEST_GATES";
 

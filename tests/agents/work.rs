@@ -65,7 +65,9 @@ impl Work {
 
     /// `devstack run`, left running.
     pub(crate) fn start(&self) -> Running {
-        let run = ["run", "devstack.toml", "--runtime", "docker", "--slots", "1"];
+        // The stub stands for a model on a private network.
+        let reach = crate::net::NETWORK;
+        let run = ["run", "devstack.toml", "--runtime", "docker", "--slots", "1", "--bridge-reach", reach];
         let program = ["-u", "DOCKER_HOST", env!("CARGO_BIN_EXE_devstack")];
         self.world.spawn_program("env", &self.world.dir(), &[&program[..], &run].concat())
     }

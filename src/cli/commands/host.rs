@@ -40,6 +40,7 @@ impl Hosted {
         config.agent_host.docker = socket();
         config.agent_host.sandbox = host.sandbox;
         config.agent_host.slots = host.slots.unwrap_or(config.agent_host.slots);
+        config.agent_host.bridge_reach = host.bridge_reach.clone();
         let limits = config.limits;
         let failed = |problem: Problem| {
             let exit = if problem.code == code::REFUSED_HERE { Exit::Refused } else { Exit::Failure };

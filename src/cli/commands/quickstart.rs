@@ -64,7 +64,7 @@ pub(super) async fn run(context: &Context<'_>, dir: &Path, runtime: Runtime) -> 
         }
     };
     let runtime = choose(output, runtime).await?;
-    let host = HostArgs { runtime, sandbox: Sandbox::Auto, slots: Some(SLOTS) };
+    let host = HostArgs { runtime, sandbox: Sandbox::Auto, slots: Some(SLOTS), bridge_reach: Vec::new() };
     let mut interrupts = Interrupts::listen();
     let hosted = Hosted::start(&workdir, lock, &host, context.seams).await?;
     let client = hosted.client();

@@ -203,7 +203,8 @@ fn reach<'i>(reader: &mut Reader<'i>, table: &mut Table<'i>) -> Vec<String> {
     networks
 }
 
-fn is_network(text: &str) -> bool {
+/// Is this an IPv4 network (`10.1.2.0/24`), or a single address?
+pub fn is_network(text: &str) -> bool {
     let (address, bits) = text.split_once('/').unwrap_or((text, "32"));
     match (address.parse::<std::net::Ipv4Addr>(), bits.parse::<u32>()) {
         (Ok(address), Ok(bits @ 1..=31)) => u32::from(address) & (u32::MAX >> bits) == 0,

@@ -20,6 +20,7 @@ use std::{
 
 pub use agent_host::{
     AgentHostConfig, DOCKER_SOCKET, OnDisconnect, Runtime, SHARD_CAPACITY, SHARD_CAPACITY_MAX, Sandbox, Shard,
+    is_network,
 };
 pub use container_log::{ContainerLog, LogDriver};
 pub use dashboard::DashboardConfig;
