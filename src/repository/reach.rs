@@ -111,7 +111,7 @@ impl Rules {
         let address = Address::parse(url).map_err(|why| {
             SourceError::not_allowed(
                 format!("the address of the repository is refused: {why}"),
-                "mend `repo` in the plan",
+                "correct `repo` in the plan",
             )
         })?;
         let pinned = self.judge(&address)?;
