@@ -1,5 +1,5 @@
 //! What people write for devstack to read: plan files ([`plan_file`]), profiles of agents ([`profile`]), the node's
-//! configuration ([`node`]), addresses of repositories ([`remote`]) and secrets ([`secrets`]). All of it is parsed here, checked whole, and refused with place and mend.
+//! configuration ([`node`]), addresses of repositories ([`remote`]) and secrets ([`secrets`]). All of it is parsed here, checked whole, and refused with place and fix.
 //! Deliberately absent: acting on any of it.
 
 pub mod context;

@@ -149,7 +149,7 @@ pub enum SourceRefusal {
 }
 
 impl SourceRefused {
-    /// Errors of sources end with their mend after a semicolon.
+    /// Errors of sources end with their fix after a semicolon.
     pub fn of(error: &repository::Error) -> Self {
         let kind = match error {
             repository::Error::Source(SourceError::NotAllowed { .. }) => SourceRefusal::Forbidden,
