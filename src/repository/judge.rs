@@ -139,7 +139,7 @@ impl Bench<'_> {
     /// already is let pass: thin packs are completed with it.
     fn nothing_else_came(&self) -> Result<(), Stop> {
         let all = self.what.branches.iter().map(|branch| branch.commit).chain([self.what.result]);
-        let reached = reachable(self.repo, self.came, self.new, all).map_err(stop)?;
+        let reached = reachable(self.repo, self.came, self.new, all, &self.what.limits.bounds()).map_err(stop)?;
         match self.new.difference(&reached.objects).find(|id| !has(self.there, **id)) {
             Some(stray) => Err(damaged(format!("its pack holds {stray}, which no commit of the result needs"))),
             None => Ok(()),
@@ -198,8 +198,8 @@ impl Bench<'_> {
 
     /// Every new tree within the bounds, before anything else looks at them.
     fn trees(&self, tip: CommitId) -> Result<(), Stop> {
-        let reached = reachable(self.repo, self.came, self.new, [tip]).map_err(stop)?;
         let (bounds, shown) = (self.what.limits.bounds(), |name: &[u8]| shown(self.scanner, name));
+        let reached = reachable(self.repo, self.came, self.new, [tip], &bounds).map_err(stop)?;
         let mut shapes = Shapes::new(self.came, self.new, &bounds, &shown);
         reached.roots.into_iter().try_for_each(|root| shapes.visit(root)).map_err(stop)
     }
@@ -207,7 +207,8 @@ impl Bench<'_> {
     /// Lay out what the accepted commits need for landing. Without syncs: landing does them.
     fn lay_out(&self, branches: &[Branch]) -> Result<LaidOut, Stop> {
         let tips = branches.iter().map(|branch| branch.commit).chain([self.what.result]);
-        let wanted = reachable(self.repo, self.came, self.new, tips).map_err(stop)?.objects;
+        let bounds = self.what.limits.bounds();
+        let wanted = reachable(self.repo, self.came, self.new, tips, &bounds).map_err(stop)?.objects;
         let scratch = &self.what.scratch;
         if wanted.len() > LOOSE_MAX {
             let list: String = wanted.iter().map(|id| format!("{id}\n")).collect();

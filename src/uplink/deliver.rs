@@ -65,7 +65,7 @@ impl Deliveries {
         uplink.tokio().clone().spawn(async move {
             // Closed never.
             let _room = room.acquire().await;
-            let exit = screened(&uplink, understood(&uplink, exit).await).await;
+            let exit = screened(&uplink, understood(uplink.version(), exit).await).await;
             let message = hand_over(&uplink, &exit, &known).await;
             // From here on, being asked again has it delivered again: what is sent on a session that ends is lost.
             lock(&known).under_way.remove(exit.attempt());
@@ -164,9 +164,9 @@ async fn upload(uplink: &Uplink, exit: &Exit) -> Result<ToTaskmaster, BulkError>
 }
 
 /// A Taskmaster of the version before takes a result with one ref, and would take the base for one.
-async fn understood(uplink: &Uplink, mut exit: Exit) -> Exit {
-    // Without a session it is delivered on the next one.
-    let older = uplink.version().is_some_and(|version| version < BRANCHES_SINCE);
+/// `version` is that of its messages; without a session the result is delivered on the next one.
+async fn understood(version: Option<u16>, mut exit: Exit) -> Exit {
+    let older = version.is_some_and(|version| version < BRANCHES_SINCE);
     let Some(bundle) = exit.bundle.clone().filter(|_| older) else { return exit };
     exit.report.left.branches.clear();
     let base = match exit.start {
@@ -239,6 +239,11 @@ fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
 
 #[cfg(test)]
 mod tests {
+    use devstack_dag::{
+        attempt::{Branch, Report},
+        ids::{HostName, ProjectName, TaskId, TaskRef},
+    };
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(7200);
@@ -258,5 +263,44 @@ mod tests {
             panic!("nobody would ask again")
         };
         assert!(why.contains("the disk is gone"), "{why}");
+    }
+
+    /// An exit with this result, and the bundle of it: one with a branch beside the result.
+    fn exit(dir: &std::path::Path, commit: &str) -> (Exit, String) {
+        let text = format!(
+            "# v2 git bundle\n-{ONE} \n{commit} refs/devstack/result\n{TWO} refs/devstack/branches/fix/x\n\nPACK"
+        );
+        let bundle = dir.join("result.bundle");
+        std::fs::write(&bundle, &text).unwrap();
+        let task = TaskRef { project: ProjectName::new("p").unwrap(), id: TaskId::new("A").unwrap() };
+        let attempt = AttemptId { task, number: 1 };
+        let mut report = Report::new(attempt, Outcome::Exited(0));
+        report.commit = Some(commit.parse().unwrap());
+        report.left.branches = vec![Branch { name: "fix/x".into(), commit: TWO.parse().unwrap() }];
+        let base = ONE.parse().unwrap();
+        let start = Start::Commit { base, tip: base };
+        (Exit { bundle: Some(bundle), start, ..Exit::of(HostName::new("box").unwrap(), report) }, text)
+    }
+
+    const ONE: &str = "0101010101010101010101010101010101010101";
+    const TWO: &str = "0202020202020202020202020202020202020202";
+
+    #[tokio::test]
+    async fn a_taskmaster_of_the_version_before_gets_a_result_that_it_understands() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |exit: &Exit| std::fs::read_to_string(exit.bundle.as_ref().unwrap()).unwrap();
+        for version in [None, Some(2)] {
+            let (exit, text) = exit(dir.path(), TWO);
+            let exit = understood(version, exit).await;
+            assert_eq!((read(&exit), exit.report.left.branches.len()), (text, 1), "{version:?}");
+        }
+        let (with_work, text) = exit(dir.path(), TWO);
+        let with_work = understood(Some(1), with_work).await;
+        let alone = text.replace(&format!("{TWO} refs/devstack/branches/fix/x\n"), "");
+        assert_eq!((read(&with_work), with_work.report.left.branches.len()), (alone, 0));
+        // Its work is on other branches alone: the base is no result there.
+        let (without, _) = exit(dir.path(), ONE);
+        let without = understood(Some(1), without).await;
+        assert!(without.bundle.is_none() && without.report.commit.is_none());
     }
 }

@@ -1,14 +1,9 @@
 //! A project whose agents are real command lines in containers.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use crate::{
-    bench::{Ended, Plan, Running, World, human},
+    bench::{Ended, Plan, Running, World, agent_image, human},
     net::Beyond,
 };
 
@@ -33,7 +28,7 @@ pub(crate) struct Agent<'a> {
 impl Work {
     /// `None`, loudly: it cannot be done here.
     pub(crate) fn new() -> Option<Self> {
-        let made = image().and_then(|image| Ok((image, Beyond::new()?)));
+        let made = agent_image().and_then(|image| Ok((image, Beyond::new()?)));
         match made {
             Ok((image, beyond)) => Some(Self { world: World::with_repository(), beyond, image }),
             Err(why) => {
@@ -111,21 +106,6 @@ impl Drop for Work {
             }
         }
     }
-}
-
-/// The image with the agents; made once on a machine. Other roles of the plan have the minimal one.
-fn image() -> Result<String, String> {
-    let mut minimal = Command::new(env!("CARGO_BIN_EXE_devstack"));
-    let minimal = minimal.args(["image", "build", "--minimal"]).output().map_err(|error| error.to_string())?;
-    if !minimal.status.success() {
-        return Err(format!("devstack image build: {}", String::from_utf8_lossy(&minimal.stderr).trim()));
-    }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/agent/build-offline");
-    let output = Command::new(script).stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    Err(format!("deploy/agent/build-offline: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 fn docker(args: &[&str]) -> Result<String, String> {

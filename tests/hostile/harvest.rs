@@ -11,7 +11,10 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::bench::{Plan, World, task, until};
+use crate::{
+    bench::{Plan, World, task, until},
+    in_both_runtimes,
+};
 
 /// Each agent leaves something that once cost it everything: its id, what it does, the file of it that lands, and what is
 /// named as not taken.
@@ -42,45 +45,48 @@ fn skipped(task: &Value) -> Vec<String> {
 
 #[test]
 fn committed_work_lands_whatever_mess_is_left_beside_it() {
-    let world = World::with_repository();
-    let one = |(id, mess, text, _): &(&str, &str, &str, &str)| {
-        task(id, &format!("echo {text} > {id}.txt; git add -A; git commit -qm w; {mess}\nexit 0"))
-    };
-    world.plan(&Plan::new(MESSES.iter().map(one)));
-    world.run().expect(0);
-    for (id, _, text, named) in MESSES {
-        let task = world.task(id);
-        assert_eq!(world.git(&["show", &format!("dev:{id}.txt")]), text, "{task}");
-        assert!(world.try_git(&world.hub(), &["rev-parse", &format!("refs/devstack/attempts/{id}/1")]).0, "{id}");
-        let skipped = skipped(&task);
-        assert_eq!(skipped.contains(&named.to_owned()), !named.is_empty(), "{id}: {skipped:?}");
-        if !named.is_empty() {
-            world.devstack(&["task", "explain", id]).expect(0).says(&format!("Not taken of attempt 1: {named}"));
-            world.devstack(&["task", "show", id]).expect(0).says(&format!("not taken of attempt 1: {named}"));
+    in_both_runtimes(|world| {
+        let one = |(id, mess, text, _): &(&str, &str, &str, &str)| {
+            task(id, &format!("echo {text} > {id}.txt; git add -A; git commit -qm w; {mess}\nexit 0"))
+        };
+        world.plan(&Plan::new(MESSES.iter().map(one)));
+        world.run().expect(0);
+        for (id, _, text, named) in MESSES {
+            let task = world.task(id);
+            assert_eq!(world.git(&["show", &format!("dev:{id}.txt")]), text, "{task}");
+            assert!(world.try_git(&world.hub(), &["rev-parse", &format!("refs/devstack/attempts/{id}/1")]).0, "{id}");
+            let skipped = skipped(&task);
+            assert_eq!(skipped.contains(&named.to_owned()), !named.is_empty(), "{id}: {skipped:?}");
+            if !named.is_empty() {
+                world.devstack(&["task", "explain", id]).expect(0).says(&format!("Not taken of attempt 1: {named}"));
+                world.devstack(&["task", "show", id]).expect(0).says(&format!("not taken of attempt 1: {named}"));
+            }
         }
-    }
-    assert_eq!(world.git(&["show", "dev:left-LOCK"]), "left", "nobody's lock counts after the agent's end");
-    let names = world.git(&["ls-tree", "-r", "--name-only", "dev"]);
-    assert!(names.contains("README") && !names.contains("dep"), "{names}");
-    world.hub_is_whole();
+        assert_eq!(world.git(&["show", "dev:left-LOCK"]), "left", "nobody's lock counts after the agent's end");
+        let names = world.git(&["ls-tree", "-r", "--name-only", "dev"]);
+        assert!(names.contains("README") && !names.contains("dep"), "{names}");
+        world.hub_is_whole();
+    });
 }
 
 #[test]
 fn a_destroyed_repository_has_words_of_its_own_and_the_next_attempt_is_told() {
-    let world = World::with_repository();
-    let gone = task("GONE", "echo work > work; rm -rf .git").with("attempts = 2");
-    let empty = task("EMPTY", "echo work > work; rm -rf .git").with("allow_empty = true");
-    world.plan(&Plan::new([gone, empty, task("NOTHING", "true")]));
-    world.run().expect(7);
-    for id in ["GONE", "EMPTY"] {
-        assert_eq!(world.blocked_reason(id), "attempts-exhausted");
-        let said = world.devstack(&["task", "explain", id]).expect(0).says("destroyed the repository of its workspace");
-        assert!(!said.stdout.contains("changed nothing"), "{said:?}");
-    }
-    let feedback = &world.task("GONE")["feedback"][0]["text"];
-    assert!(feedback.as_str().unwrap().contains("destroyed the repository"), "{feedback}");
-    assert_eq!(skipped(&world.task("GONE")), [".git"]);
-    world.devstack(&["task", "explain", "NOTHING"]).expect(0).says("exited with 0 but changed nothing");
+    in_both_runtimes(|world| {
+        let gone = task("GONE", "echo work > work; rm -rf .git").with("attempts = 2");
+        let empty = task("EMPTY", "echo work > work; rm -rf .git").with("allow_empty = true");
+        world.plan(&Plan::new([gone, empty, task("NOTHING", "true")]));
+        world.run().expect(7);
+        for id in ["GONE", "EMPTY"] {
+            assert_eq!(world.blocked_reason(id), "attempts-exhausted");
+            let said =
+                world.devstack(&["task", "explain", id]).expect(0).says("destroyed the repository of its workspace");
+            assert!(!said.stdout.contains("changed nothing"), "{said:?}");
+        }
+        let feedback = &world.task("GONE")["feedback"][0]["text"];
+        assert!(feedback.as_str().unwrap().contains("destroyed the repository"), "{feedback}");
+        assert_eq!(skipped(&world.task("GONE")), [".git"]);
+        world.devstack(&["task", "explain", "NOTHING"]).expect(0).says("exited with 0 but changed nothing");
+    });
 }
 
 #[test]
@@ -181,29 +187,33 @@ fn a_disk_too_small_for_the_workspace_deletes_nothing() {
 
 #[test]
 fn commits_on_another_branch_are_kept_and_taken_where_that_is_clear() {
-    let world = World::with_repository();
-    let start = "own=$(git rev-parse --abbrev-ref HEAD); c() { echo $1 > $1; git add $1; git commit -qm $1; }\n";
-    let one = |id: &str, script: &str| task(id, &format!("{start}{script}\nexit 0"));
-    world.plan(&Plan::new([
-        one("ONLY", "git checkout -qb fix/x; c only; git checkout -q $own"),
-        one("TWO", "git checkout -qb fix/a; c two-a; git checkout -qb fix/b $own; c two-b; git checkout -q $own"),
-        one("SIDE", "c side; git checkout -qb later; c side-later; git checkout -q $own"),
-    ]));
-    world.run().expect(7);
-    let kept = |id: &str, branch: &str| {
-        world.in_hub(&["log", "-1", "--format=%s", &format!("refs/devstack/branches/{id}/1/{branch}")])
-    };
-    assert_eq!((world.git(&["show", "dev:only"]), kept("ONLY", "fix/x")), ("only".into(), "only".into()));
-    assert_eq!(world.task("ONLY")["attempt_list"][0]["branches"][0]["name"], "fix/x");
-    world.devstack(&["task", "explain", "ONLY"]).expect(0).says("attempt 1 are on fix/x, and were taken from there");
+    in_both_runtimes(|world| {
+        let start = "own=$(git rev-parse --abbrev-ref HEAD); c() { echo $1 > $1; git add $1; git commit -qm $1; }\n";
+        let one = |id: &str, script: &str| task(id, &format!("{start}{script}\nexit 0"));
+        world.plan(&Plan::new([
+            one("ONLY", "git checkout -qb fix/x; c only; git checkout -q $own"),
+            one("TWO", "git checkout -qb fix/a; c two-a; git checkout -qb fix/b $own; c two-b; git checkout -q $own"),
+            one("SIDE", "c side; git checkout -qb later; c side-later; git checkout -q $own"),
+        ]));
+        world.run().expect(7);
+        let kept = |id: &str, branch: &str| {
+            world.in_hub(&["log", "-1", "--format=%s", &format!("refs/devstack/branches/{id}/1/{branch}")])
+        };
+        assert_eq!((world.git(&["show", "dev:only"]), kept("ONLY", "fix/x")), ("only".into(), "only".into()));
+        assert_eq!(world.task("ONLY")["attempt_list"][0]["branches"][0]["name"], "fix/x");
+        world
+            .devstack(&["task", "explain", "ONLY"])
+            .expect(0)
+            .says("attempt 1 are on fix/x, and were taken from there");
 
-    assert_eq!(world.blocked_reason("TWO"), "attempts-exhausted");
-    assert_eq!((kept("TWO", "fix/a"), kept("TWO", "fix/b")), ("two-a".into(), "two-b".into()));
-    let said = world.devstack(&["task", "explain", "TWO"]).expect(0).says("its commits are on fix/a, fix/b");
-    assert!(!said.stdout.contains("changed nothing"), "{said:?}");
+        assert_eq!(world.blocked_reason("TWO"), "attempts-exhausted");
+        assert_eq!((kept("TWO", "fix/a"), kept("TWO", "fix/b")), ("two-a".into(), "two-b".into()));
+        let said = world.devstack(&["task", "explain", "TWO"]).expect(0).says("its commits are on fix/a, fix/b");
+        assert!(!said.stdout.contains("changed nothing"), "{said:?}");
 
-    assert_eq!((world.git(&["show", "dev:side"]), kept("SIDE", "later")), ("side".into(), "side-later".into()));
-    assert!(!world.git(&["ls-tree", "--name-only", "dev"]).contains("side-later"), "kept is not merged");
-    world.devstack(&["task", "explain", "SIDE"]).expect(0).says("left other branches, which are kept: later");
-    world.hub_is_whole();
+        assert_eq!((world.git(&["show", "dev:side"]), kept("SIDE", "later")), ("side".into(), "side-later".into()));
+        assert!(!world.git(&["ls-tree", "--name-only", "dev"]).contains("side-later"), "kept is not merged");
+        world.devstack(&["task", "explain", "SIDE"]).expect(0).says("left other branches, which are kept: later");
+        world.hub_is_whole();
+    });
 }

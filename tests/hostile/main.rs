@@ -31,14 +31,12 @@ mod trees;
 mod uploads;
 mod words;
 
-use bench::{Plan, Task, World, task};
+use bench::{Plan, Task, World, agent_image, task};
 
-/// Runs a hostile task beside an honest one, whose work must land whatever the other does, with and without the
-/// sandbox. `judge` looks at what became of the hostile one, `EVIL`.
+/// Runs a hostile task beside an honest one, whose work must land whatever the other does: in the sandbox, without it,
+/// and in a container. `judge` looks at what became of the hostile one, `EVIL`.
 fn beside_honest(evil: impl Fn(&World) -> Task, plan: impl Fn(Plan) -> Plan, judge: impl Fn(&World)) {
-    for sandboxed in [true, false] {
-        let world = World::with_repository();
-        let world = if sandboxed { world } else { world.unsandboxed() };
+    everywhere(|world| {
         world.plan(&plan(Plan::new([evil(&world), task("HONEST", "echo honest > honest")])));
         let ended = world.run();
         assert!([0, 7].contains(&ended.code), "{ended:?}");
@@ -48,6 +46,21 @@ fn beside_honest(evil: impl Fn(&World) -> Task, plan: impl Fn(Plan) -> Plan, jud
         judge(&world);
         // The node serves and takes work afterwards.
         assert!(world.tasks().len() >= 2);
+    });
+}
+
+/// The same with each kind of surroundings that agents have.
+fn everywhere(check: impl Fn(World)) {
+    check(World::with_repository().unsandboxed());
+    in_both_runtimes(check);
+}
+
+/// The same in the sandbox and in a container.
+fn in_both_runtimes(check: impl Fn(World)) {
+    check(World::with_repository());
+    match agent_image() {
+        Ok(image) => check(World::with_repository().in_containers(&image)),
+        Err(why) => println!("SKIPPED: hostile agents in containers: {why}"),
     }
 }
 

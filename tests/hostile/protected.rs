@@ -1,6 +1,9 @@
 //! Results that run on people's and CI's machines, steer the next agents, or delete much: a person looks at them first.
 
-use crate::bench::{Plan, Task, World, task};
+use crate::{
+    bench::{Plan, Task, World, task},
+    in_both_runtimes,
+};
 
 /// Two paths of each kind, one of them within a directory.
 const PATHS: [&str; 6] = [
@@ -93,30 +96,38 @@ fn the_patch_shows_protected_files_first() {
     assert!(at("docs/AGENTS.md") < at("a-file") && at("a-file") < at("z"), "{patch}");
 }
 
-#[test]
-fn a_mass_deletion_waits_for_a_person_and_moved_files_do_not() {
-    let world = World::with_repository();
+/// A repository with 120 files more.
+fn grow(world: &World) {
     for n in 0..120 {
         world.write(&format!("src/f{n}"), &format!("content {n}\n"));
     }
     world.commit_all("Grow");
-    let some = "git rm -q $(git ls-files src | head -60)";
-    world.plan(&Plan::new([
-        task("deletes", some),
-        task("moves", "git mv src lib"),
-        task("few", "git rm -q $(git ls-files src | head -30)"),
-    ]));
-    world.run().expect(7);
-    assert_eq!(world.status("deletes"), "REVIEW");
-    world.devstack(&["task", "explain", "deletes"]).expect(0).says("it deletes 60 of 122 files");
-    assert_ne!(world.status("moves"), "REVIEW");
-    assert_ne!(world.status("few"), "REVIEW");
+}
+
+const DELETES_SOME: &str = "git rm -q $(git ls-files src | head -60)";
+
+#[test]
+fn a_mass_deletion_waits_for_a_person_and_moved_files_do_not() {
+    in_both_runtimes(|world| {
+        grow(&world);
+        world.plan(&Plan::new([
+            task("deletes", DELETES_SOME),
+            task("moves", "git mv src lib"),
+            task("few", "git rm -q $(git ls-files src | head -30)"),
+        ]));
+        world.run().expect(7);
+        assert_eq!(world.status("deletes"), "REVIEW");
+        world.devstack(&["task", "explain", "deletes"]).expect(0).says("it deletes 60 of 122 files");
+        assert_ne!(world.status("moves"), "REVIEW");
+        assert_ne!(world.status("few"), "REVIEW");
+    });
+}
+
+#[test]
+fn a_task_that_may_delete_much_is_merged() {
     let may = World::with_repository();
-    for n in 0..120 {
-        may.write(&format!("src/f{n}"), &format!("content {n}\n"));
-    }
-    may.commit_all("Grow");
-    may.plan(&Plan::new([task("may", some).with("mass_delete = true")]));
+    grow(&may);
+    may.plan(&Plan::new([task("may", DELETES_SOME).with("mass_delete = true")]));
     may.run().expect(0);
     assert_eq!(may.git(&["ls-files", "src"]).lines().count(), 120, "the person's checkout is as it was");
     assert_eq!(may.git(&["ls-tree", "-r", "--name-only", "dev", "--", "src/"]).lines().count(), 60);

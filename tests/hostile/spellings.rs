@@ -3,7 +3,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use crate::bench::{Plan, World, task};
+use crate::{
+    bench::{Plan, task},
+    in_both_runtimes,
+};
 
 /// Lines that no rule for well-known keys matches.
 const VALUE: [&str; 4] =
@@ -46,28 +49,29 @@ const PLACES: [&str; 4] = ["text", "binary", "path", "message"];
 
 #[test]
 fn a_secret_of_several_lines_is_refused_in_every_spelling_everywhere() {
-    let world = World::with_repository();
-    world.write(".env", &format!("KEY=\"{}\\n\"\n", VALUE.join("\\n")));
-    fs::set_permissions(world.path(".env"), fs::Permissions::from_mode(0o600)).unwrap();
-    let mut tasks = vec![task("HONEST", "test -n \"$KEY\"; echo honest > honest")];
-    for how in SPELLINGS {
-        for place in PLACES {
-            let script = format!("set -- {how} {place}\n{LEAK}");
-            tasks.push(task(&format!("{how}-{place}"), &script));
+    in_both_runtimes(|world| {
+        world.write(".env", &format!("KEY=\"{}\\n\"\n", VALUE.join("\\n")));
+        fs::set_permissions(world.path(".env"), fs::Permissions::from_mode(0o600)).unwrap();
+        let mut tasks = vec![task("HONEST", "test -n \"$KEY\"; echo honest > honest")];
+        for how in SPELLINGS {
+            for place in PLACES {
+                let script = format!("set -- {how} {place}\n{LEAK}");
+                tasks.push(task(&format!("{how}-{place}"), &script));
+            }
         }
-    }
-    world.plan(&Plan::new(tasks).dev("secrets = [\"KEY\"]"));
-    world.run().expect(7);
-    assert_eq!(world.status("HONEST"), "COMPLETED");
-    for task in world.tasks() {
-        let id = task["id"].as_str().unwrap();
-        if id != "HONEST" {
-            let log = world.log(id, 1);
-            assert!(log.contains("leaked\n"), "{id} did what it is here for: {log}");
-            assert_eq!(task["blocked_reason"], "policy", "{id}: {task}");
+        world.plan(&Plan::new(tasks).dev("secrets = [\"KEY\"]"));
+        world.run().expect(7);
+        assert_eq!(world.status("HONEST"), "COMPLETED");
+        for task in world.tasks() {
+            let id = task["id"].as_str().unwrap();
+            if id != "HONEST" {
+                let log = world.log(id, 1);
+                assert!(log.contains("leaked\n"), "{id} did what it is here for: {log}");
+                assert_eq!(task["blocked_reason"], "policy", "{id}: {task}");
+            }
         }
-    }
-    let objects = world.in_hub(&["cat-file", "--batch-all-objects", "--batch"]);
-    assert!(!objects.contains(VALUE[1]) && !objects.contains("leaked"), "{objects}");
-    assert_eq!(world.git(&["ls-tree", "-r", "--name-only", "dev"]), "README\nhonest\nnumbers");
+        let objects = world.in_hub(&["cat-file", "--batch-all-objects", "--batch"]);
+        assert!(!objects.contains(VALUE[1]) && !objects.contains("leaked"), "{objects}");
+        assert_eq!(world.git(&["ls-tree", "-r", "--name-only", "dev"]), "README\nhonest\nnumbers");
+    });
 }

@@ -15,7 +15,11 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::bench::{Plan, Running, World, task, until};
+use crate::{
+    as_it_is,
+    bench::{Plan, Running, World, task, until},
+    beside_honest,
+};
 
 const SCRIPT: &str = include_str!("../harness/evil_trees.py");
 /// What such a result may add to the node's memory, in KiB.
@@ -89,6 +93,18 @@ fn deep_trees_and_bombs_end_in_words_and_the_node_goes_on() {
     world.hub_is_whole();
     // Nor does it end the next process that looks at the same project.
     assert_eq!(world.run().code, 7);
+}
+
+/// The same agents where they are confined; what their results cost the node is looked at above.
+#[test]
+fn deep_trees_and_bombs_are_refused_wherever_they_were_made() {
+    let evil = |shape, number: u32| move |_: &World| task("EVIL", &plants(shape, number, "exit 0"));
+    for (shape, number, word) in [("deep", 22_000, "levels deep"), ("bomb", 9, "paths")] {
+        beside_honest(evil(shape, number), as_it_is, |world| {
+            assert_eq!(world.blocked_reason("EVIL"), "policy");
+            world.devstack(&["task", "show", "EVIL"]).expect(0).says(word);
+        });
+    }
 }
 
 #[test]

@@ -30,6 +30,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) struct World {
     root: tempfile::TempDir,
     sandbox: &'static str,
+    image: Option<String>,
 }
 
 /// How a command ended.
@@ -129,7 +130,7 @@ impl World {
         let taken = above.ancestors().any(|dir| dir.join(".devstack").exists());
         let above = if taken { PathBuf::from("/dev/shm") } else { above };
         let root = tempfile::tempdir_in(above).expect("a scratch directory");
-        let world = Self { root, sandbox: "auto" };
+        let world = Self { root, sandbox: "auto", image: None };
         for (dir, mode) in [("", 0o755), ("shop", 0o755), ("gate", 0o777), ("home", 0o700), ("out", 0o700)] {
             fs::create_dir_all(world.root().join(dir)).unwrap();
             fs::set_permissions(world.root().join(dir), Permissions::from_mode(mode)).unwrap();
@@ -150,6 +151,12 @@ impl World {
     /// Agents see the machine as their user does, so that they can meet the test at the gate.
     pub(crate) fn unsandboxed(mut self) -> Self {
         self.sandbox = "off";
+        self
+    }
+
+    /// Agents run in containers made from this image, on the machine's engine.
+    pub(crate) fn in_containers(mut self, image: &str) -> Self {
+        self.image = Some(image.to_owned());
         self
     }
 
@@ -304,13 +311,22 @@ impl World {
     }
 
     fn run_args<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        let args = ["run", "devstack.toml", "--runtime", "process", "--slots", "2", "--sandbox", self.sandbox];
-        args.iter().chain(more).copied().collect()
+        let run = ["run", "devstack.toml", "--slots", "2"];
+        let around = match &self.image {
+            Some(_) => ["--runtime", "docker"].as_slice(),
+            None => &["--runtime", "process", "--sandbox", self.sandbox],
+        };
+        [&run, around, more].concat()
+    }
+
+    fn spawn_run(&self, more: &[&str]) -> Running {
+        let args = self.run_args(more);
+        if self.image.is_some() { self.spawn_with_engine(&args) } else { self.spawn(&args) }
     }
 
     /// `devstack run`, left running.
     pub(crate) fn start(&self) -> Running {
-        self.spawn(&self.run_args(&[]))
+        self.spawn_run(&[])
     }
 
     /// `devstack run` to its end.
@@ -321,7 +337,7 @@ impl World {
 
     #[track_caller]
     pub(crate) fn run_with(&self, more: &[&str]) -> Ended {
-        self.spawn(&self.run_args(more)).wait()
+        self.spawn_run(more).wait()
     }
 
     /// All tasks, as `task list -o json` gives them.
@@ -382,7 +398,8 @@ impl World {
 
     /// Writes `devstack.toml`.
     pub(crate) fn plan(&self, plan: &Plan) {
-        self.write("devstack.toml", &plan.text());
+        let image = self.image.iter().map(|image| format!("image = {}\n", toml_text(image))).collect::<String>();
+        self.write("devstack.toml", &plan.text().replace("[agents.dev]\n", &format!("[agents.dev]\n{image}")));
     }
 }
 
@@ -496,6 +513,22 @@ impl Task {
         writeln!(self.rest, "{lines}").unwrap();
         self
     }
+}
+
+/// The image with a shell, git and the programs of agents, in the machine's engine; made once on a machine. Other roles
+/// have the minimal image. `Err` says why neither can be had here.
+pub(crate) fn agent_image() -> Result<String, String> {
+    let mut minimal = Command::new(env!("CARGO_BIN_EXE_devstack"));
+    let minimal = minimal.args(["image", "build", "--minimal"]).output().map_err(|error| error.to_string())?;
+    if !minimal.status.success() {
+        return Err(format!("devstack image build: {}", String::from_utf8_lossy(&minimal.stderr).trim()));
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/agent/build-offline");
+    let output = Command::new(script).stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    Err(format!("deploy/agent/build-offline: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 /// Everything below a directory, links not followed; what vanishes meanwhile is left out.

@@ -25,22 +25,6 @@ pub(crate) struct Side {
     pub(crate) mode: u32,
 }
 
-/// What became of a path.
-#[allow(dead_code, reason = "for those who decide by it")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// It is new.
-    Added,
-    /// It is gone.
-    Deleted,
-    /// Other content, of the same kind.
-    Content,
-    /// The same content with another mode: a file that became a program, or a link with the text of the file.
-    Mode,
-    /// Other content and another mode.
-    ContentAndMode,
-}
-
 /// One path that differs. Directories are not among them, only what is in them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
@@ -50,20 +34,6 @@ pub(crate) struct Change {
     pub(crate) old: Option<Side>,
     /// Now; `None`: nothing, or a directory.
     pub(crate) new: Option<Side>,
-}
-
-impl Change {
-    /// What became of the path.
-    #[allow(dead_code, reason = "for those who decide by it")]
-    pub(crate) fn kind(&self) -> Kind {
-        match (self.old, self.new) {
-            (None, _) => Kind::Added,
-            (_, None) => Kind::Deleted,
-            (Some(old), Some(new)) if old.mode == new.mode => Kind::Content,
-            (Some(old), Some(new)) if old.id == new.id => Kind::Mode,
-            _ => Kind::ContentAndMode,
-        }
-    }
 }
 
 /// All changes from `old` to `new`, ids of trees (`None`: the empty tree), in the order of their paths within each
@@ -305,6 +275,6 @@ mod tests {
         }
         assert_eq!(changes(&odb, Some(tree), Some(tree), &within).expect("the same").len(), 0);
         let gone = changes(&odb, Some(tree), None, &within).expect("within bounds");
-        assert!(gone.iter().all(|change| change.kind() == Kind::Deleted) && gone.len() == 3);
+        assert!(gone.iter().all(|change| change.new.is_none()) && gone.len() == 3);
     }
 }

@@ -41,6 +41,16 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// May a directory be so many levels below the root?
+    fn level(&self, level: usize) -> Result<(), Stopped> {
+        if level > self.depth {
+            return Err(Stopped::Bound(format!("directories more than {} levels deep", self.depth)));
+        }
+        Ok(())
+    }
+}
+
 /// Of a tree object, so many bytes are read: 50,000 entries with names of 255 bytes.
 const TREE_MAX: usize = 16 << 20;
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use devstack_dag::ids::CommitId;
 use git2::{Odb, Oid, Repository};
 
-use super::{Stopped, entries::parse, read};
+use super::{Bounds, Stopped, entries::parse, read};
 use crate::repository::oid;
 
 /// A commit object takes at most so many bytes: a message of a thousand screens.
@@ -22,11 +22,14 @@ pub(crate) struct Reached {
 }
 
 /// What of `new`, the objects that came and the only ones in `came`, is reachable from `tips`, as commits of `repo`.
+/// Stops at once below a tree that is too deep on the way it was reached first; that no way is too deep, only
+/// [`super::shape`] knows.
 pub(crate) fn reachable(
     repo: &Repository,
     came: &Odb<'_>,
     new: &HashSet<Oid>,
     tips: impl IntoIterator<Item = CommitId>,
+    bounds: &Bounds,
 ) -> Result<Reached, Stopped> {
     let mut reached = Reached::default();
     let mut commits: Vec<Oid> = tips.into_iter().map(oid).collect();
@@ -47,19 +50,20 @@ pub(crate) fn reachable(
         }
         let commit = repo.find_commit(id).map_err(broken)?;
         reached.roots.push(commit.tree_id());
-        trees.push(commit.tree_id());
+        trees.push((commit.tree_id(), 0));
         commits.extend(commit.parent_ids());
     }
-    while let Some(id) = trees.pop() {
+    while let Some((id, level)) = trees.pop() {
         if !new.contains(&id) || !reached.objects.insert(id) {
             continue;
         }
+        bounds.level(level)?;
         let raw = read(came, id)?;
         for entry in parse(raw.data()) {
             let entry = entry.map_err(|why| Stopped::Broken(format!("the tree {id} has {why}")))?;
             let child = super::id_of(&entry);
             if entry.is_directory() {
-                trees.push(child);
+                trees.push((child, level + 1));
             } else if new.contains(&child) {
                 reached.objects.insert(child);
             }

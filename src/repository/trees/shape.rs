@@ -72,9 +72,7 @@ impl<'s, 'o> Shapes<'s, 'o> {
         if !self.new.contains(&tree) || self.known.contains_key(&tree) {
             return Ok(());
         }
-        if open.len() > self.bounds.depth {
-            return Err(Stopped::Bound(format!("directories more than {} levels deep", self.bounds.depth)));
-        }
+        self.bounds.level(open.len())?;
         let raw = read(self.odb, tree)?;
         let (mut children, mut folded) = (Vec::new(), HashSet::new());
         for entry in parse(raw.data()) {
