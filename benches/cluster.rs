@@ -1,5 +1,6 @@
-//! Several hosts on loopback: a Taskmaster and agent hosts as processes of their own, over real links and the real API on
-//! TCP, with durable stores; and a thousand simulated hosts in one load process, each with its own certificate and link.
+//! Several hosts on loopback: a Taskmaster and agent hosts as processes of their own, over real links and the real API
+//! on TCP, with durable stores; and a thousand simulated hosts in one load process, each with its own certificate and
+//! link.
 //!
 //!     cargo bench --bench cluster [chain|restart|seed|hosts ...]
 //!
@@ -292,7 +293,8 @@ fn credentials(cluster: &Cluster, count: usize) -> Vec<Arc<Credentials>> {
         .collect()
 }
 
-/// Tasks of one project that wait for nothing, over roles of 1,000 agents each: as many roles as a project may describe.
+/// Tasks of one project that wait for nothing, over roles of 1,000 agents each: as many roles as a project may
+/// describe.
 fn independent(project: &str, tasks: usize) -> String {
     const ROLES: usize = 30;
     let role = |i: usize| format!("\"w{i}\":{{\"count\":1000,\"command\":[\"true\"]}}");

@@ -283,8 +283,8 @@ fn list() {
     );
 }
 
-/// A hundred open dashboards on 10,000 tasks, while 200 facts a second pass: the node's processor time, and what a chain of
-/// tasks loses. With and without viewers in turns, so that neighbours on the machine disturb both.
+/// A hundred open dashboards on 10,000 tasks, while 200 facts a second pass: the node's processor time, and what a
+/// chain of tasks loses. With and without viewers in turns, so that neighbours on the machine disturb both.
 fn dashboards() {
     const TASKS: usize = 10_000;
     const VIEWERS: usize = 100;

@@ -1,6 +1,6 @@
-//! Links between two processes over mTLS on loopback: latency one way and there and back, throughput, and how many sessions
-//! one load process can hold (`-- sessions 1000`; it needs two descriptors for each, see `ulimit -n`).
-//! Deliberately absent: assertions. It prints what it measured.
+//! Benchmarks of links between two processes over mTLS on loopback: latency one way and round trip, throughput, and how
+//! many sessions one load process can hold (`-- sessions 1000`; each session needs two descriptors, see `ulimit -n`).
+//! Deliberately absent: assertions. It prints its measurements.
 #![allow(clippy::unwrap_used)] // a benchmark fails by panicking
 
 #[path = "../tests/links/pki.rs"]
@@ -21,11 +21,11 @@ use tokio::sync::Semaphore;
 const PATIENT: Duration = Duration::from_secs(60);
 const CALLS: usize = 20_000;
 const MESSAGES: usize = 200_000;
-/// Half of the window, so that credit never runs out.
+/// Half of the window, so that the credit never runs out.
 const BATCH: usize = 2_048;
 const BODY: usize = 200;
 
-/// Notes how long each question was under way.
+/// Measures how long each request was in flight.
 #[derive(Default)]
 struct Clock {
     one_way: Mutex<Vec<Duration>>,
@@ -44,7 +44,7 @@ impl Receiver for Clock {
     }
 
     fn disconnected(&self, session: &Session, why: &str) {
-        // Those of a load process that is done are no news.
+        // Connections of a load process that is already finished do not matter.
         if self.connected.is_some() {
             println!("the session with {} ended: {why}", session.peer);
         }
@@ -87,7 +87,7 @@ fn print(what: &str, mut times: Vec<Duration>) {
     println!("{what}: p50 {:?}, p99 {:?}, max {:?}", at(0.5), at(0.99), at(1.0));
 }
 
-/// The process that asks, with so many links.
+/// The process that sends requests, with `sessions` links.
 async fn load(dir: &Path, join: &str, sessions: usize) {
     let connected = Arc::new(Semaphore::new(0));
     let receiver = Arc::new(Clock { connected: Some(connected.clone()), ..Clock::default() });

@@ -1,5 +1,6 @@
-//! The cluster's own certificate authority: one key, on the Taskmaster's machine, that says who is a member.
-//! Deliberately absent: whom to issue to (the registry decides), and revocation lists (the registry is asked instead).
+//! The cluster's own certificate authority (CA): one key, on the Taskmaster's machine, that signs every member's
+//! certificate. Deliberately absent: the decision whom to issue to (the registry decides), and revocation lists (the
+//! registry is asked instead).
 
 use std::{fmt, io, net::IpAddr, path::Path, time::Duration};
 
@@ -13,17 +14,17 @@ use zeroize::Zeroizing;
 
 use crate::{Fingerprint, NodeName, Serial, files, hex};
 
-/// The CA's certificate in a node's directory; no secret.
+/// The CA's certificate in a node's directory; not secret.
 pub const CA_FILE: &str = "ca.pem";
 /// The CA's key, on the Taskmaster only.
 pub const CA_KEY_FILE: &str = "ca-key.pem";
 
-/// The CA's certificate is valid this long: replacing it means joining every machine again, so it outlives them.
+/// Lifetime of the CA's certificate. Replacing it means joining every machine again, so it outlives the machines.
 const CA_LIFE: Duration = Duration::from_secs(30 * 365 * 86_400);
-/// A certificate is valid from this long before it was issued: a machine that joins may be behind by a time zone, and the
-/// Taskmaster's own clock may be set back afterwards.
+/// A certificate is valid from this long before it was issued: the clock of a joining machine may be behind by a time
+/// zone, and the Taskmaster's own clock may be set back later.
 pub(crate) const SLACK: Duration = Duration::from_secs(86_400);
-/// The largest signing request, in bytes: one of ours has about 400.
+/// The largest signing request, in bytes: ours have about 400.
 const REQUEST_MAX: usize = 4 << 10;
 
 /// The cluster's certificate authority.
@@ -33,28 +34,28 @@ pub struct ClusterCa {
     pem: String,
 }
 
-/// A certificate that was issued.
+/// An issued certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
     /// The certificate, PEM.
     pub certificate_pem: String,
-    /// Which one.
+    /// Its serial number.
     pub serial: Serial,
-    /// Valid until, in seconds since 1970.
+    /// The end of its validity, in seconds since 1970.
     pub not_after: i64,
 }
 
-/// The key that a certificate is asked for, proven to be in the asker's hands. Nothing else of the request is kept:
-/// which names a certificate carries is for the cluster to say.
+/// The key in a certificate request; the signature proves that the requester has it. The rest of the request is
+/// discarded: the cluster decides which names a certificate carries.
 #[derive(Debug, Clone)]
 pub struct SigningRequest(PublicKey);
 
-/// What a certificate is good for.
+/// What a certificate may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To dial others. A stolen one poses as no server, not even under its own name.
+    /// To dial others. A stolen client certificate cannot pose as a server, not even under its own name.
     Client,
-    /// To be dialled, too: the Taskmaster's.
+    /// To dial and to be dialed: the Taskmaster's.
     Server,
 }
 
@@ -66,39 +67,39 @@ pub enum CaError {
     Io {
         /// The file or directory.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// There is one already: use it.
-    #[error("there is a cluster's CA in {0} already")]
+    /// A CA already exists: use it.
+    #[error("a cluster's CA already exists in {0}")]
     Exists(String),
-    /// What is in its files is no CA.
+    /// The files do not contain a CA.
     #[error("the cluster's CA in {path} is damaged: {reason}; restore it from a backup")]
     Damaged {
         /// The directory.
         path: String,
-        /// Why.
+        /// The cause.
         reason: String,
     },
-    /// A signing request that is none, or of another kind of key.
+    /// The signing request is invalid, or has another kind of key.
     #[error("the signing request is refused: {0}")]
     Request(String),
-    /// A name that no certificate can carry.
-    #[error("`{0}` cannot stand in a certificate; use a DNS name or an IP address")]
+    /// A name that is not allowed in a certificate.
+    #[error("`{0}` is not allowed in a certificate; use a DNS name or an IP address")]
     Name(String),
     /// The library refused.
-    #[error("no certificate can be made: {0}")]
+    #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// The machine gives no random numbers.
-    #[error("the machine gives no random numbers: {0}")]
+    /// The machine provides no random numbers.
+    #[error("the machine provides no random numbers: {0}")]
     Random(#[from] getrandom::Error),
 }
 
 impl SigningRequest {
-    /// Reads a PKCS #10 request, PEM, and checks its signature. Its key is ECDSA P-256, as all of ours are.
+    /// Reads a PKCS #10 request, PEM, and checks its signature. Its key must be ECDSA P-256, like all of ours.
     ///
     /// # Errors
-    /// It is none, is too large, or has a key of another kind.
+    /// The text is not a request, is too large, or has a key of another kind.
     pub fn parse(pem: &str) -> Result<Self, CaError> {
         if pem.len() > REQUEST_MAX {
             return Err(CaError::Request(format!("it has more than {REQUEST_MAX} bytes")));
@@ -111,7 +112,7 @@ impl SigningRequest {
         Ok(Self(request.public_key))
     }
 
-    /// SHA-256 of the key, in hexadecimal: is it the same asker?
+    /// SHA-256 of the key, in hexadecimal. It identifies the requester.
     pub fn key_hash(&self) -> String {
         hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, self.0.der_bytes()).as_ref())
     }
@@ -121,7 +122,7 @@ impl ClusterCa {
     /// Makes a CA for a cluster of this name; `now` in seconds since 1970. Nothing is written.
     ///
     /// # Errors
-    /// The machine gives no random numbers.
+    /// The machine provides no random numbers.
     pub fn create(cluster: &str, now: i64) -> Result<Self, CaError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::default();
@@ -138,7 +139,7 @@ impl ClusterCa {
     /// Reads the CA of a directory.
     ///
     /// # Errors
-    /// There is none, or it is damaged.
+    /// There is no CA, or it is damaged.
     pub fn load(dir: &Path) -> Result<Self, CaError> {
         let read = |name: &str| std::fs::read_to_string(dir.join(name)).map_err(io_error(&dir.join(name)));
         let damaged = |reason: String| CaError::Damaged { path: dir.display().to_string(), reason };
@@ -148,16 +149,16 @@ impl ClusterCa {
         let (_, parsed) =
             x509_parser::parse_x509_certificate(&certificate).map_err(|error| damaged(error.to_string()))?;
         if *parsed.public_key().subject_public_key.data != *key.public_key_raw() {
-            return Err(damaged("its key is another certificate's".to_owned()));
+            return Err(damaged("its key belongs to another certificate".to_owned()));
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| damaged(error.to_string()))?;
         Ok(Self { issuer, certificate, pem })
     }
 
-    /// Writes the CA into a directory: the key first, so that a certificate never stands there without its key.
+    /// Writes the CA into a directory: the key first, so that a certificate never exists without its key.
     ///
     /// # Errors
-    /// There is one already, or the disk fails.
+    /// A CA already exists, or the disk fails.
     pub fn save(&self, dir: &Path) -> Result<(), CaError> {
         files::private_dir(dir).map_err(io_error(dir))?;
         if dir.join(CA_FILE).exists() {
@@ -170,21 +171,21 @@ impl ClusterCa {
         Ok(())
     }
 
-    /// Its certificate, PEM.
+    /// The CA's certificate, PEM.
     pub fn certificate_pem(&self) -> &str {
         &self.pem
     }
 
-    /// What join tokens say of it.
+    /// The CA's fingerprint, as in join tokens.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.certificate)
     }
 
-    /// A certificate for a node's key, valid from now for `life`. `names` are further DNS names and IP addresses that clients
-    /// reach it by; `now` in seconds since 1970.
+    /// Issues a certificate for a node's key, valid from now for `life`. `names` are additional DNS names and IP
+    /// addresses at which clients reach the node; `now` in seconds since 1970.
     ///
     /// # Errors
-    /// A name that no certificate can carry, or the machine gives no random numbers.
+    /// A name is not allowed in a certificate, or the machine provides no random numbers.
     pub fn issue(
         &self,
         request: &SigningRequest,
@@ -248,7 +249,7 @@ fn valid(params: &mut CertificateParams, now: i64, life: Duration) -> i64 {
     params.not_after.unix_timestamp()
 }
 
-/// 16 random bytes, positive and never shorter as a number.
+/// 16 random bytes, positive and of constant length as a number.
 fn random_serial() -> Result<[u8; 16], getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
@@ -289,7 +290,7 @@ mod tests {
     #[test]
     fn a_certificate_carries_the_name_that_the_cluster_gave() {
         let ca = ClusterCa::create("test", NOW).unwrap();
-        // The request asks for another name, which counts for nothing.
+        // The name in the request is ignored.
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["taskmaster".to_owned()]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,6 +1,6 @@
-//! What a node proves itself with: its key and certificate, and the CA that it trusts. The certificate is exchanged
-//! while the node runs: every new handshake uses the present one.
-//! Deliberately absent: asking for a certificate (joining and renewing do, over HTTPS).
+//! The credentials of a node: its key and certificate, and the CA that it trusts. The certificate can be replaced while
+//! the node runs: every new handshake uses the current certificate. Deliberately absent: requests for a certificate
+//! (joining and renewing send them, over HTTPS).
 
 use std::{
     fmt, fs, io,
@@ -25,10 +25,10 @@ use crate::{
     tls::{self, ClientCertificate, Identity, TlsError},
 };
 
-/// Key and certificate in one file, so that they are exchanged in one step.
+/// Key and certificate in one file, so that they are replaced in one step.
 pub const NODE_FILE: &str = "node.pem";
 
-/// A node's key: ECDSA P-256. A new one for each certificate: a stolen key ends with its certificate.
+/// A node's key: ECDSA P-256. Each certificate gets a new key: a stolen key expires with its certificate.
 pub struct NodeKey(KeyPair);
 
 /// Why credentials cannot be used.
@@ -39,13 +39,13 @@ pub enum CredentialsError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// There are some already: this machine is a member.
-    #[error("{0} exists: this machine is a member of a cluster already")]
+    /// Credentials already exist: this machine is a member.
+    #[error("{0} exists: this machine is already a member of a cluster")]
     Exists(PathBuf),
-    /// They do not belong together, or are not of the cluster's CA.
+    /// The files do not match each other, or are not from the cluster's CA.
     #[error("the node's certificate is not usable: {0}")]
     Unusable(String),
 }
@@ -57,18 +57,18 @@ impl From<TlsError> for CredentialsError {
 }
 
 impl NodeKey {
-    /// A new key.
+    /// Makes a new key.
     ///
     /// # Errors
-    /// The machine gives no random numbers.
+    /// The machine provides no random numbers.
     pub fn generate() -> Result<Self, CredentialsError> {
         KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map(Self).map_err(unusable)
     }
 
-    /// A request for a certificate, PEM. It carries the key alone: the cluster decides the name.
+    /// A certificate request, PEM. It contains only the key: the cluster decides the name.
     ///
     /// # Errors
-    /// None that is known: the library's say.
+    /// Only errors of the library; none is known.
     pub fn request(&self) -> Result<String, CredentialsError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -89,7 +89,7 @@ pub struct Credentials {
     present: RwLock<Arc<Present>>,
 }
 
-/// What stands now, ready to be used.
+/// The current credentials, ready to use.
 struct Present {
     links: Arc<ServerConfig>,
     api: Arc<ServerConfig>,
@@ -99,10 +99,10 @@ struct Present {
 }
 
 impl Credentials {
-    /// Reads what is in a directory. An expired certificate is read, too: the Taskmaster renews its own.
+    /// Reads the credentials of a directory. An expired certificate is accepted: the Taskmaster renews its own.
     ///
     /// # Errors
-    /// Nothing is there, or it does not belong together.
+    /// The directory has no credentials, or they do not match each other.
     pub fn load(dir: &Path) -> Result<Self, CredentialsError> {
         let read = |name: &str| {
             let path = dir.join(name);
@@ -116,8 +116,8 @@ impl Credentials {
     /// Writes a first certificate and the CA that issued it into a directory; `now` in seconds since 1970.
     ///
     /// # Errors
-    /// There are some already, they do not belong together, or the disk fails; nothing was changed then, but for a
-    /// failing disk.
+    /// Credentials already exist, the new ones do not match each other, or the disk fails. Nothing changed then, except
+    /// when the disk fails.
     pub fn create(
         dir: &Path,
         key: &NodeKey,
@@ -137,18 +137,18 @@ impl Credentials {
             |source| CredentialsError::Io { path, source }
         };
         files::private_dir(dir).map_err(failed(dir))?;
-        // The node's file last: whoever finds it finds the CA, too.
+        // The node's file is written last: if it exists, the CA exists too.
         files::replace(&dir.join(CA_FILE), ca_pem.as_bytes()).map_err(failed(&dir.join(CA_FILE)))?;
         files::replace(&path, text.as_bytes()).map_err(failed(&path))?;
         Ok(Self { dir: dir.to_owned(), ca, present: RwLock::new(Arc::new(present)) })
     }
 
-    /// Puts a new key and its certificate in the place of the old ones, durably, and uses them from now on. Open
-    /// connections stay as they are. `now` in seconds since 1970.
+    /// Replaces key and certificate durably, and uses the new ones from now on. Open connections are unchanged. `now`
+    /// in seconds since 1970.
     ///
     /// # Errors
-    /// The certificate is not of this key, of the cluster's CA, valid now, or for the same name; or the disk fails. The
-    /// old one is used on then.
+    /// The certificate is not for this key, not from the cluster's CA, not valid now, or for another name; or the disk
+    /// fails. The old one stays in use then.
     pub fn replace(&self, key: &NodeKey, certificate_pem: &str, now: i64) -> Result<(), CredentialsError> {
         let text = node_file(key, certificate_pem);
         let present = Present::read(&text, &self.ca)?;
@@ -162,45 +162,46 @@ impl Credentials {
         Ok(())
     }
 
-    /// For the listener of links: a client must show a certificate of the cluster. Ask anew for each handshake.
+    /// For the listener of links: a client must present a certificate of the cluster. Call this for each handshake.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         self.present().links.clone()
     }
 
-    /// For the API on TCP: a client may show a certificate of the cluster, or a token later. Ask anew for each handshake.
+    /// For the API on TCP: a client may present a certificate of the cluster, or later a token. Call this for each
+    /// handshake.
     pub fn api_server_config(&self) -> Arc<ServerConfig> {
         self.present().api.clone()
     }
 
-    /// For dialling: shows this node's certificate, and trusts servers of the cluster for the name dialled. Ask anew for
-    /// each handshake.
+    /// For dialing: presents this node's certificate, and trusts servers of the cluster for the dialed name. Call this
+    /// for each handshake.
     pub fn client_config(&self) -> Arc<ClientConfig> {
         self.present().client.clone()
     }
 
-    /// What this node's certificate says.
+    /// The content of this node's certificate.
     pub fn certificate(&self) -> PeerCertificate {
         self.present().own.clone()
     }
 
-    /// What join tokens say of the CA.
+    /// The CA's fingerprint, as in join tokens.
     pub fn ca_fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.ca)
     }
 
-    /// The certificate is valid until then, in seconds since 1970.
+    /// The end of the certificate's validity, in seconds since 1970.
     pub fn not_after(&self) -> i64 {
         self.present().own.not_after
     }
 
-    /// When to ask for the next certificate, in seconds since 1970: two thirds into the life of this one, which leaves
-    /// a third for a Taskmaster that is away.
+    /// When to request the next certificate, in seconds since 1970: after two thirds of the lifetime, which leaves a
+    /// third in case the Taskmaster is away.
     pub fn renew_at(&self) -> i64 {
         let present = self.present();
         renew_at(present.not_before, present.own.not_after)
     }
 
-    /// Is it time to ask for the next certificate? `now` in seconds since 1970.
+    /// Whether it is time to request the next certificate. `now` in seconds since 1970.
     pub fn renew_due(&self, now: i64) -> bool {
         now >= self.renew_at()
     }
@@ -223,7 +224,7 @@ impl Present {
         let own = PeerCertificate::of(std::slice::from_ref(&leaf)).map_err(unusable)?;
         let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).map_err(unusable)?;
         let not_before = parsed.validity().not_before.timestamp();
-        // The CA goes along: a machine that joins knows its fingerprint and must see it.
+        // The CA is sent along: a joining machine knows its fingerprint and must see it.
         let identity = Identity { chain: vec![leaf, ca.clone()], key };
         Ok(Self {
             links: tls::server(&identity, ca, ClientCertificate::Required)?,
@@ -234,7 +235,7 @@ impl Present {
         })
     }
 
-    /// Is it of this CA, and valid now?
+    /// Checks that the certificate is from this CA and valid now.
     fn verify(&self, ca: &CertificateDer<'static>, node_pem: &str, now: i64) -> Result<(), CredentialsError> {
         let mut roots = RootCertStore::empty();
         roots.add(ca.clone()).map_err(unusable)?;
@@ -260,7 +261,7 @@ fn unusable(error: impl fmt::Display) -> CredentialsError {
     CredentialsError::Unusable(error.to_string())
 }
 
-/// Two thirds between the issue (the certificate counts from [`SLACK`] earlier) and the end.
+/// Two thirds between the issue (the certificate's validity begins [`SLACK`] earlier) and the end.
 fn renew_at(not_before: i64, not_after: i64) -> i64 {
     let issued = not_before.saturating_add(SLACK.as_secs().try_into().unwrap_or_default());
     issued.saturating_add(not_after.saturating_sub(issued).max(0) / 3 * 2)

@@ -1,6 +1,6 @@
-//! Credit: how much one end may send before the other has consumed it. Both ends count everything since the session began,
-//! so a credit says where the other stands, not what to add. Pure.
-//! Deliberately absent: waiting for credit. Who has none ends the session, and reconciles on the next.
+//! Credit: how much one end may send before the other end has consumed it. Both ends count everything since the session
+//! began. A credit message therefore carries the other end's total, not an increment. Pure. Deliberately absent:
+//! waiting for credit. A sender without credit ends the session and reconciles in the next one.
 
 /// Frames and their bytes since the session began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,7 +20,7 @@ impl Amount {
         bytes
     }
 
-    /// Reads such a body; a later minor version may append to it.
+    /// Reads the body of a credit frame; a later minor version may append to it.
     pub fn of(body: &[u8]) -> Option<Self> {
         let (frames, rest) = body.split_first_chunk()?;
         let bytes = rest.first_chunk()?;
@@ -36,18 +36,18 @@ impl Amount {
         self.frames <= other.frames && self.bytes <= other.bytes
     }
 
-    /// What is in `self` and not in `earlier`, which is within it.
+    /// The difference between `self` and `earlier`, which is not larger.
     fn since(self, earlier: Self) -> Self {
         Self { frames: self.frames - earlier.frames, bytes: self.bytes - earlier.bytes }
     }
 }
 
-/// A credit that no honest peer gives.
+/// A credit that no honest peer sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a credit for other frames than were sent")]
+#[error("a credit for frames that were not sent")]
 pub struct FalseCredit;
 
-/// What this end sent.
+/// Counts what this end sent.
 #[derive(Debug)]
 pub struct Outgoing {
     window: Amount,
@@ -56,7 +56,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Nothing sent; at most `window` on the way.
+    /// Starts with nothing sent; at most `window` may be in flight.
     pub fn new(window: Amount) -> Self {
         Self { window, sent: Amount::default(), consumed: Amount::default() }
     }
@@ -72,10 +72,10 @@ impl Outgoing {
         fits
     }
 
-    /// The other end consumed so much in all.
+    /// The other end has consumed this total.
     ///
     /// # Errors
-    /// That is not more than before, or more than was sent.
+    /// The total is not larger than before, or larger than what was sent.
     pub fn credit(&mut self, consumed: Amount) -> Result<(), FalseCredit> {
         let more = self.consumed.within(consumed) && consumed != self.consumed;
         if !more || !consumed.within(self.sent) {
@@ -86,7 +86,7 @@ impl Outgoing {
     }
 }
 
-/// What the other end sent.
+/// Counts what the other end sent.
 #[derive(Debug)]
 pub struct Incoming {
     window: Amount,
@@ -96,7 +96,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Nothing received; at most `window` unconsumed.
+    /// Starts with nothing received; at most `window` may be unconsumed.
     pub fn new(window: Amount) -> Self {
         Self { window, received: Amount::default(), consumed: Amount::default(), told: Amount::default() }
     }
@@ -107,7 +107,7 @@ impl Incoming {
         self.received.since(self.consumed).within(self.window)
     }
 
-    /// Counts a frame as consumed. Says what to tell the sender, once a quarter of the window has come together.
+    /// Counts a frame as consumed. Returns the credit to send, once a quarter of the window was consumed.
     pub fn consume(&mut self, bytes: usize) -> Option<Amount> {
         self.consumed.add(bytes);
         let Amount { frames, bytes } = self.consumed.since(self.told);
@@ -167,8 +167,8 @@ mod tests {
     }
 
     proptest! {
-        /// Two honest ends: the receiver never sees more than the window, and a sender that ran dry goes on as soon as
-        /// everything was consumed and said.
+        /// Two honest ends: the receiver never sees more than the window, and a sender without credit continues as soon
+        /// as everything was consumed and acknowledged.
         #[test]
         fn honest_ends_agree(steps in prop::collection::vec((any::<bool>(), 1_usize..400), 0..200)) {
             let (mut outgoing, mut incoming) = (Outgoing::new(WINDOW), Incoming::new(WINDOW));

@@ -1,5 +1,6 @@
-//! Keeps a session to an address: dials for ever, with full jitter, and resolves the name anew each time.
-//! Deliberately absent: choosing between addresses; each has a dialer of its own, and a node reached twice keeps one session.
+//! Keeps a session to an address: dials forever, with full jitter, and resolves the name at each attempt.
+//! Deliberately absent: a choice between addresses; each address has its own dialer, and a node that is reached twice
+//! keeps one session.
 
 use std::{
     io,
@@ -33,14 +34,14 @@ async fn keep(core: &Arc<Core>, address: &str) {
             Ok((peer, tls)) => {
                 told.clear();
                 let since = Instant::now();
-                // A task of its own: it tells of its end even when the link ends first.
+                // A separate task: it reports the session's end even when the link ends first.
                 let _ = tokio::spawn(stream::run(core.clone(), peer, tls, false)).await;
                 failures = if since.elapsed() >= core.config.limits.settled { 1 } else { failures.saturating_add(1) };
             }
             Err(error) => {
                 failures = failures.saturating_add(1);
                 let why = error.to_string();
-                // The same again and again is said once.
+                // The same reason is logged only once.
                 if why == told {
                     tracing::debug!(address, why, "still no link");
                 } else {
@@ -57,7 +58,7 @@ async fn keep(core: &Arc<Core>, address: &str) {
                 }
             }
         }
-        // Without random bytes the longest wait is as good.
+        // Without random bytes use the longest wait.
         let random = getrandom::u64().unwrap_or(u64::MAX);
         tokio::time::sleep(core.config.limits.redial.wait(failures, random)).await;
     }
@@ -71,7 +72,7 @@ async fn dial(core: &Arc<Core>, address: &str) -> Result<Ready, HandshakeError> 
     timeout(limits.handshake, handshake::dial(core, tcp, host, at)).await.map_err(|_| HandshakeError::TimedOut)?
 }
 
-/// Each address of the name in turn, each with the whole time.
+/// Tries each address of the name in turn, each with the whole time.
 async fn connect(address: &str, limit: Duration) -> Result<TcpStream, HandshakeError> {
     let addresses = timeout(limit, tokio::net::lookup_host(address)).await.map_err(|_| HandshakeError::TimedOut)??;
     let mut last = HandshakeError::Io(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
@@ -85,7 +86,7 @@ async fn connect(address: &str, limit: Duration) -> Result<TcpStream, HandshakeE
     Err(last)
 }
 
-/// What the certificate must be valid for: the host of `host:port`.
+/// The name that the certificate must be valid for: the host of `host:port`.
 fn server_name(address: &str) -> io::Result<ServerName<'static>> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']');

@@ -1,22 +1,22 @@
-//! What can go wrong at the link's own functions, by what the caller can do.
-//! Deliberately absent: why a session ended; that is told to the receiver and to the log.
+//! Errors of the link's own functions, grouped by what the caller can do about them. Deliberately absent: the reason
+//! why a session ended; the receiver and the log get that reason.
 
 use std::{io, net::SocketAddr};
 
 use crate::frame::BODY_MAX;
 
-/// The link was not started.
+/// Why the link did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// Correct the limits.
-    #[error("these limits cannot work: {0}")]
+    #[error("invalid limits: {0}")]
     Limits(&'static str),
-    /// Another process listens there, or it is no address of this machine: change `listen`.
+    /// Another process listens there, or it is not an address of this machine: change `listen`.
     #[error("cannot listen for links on {address}: {source}")]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// An actor did not start: see the reason.
@@ -24,33 +24,33 @@ pub enum LinkError {
     Actors(String),
 }
 
-/// A message was not sent.
+/// Why a message was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// There is no session with that node now: what matters is said again when there is one.
-    #[error("there is no link to that node")]
+    /// There is no session with that node now. Important messages are sent again when there is one.
+    #[error("no link to that node")]
     NotConnected,
-    /// The node consumes nothing. The session ends, and the next one begins with a reconciliation.
-    #[error("that node does not keep up; the session with it ends")]
+    /// The node consumes nothing. Its session ends, and the next one begins by reconciling.
+    #[error("that node reads too slowly; its session ends")]
     NoCredit,
-    /// Larger than a frame: it must travel over HTTPS.
-    #[error("a message of {0} bytes, {BODY_MAX} is the limit of a frame")]
+    /// Larger than a frame: send it over HTTPS.
+    #[error("a message has {0} bytes, but a frame has at most {BODY_MAX}")]
     TooLarge(usize),
 }
 
-/// A call has no answer, or a negative one.
+/// A call has no answer, or a negative answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// It was not sent.
+    /// The call was not sent.
     #[error(transparent)]
     NotSent(#[from] SendError),
-    /// No answer in time. Whether it was carried out is unknown: ask again with the same request id.
+    /// No answer in time. The outcome is unknown: ask again with the same request id.
     #[error("no answer in time")]
     TimedOut,
-    /// The session ended before the answer. Whether it was carried out is unknown: ask again with the same request id.
+    /// The session ended before the answer. The outcome is unknown: ask again with the same request id.
     #[error("the link ended before the answer")]
     Disconnected,
-    /// The other end says no.
+    /// The other end refused.
     #[error("{0}")]
     Refused(String),
 }

@@ -1,5 +1,5 @@
-//! Files that hold keys and registries: whole or not at all, durable, and nobody else's to read.
-//! Deliberately absent: locks; each directory has one writer.
+//! Files that hold keys and registries. Each file is written completely or not at all, is durable, and only its owner
+//! can read it. Deliberately absent: locks; each directory has one writer.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -8,31 +8,31 @@ use std::{
     path::Path,
 };
 
-/// Makes a directory, and those above it that are missing; it is 0700 whatever the umask and whoever made it.
+/// Makes a directory and its missing parents; it has mode 0700 whatever the umask and the creator.
 ///
 /// # Errors
-/// As the file system says.
+/// Errors of the file system.
 pub fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
-/// Writes a file of mode 0600 under another name, makes it durable, and puts it in the place of the old one: a crash or
-/// a power cut leaves the old content or the new.
+/// Writes a file of mode 0600 under another name, makes it durable, and renames it over the old one: a crash or a power
+/// cut leaves either the old content or the new.
 ///
 /// # Errors
-/// As the file system says; the old content stands then, or the new one is not yet known to be durable.
+/// Errors of the file system. The old content is then in place, or the new content may not be durable yet.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     replace_as(path, content, 0o600)
 }
 
-/// As [`replace`], with this mode whatever the umask: for a file that others may read.
+/// Like [`replace`], with this mode whatever the umask: for a file that others may read.
 ///
 /// # Errors
-/// As the file system says.
+/// Errors of the file system.
 pub fn replace_as(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let fresh = path.with_added_extension("new");
-    // One that a crash left may have any mode.
+    // A file left by a crash may have any mode.
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

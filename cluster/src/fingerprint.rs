@@ -1,5 +1,5 @@
-//! What a join token says of the cluster's CA: enough to know the right one, and no secret.
-//! Deliberately absent: comparing in constant time; everyone may know it.
+//! The fingerprint of the cluster's CA in a join token: enough to recognize the right CA, and not a secret.
+//! Deliberately absent: comparison in constant time; a fingerprint is public.
 
 use std::{fmt, str::FromStr};
 
@@ -11,13 +11,13 @@ use crate::hex;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
-/// Not a fingerprint.
+/// The text is not a fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a fingerprint has 64 hexadecimal digits")]
 pub struct InvalidFingerprint;
 
 impl Fingerprint {
-    /// Of a certificate.
+    /// The fingerprint of a certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
         let mut bytes = [0; 32];
@@ -25,12 +25,12 @@ impl Fingerprint {
         Self(bytes)
     }
 
-    /// Of the first certificate of a PEM text, if there is one.
+    /// The fingerprint of the first certificate in a PEM text, if there is one.
     pub fn of_pem(pem: &str) -> Option<Self> {
         CertificateDer::from_pem_slice(pem.as_bytes()).ok().map(|certificate| Self::of(&certificate))
     }
 
-    /// From its bytes.
+    /// Makes a fingerprint from its bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

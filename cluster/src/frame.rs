@@ -1,6 +1,6 @@
-//! What travels in a session: `magic | version | class | kind | request | session key | length | body`, big-endian, 1 MiB at
-//! most. Pure functions over bytes.
-//! Deliberately absent: what a kind means, and who sent a frame (the gateway finds that by the key).
+//! The frame format of a session: `magic | version | class | kind | request | session key | length | body`, big-endian,
+//! 1 MiB at most. Pure functions over bytes. Deliberately absent: the meaning of a kind, and the sender of a frame (the
+//! gateway finds the sender by the key).
 
 use std::fmt;
 
@@ -8,24 +8,24 @@ use std::fmt;
 pub const MAGIC: [u8; 4] = *b"dvsl";
 /// Bytes before the body: 4 magic, 2 version, 1 class, 2 kind, 8 request, 16 key, 4 length.
 pub const HEADER: usize = 37;
-/// The largest frame in bytes, header included. What is larger is bulk and travels over HTTPS: a frame of 64 MiB holds up
-/// the small one behind it for half a second, one of 1 MiB for less than 10 ms.
+/// The largest frame in bytes, including the header. Larger data is bulk data and travels over HTTPS: a frame of 64 MiB
+/// blocks the small frame behind it for half a second, one of 1 MiB for less than 10 ms.
 pub const FRAME_MAX: usize = 1 << 20;
 /// The largest body, in bytes.
 pub const BODY_MAX: usize = FRAME_MAX - HEADER;
 
-/// The version of the frames. Another major is refused. Another minor is accepted: it may append to the bodies of the link's
-/// own classes, and sends a new class only to a peer that said a minor that knows it.
+/// The version of the frames. Another major version is refused. Another minor version is accepted: it may append to the
+/// bodies of the link's own classes, and sends a new class only to a peer whose minor version knows that class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Incompatible with every other.
+    /// Incompatible with every other major version.
     pub major: u8,
-    /// Grows with what is appended.
+    /// Increases with every appended field.
     pub minor: u8,
 }
 
-/// The version that is written.
-/// 1.1 appended to the hello what a node says of itself, and gave refusals for good a kind.
+/// The version that is written. 1.1 appended the node's introduction to the hello, and gave permanent refusals their
+/// own kind.
 pub const VERSION: Version = Version { major: 1, minor: 1 };
 
 impl fmt::Display for Version {
@@ -34,36 +34,36 @@ impl fmt::Display for Version {
     }
 }
 
-/// Random bits, issued by a receiver for one session. The sender is known by them.
+/// Random bits that a receiver issues for one session. They identify the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(pub [u8; 16]);
 
 impl fmt::Debug for Key {
-    /// A key is a secret of its session.
+    /// A key is secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
     }
 }
 
-/// What a frame is for. Numbers are never used again for something else.
+/// The purpose of a frame. Numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Class {
-    /// The first of a session, before anything else: issues the key.
+    /// The first frame of a session: issues the key.
     Hello = 1,
-    /// Instead of a hello: no session, and why (UTF-8).
+    /// Sent instead of a hello: no session, and the reason (UTF-8).
     Refused = 2,
-    /// Still there.
+    /// The sender is alive.
     Ping = 3,
-    /// What was consumed so far.
+    /// The total consumed so far.
     Credit = 4,
     /// A message without an answer.
     Message = 5,
-    /// A message with an answer, named by its request.
+    /// A message with an answer, identified by its request.
     Call = 6,
-    /// The answer.
+    /// The answer to a call.
     Reply = 7,
-    /// The negative answer, and why (UTF-8).
+    /// The negative answer to a call, with the reason (UTF-8).
     Refusal = 8,
 }
 
@@ -73,49 +73,49 @@ impl Class {
         [Hello, Refused, Ping, Credit, Message, Call, Reply, Refusal].into_iter().find(|class| *class as u8 == number)
     }
 
-    /// Whether it takes credit: everything that an actor will see.
+    /// Whether the frame takes credit: all frames that an actor will see do.
     pub fn takes_credit(self) -> bool {
         matches!(self, Self::Message | Self::Call | Self::Reply | Self::Refusal)
     }
 }
 
-/// What stands before the body.
+/// The header in front of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Of the writer.
+    /// The writer's version.
     pub version: Version,
-    /// What it is for.
+    /// The purpose.
     pub class: Class,
-    /// What the body is; the link does not look at it.
+    /// The kind of the body; the link does not interpret it.
     pub kind: u16,
-    /// Which call this is or answers; 0 where there is none.
+    /// The id of the call; 0 if there is none.
     pub request: u64,
-    /// The key that the receiver issued; in a hello, the one that is issued.
+    /// The key that the receiver issued; in a hello, the issued key.
     pub key: Key,
-    /// Bytes of the body.
+    /// Length of the body in bytes.
     pub length: usize,
 }
 
-/// Bytes that are no frame.
+/// Why bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Something else altogether.
-    #[error("not a frame: it begins with other bytes")]
+    /// Something else entirely.
+    #[error("not a frame: wrong first bytes")]
     Magic,
-    /// Of a version that cannot be read: update the older node.
-    #[error("unknown version {0} of frames, {VERSION} is spoken here; update the older node")]
+    /// An incompatible version: update the older node.
+    #[error("unknown frame version {0}, this node uses {VERSION}; update the older node")]
     Version(Version),
-    /// No class of this version.
-    #[error("unknown class {0} of frames")]
+    /// A class that this version does not know.
+    #[error("unknown frame class {0}")]
     Class(u8),
     /// Above the limit.
-    #[error("a frame with a body of {0} bytes, {BODY_MAX} is the limit")]
+    #[error("a frame body of {0} bytes, the limit is {BODY_MAX}")]
     TooLarge(usize),
-    /// It ends too early.
-    #[error("a frame that was cut off")]
+    /// The frame ends too early.
+    #[error("a truncated frame")]
     Truncated,
-    /// More follows its end.
-    #[error("{0} bytes behind the end of a frame")]
+    /// Bytes follow the end of the frame.
+    #[error("{0} extra bytes after a frame")]
     Trailing(usize),
 }
 
@@ -139,10 +139,10 @@ pub fn encode(class: Class, kind: u16, request: u64, key: Key, body: &[u8]) -> R
     Ok(frame)
 }
 
-/// Reads the header in front of `bytes`, whatever follows it.
+/// Reads the header at the start of `bytes`, whatever follows it.
 ///
 /// # Errors
-/// It is none, or of something that cannot be read.
+/// There is no header, or it cannot be read.
 pub fn header(bytes: &[u8]) -> Result<Header, FrameError> {
     let mut rest = bytes;
     if take(&mut rest)? != MAGIC {
@@ -165,10 +165,10 @@ pub fn header(bytes: &[u8]) -> Result<Header, FrameError> {
     Ok(Header { version, class, kind, request, key, length })
 }
 
-/// Reads one whole frame: header and body.
+/// Reads one complete frame: header and body.
 ///
 /// # Errors
-/// It is none, ends too early, or is followed by something.
+/// The bytes are not a frame, end too early, or continue after the frame.
 pub fn decode(bytes: &[u8]) -> Result<(Header, &[u8]), FrameError> {
     let header = header(bytes)?;
     let body = bytes.get(HEADER..).unwrap_or_default();
@@ -193,7 +193,7 @@ mod tests {
 
     const KEY: Key = Key([0xA5; 16]);
 
-    /// What version 1 looks like on the wire. But for the minor version, these bytes never change.
+    /// The wire format of version 1. Except for the minor version, these bytes never change.
     #[test]
     fn golden_bytes() {
         let frame = encode(Class::Call, 0x0102, 0x0304_0506_0708_090A, KEY, b"body").unwrap();
@@ -256,7 +256,7 @@ mod tests {
             prop_assert_eq!((header.kind, header.request, header.key, read), (kind, request, Key(key), body.as_slice()));
         }
 
-        /// Any bytes: no panic, and what is accepted is exactly what would be written.
+        /// Any bytes: no panic, and an accepted frame encodes to exactly the same bytes.
         #[test]
         fn any_bytes_are_a_frame_or_an_error(start in prop::sample::select(vec![0_usize, 4, 6, 7]), bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let mut input = encode(Class::Hello, 0, 0, KEY, b"").unwrap()[..start].to_vec();

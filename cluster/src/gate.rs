@@ -1,7 +1,7 @@
-//! What may enter: every message of a peer is looked at whole before ractor, whose mailboxes have no bound, gets it. A peer
-//! speaks under the name of its certificate only, advertises one actor, and sends frames with its key and with credit.
-//! Pings and credits end here. Pure; time is an argument.
-//! Deliberately absent: what a frame of the application means.
+//! The filter in front of ractor, whose mailboxes are unbounded: every message of a peer is checked completely before
+//! ractor gets it. A peer may use only the name in its certificate, may advertise one actor, and may send only frames
+//! with its key and within its credit. Pings and credits are handled here and go no further. Pure; time is an argument.
+//! Deliberately absent: the meaning of the application's frames.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::{
     ractor_wire::{self, Inbound, LENGTH, WireError},
 };
 
-/// The largest message of ractor: a frame, and at most 64 bytes around it.
+/// The largest message of ractor: a frame, and up to 64 bytes around it.
 pub(crate) const MESSAGE_MAX: usize = FRAME_MAX + 64;
 
-/// Why a session ends: its peer sent what no honest node sends.
+/// Why a session ends: its peer sent something that no honest node sends.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum GateError {
     #[error("it sent {0}")]
@@ -24,9 +24,9 @@ pub(crate) enum GateError {
     Frame(#[from] FrameError),
     #[error("it sent {0}")]
     Credit(#[from] FalseCredit),
-    #[error("it sent a message of {0} bytes, {MESSAGE_MAX} is the limit")]
+    #[error("it sent a message of {0} bytes, the limit is {MESSAGE_MAX}")]
     TooLarge(u64),
-    #[error("it claims to be `{0}`, which its certificate and its hello do not say")]
+    #[error("it claims to be `{0}`, but its certificate and its hello say another name")]
     Name(String),
     #[error("it advertises a second actor")]
     Actors,
@@ -40,18 +40,18 @@ pub(crate) enum GateError {
     Pings(u32),
 }
 
-/// What to do with the message in front.
+/// What to do with the next message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is not there as a whole yet.
+    /// The message is not complete yet.
     Wait,
-    /// So many bytes are for ractor.
+    /// This many bytes go to ractor.
     Pass(usize),
-    /// So many bytes were for the link, and are done with.
+    /// This many bytes were for the link, and are handled.
     Keep(usize),
 }
 
-/// The state of one session's entrance.
+/// The filter's state for one session.
 #[derive(Debug)]
 pub(crate) struct Gate {
     name: String,
@@ -62,12 +62,12 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// For the peer of this name in ractor, that was given this key.
+    /// A filter for the peer with this name in ractor and this issued key.
     pub(crate) fn new(name: String, key: Key, limits: Limits) -> Self {
         Self { name, key, limits, advertised: false, control: 0 }
     }
 
-    /// Looks at the message in front of `bytes`, `elapsed` after the session began.
+    /// Checks the message at the start of `bytes`, `elapsed` after the session began.
     ///
     /// # Errors
     /// The session must end.
@@ -206,7 +206,7 @@ mod tests {
         };
         let Limits { control_burst, control_rate, .. } = Limits::default();
         assert_eq!(pings(0), control_burst);
-        // The one that was refused counted too.
+        // The refused ping also counted.
         assert_eq!(pings(10), 10 * control_rate - 1);
     }
 

@@ -1,6 +1,6 @@
-//! The ONE remotable actor of a process. ractor gives a receiving actor no sender, so each frame carries the key that this
-//! process issued for its session, and the gateway finds the session by it. All links of a process share the gateway.
-//! Deliberately absent: any answer of its own, and frames of the link itself (see `gate`).
+//! The ONE remotable actor of a process. ractor does not tell a receiving actor who the sender is. Each frame therefore
+//! carries the key that this process issued for its session, and the gateway finds the session by that key. All links
+//! of a process share the gateway. Deliberately absent: answers of its own, and frames of the link itself (see `gate`).
 
 use std::{
     collections::HashMap,
@@ -23,7 +23,7 @@ use crate::{
     sync::lock,
 };
 
-/// Crosses hosts: a whole frame.
+/// Crosses hosts: a complete frame.
 #[derive(Debug)]
 pub(crate) struct GatewayMessage(pub(crate) Vec<u8>);
 
@@ -44,7 +44,7 @@ impl ractor::Message for GatewayMessage {
     }
 }
 
-/// Which session a key names.
+/// The sessions by their keys.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     sessions: Mutex<HashMap<Key, Arc<Peer>>>,
@@ -60,7 +60,7 @@ impl Routes {
         lock(&self.sessions).remove(&key);
     }
 
-    /// Frames dropped because their session was over.
+    /// Frames dropped because their session had ended.
     pub(crate) fn unknown(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }
@@ -83,7 +83,7 @@ impl Actor for Door {
         GatewayMessage(mut bytes): Self::Msg,
         routes: &mut Self::State,
     ) -> Result<(), ActorProcessingErr> {
-        // The gate let whole frames pass only.
+        // The gate passes only complete frames.
         let Ok((header, _)) = frame::decode(&bytes) else { return Ok(()) };
         let peer = lock(&routes.sessions).get(&header.key).cloned();
         match peer {
@@ -96,7 +96,7 @@ impl Actor for Door {
     }
 }
 
-/// An actor that was told to stop has stopped within this: it waits for nothing, but a handler may be under way.
+/// An actor that was told to stop stops within this time: it waits for nothing, but a handler may be running.
 const LET_GO: Duration = Duration::from_secs(5);
 
 /// The running gateway; it stops with the last link of the process.
@@ -106,25 +106,25 @@ pub(crate) struct Gateway {
     pub(crate) routes: Arc<Routes>,
 }
 
-/// The gateway and its actor, which outlives it by a moment.
+/// The gateway and its actor, which lives a moment longer.
 type Running = Option<(Weak<Gateway>, ActorCell)>;
 
 static RUNNING: tokio::sync::Mutex<Running> = tokio::sync::Mutex::const_new(None);
 
 impl Gateway {
-    /// The gateway of this process, started if it does not run.
+    /// The gateway of this process; starts it if needed.
     pub(crate) async fn of_process() -> Result<Arc<Self>, LinkError> {
         let mut running = RUNNING.lock().await;
         if let Some((gateway, actor)) = &*running {
-            // It may have ended with the runtime that it was started on.
+            // It may have ended with the runtime on which it was started.
             if let Some(gateway) = gateway.upgrade()
                 && actor.get_status() < ActorStatus::Draining
             {
                 return Ok(gateway);
             }
-            // Two at once would be advertised both, and every peer would refuse this node.
+            // If two ran at once, both would be advertised, and every peer would refuse this node.
             let gone = actor.wait(Some(LET_GO)).await;
-            gone.map_err(|_| LinkError::Actors("the last gateway does not stop".to_owned()))?;
+            gone.map_err(|_| LinkError::Actors("the previous gateway does not stop".to_owned()))?;
         }
         let routes = Arc::new(Routes::default());
         let (actor, _) =

@@ -1,6 +1,6 @@
-//! From a TCP connection to a session: TLS 1.3 with a certificate of the cluster on both sides, admission, and a hello each
-//! way. Who is refused after TLS is told why.
-//! Deliberately absent: deadlines (the callers set them) and certificates (the configurations bring them).
+//! Turns a TCP connection into a session: TLS 1.3 with a certificate of the cluster on both sides, admission, and a
+//! hello in each direction. A peer that is refused after TLS is told the reason. Deliberately absent: deadlines (the
+//! callers set them) and certificates (the configurations contain them).
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     sessions::ClaimError,
 };
 
-/// Why there is no session. Names the peer where a certificate did.
+/// Why there is no session. Names the peer if a certificate named it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
     #[error("the connection failed: {0}")]
@@ -44,7 +44,7 @@ pub(crate) enum HandshakeError {
     TimedOut,
 }
 
-/// A session that may begin: its state, and its stream.
+/// A session that is ready to begin: its state, and its stream.
 pub(crate) type Ready = (Arc<Peer>, TlsStream<TcpStream>);
 
 /// The server's side of an accepted connection.
@@ -56,7 +56,7 @@ pub(crate) async fn accept(core: &Core, tcp: TcpStream, address: SocketAddr) -> 
     match answer(core, &mut tls, address).await {
         Err(error @ (HandshakeError::NotAdmitted(..) | HandshakeError::Claim(..) | HandshakeError::Hello(..))) => {
             let why = error.to_string();
-            tracing::warn!(%peer, %address, why, "a link was refused");
+            tracing::warn!(%peer, %address, why, "refused a link");
             refuse(&mut tls, &why, matches!(error, HandshakeError::NotAdmitted(..))).await?;
             Err(error)
         }
@@ -76,7 +76,7 @@ async fn answer(core: &Core, tls: &mut TlsStream<TcpStream>, address: SocketAddr
     Ok(begun.done())
 }
 
-/// The client's side of a dialed connection. `host` is what the server's certificate must be valid for.
+/// The client's side of a dialed connection. The server's certificate must be valid for `host`.
 pub(crate) async fn dial(
     core: &Core,
     tcp: TcpStream,
@@ -100,7 +100,7 @@ pub(crate) async fn dial(
     Ok((begun.done(), tls))
 }
 
-/// A session that is known, and not yet carried: dropped, it is forgotten.
+/// A registered session that is not carried yet; dropping this forgets it.
 struct Begun<'a> {
     core: &'a Core,
     peer: Arc<Peer>,

@@ -1,6 +1,6 @@
-//! The first frame of a session, both ways, before ractor gets the stream: which run of the process this is, the key for
-//! the other's frames, how much may be on the way, and what the node says of itself. Or a refusal, with its reason. Pure.
-//! Deliberately absent: the stream, and what a node says of itself (the application knows).
+//! The first frame of a session in each direction, sent before ractor gets the stream. It holds the incarnation of the
+//! process, the key for the peer's frames, the limits on data in flight, and the node's introduction; or a refusal with
+//! its reason. Pure. Deliberately absent: the stream, and the content of the introduction (the application knows it).
 
 use std::sync::Arc;
 
@@ -9,40 +9,41 @@ use crate::{
     session::Incarnation,
 };
 
-/// The most that the body of a hello or a refusal may have, in bytes. Later minor versions append to a hello.
+/// The maximum body size of a hello or a refusal, in bytes. Later minor versions append to a hello.
 pub(crate) const HELLO_MAX: usize = 1024;
-/// What a node may say of itself, in bytes: half of that, so that later versions find room.
+/// The maximum size of a node's introduction, in bytes: half of the body, so that later versions have room.
 pub const ABOUT_MAX: usize = 512;
-/// The kind of a refusal for good: the certificate is not one of a member. Every other refusal has kind 0, and passes.
+/// The kind of a permanent refusal: the certificate is not a member's. Every other refusal has kind 0, and is
+/// temporary.
 const NOT_ADMITTED: u16 = 1;
 
-/// What a node says first.
+/// The first frame of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hello {
-    /// Which run of its process.
+    /// The incarnation of its process.
     pub(crate) incarnation: Incarnation,
-    /// For every frame to it.
+    /// The key for every frame sent to it.
     pub(crate) key: Key,
-    /// Frames that it lets be unconsumed.
+    /// Maximum number of unconsumed frames.
     pub(crate) frames: u64,
-    /// Bytes of the same.
+    /// Maximum number of unconsumed bytes.
     pub(crate) bytes: u64,
-    /// What it says of itself, at most [`ABOUT_MAX`]. Since 1.1: empty from a node of 1.0.
+    /// The node's introduction, at most [`ABOUT_MAX`] bytes. Since 1.1: empty from a node of 1.0.
     pub(crate) about: Arc<[u8]>,
 }
 
-/// What came first.
+/// The first frame that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum First {
-    /// The session may go on.
+    /// The session may continue.
     Hello(Hello),
-    /// It may not, for now, and why.
+    /// A temporary refusal, with the reason.
     Refused(String),
-    /// It may not with this certificate, and why.
+    /// This certificate is not admitted, with the reason.
     NotAdmitted(String),
 }
 
-/// Why the first frame is none.
+/// Why the first frame is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HelloError {
     #[error("it sent {0}")]
@@ -54,7 +55,7 @@ pub(crate) enum HelloError {
 }
 
 impl Hello {
-    /// As a frame.
+    /// Encodes the hello as a frame.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FrameError> {
         let about = &self.about[..self.about.len().min(ABOUT_MAX)];
         let mut body = Vec::with_capacity(26 + about.len());
@@ -72,7 +73,7 @@ impl Hello {
         let (frames, rest) = rest.split_first_chunk()?;
         let (bytes, rest) = rest.split_first_chunk()?;
         let about = match rest.split_first_chunk() {
-            // Of 1.0.
+            // From version 1.0.
             None => &[],
             Some((length, rest)) => rest.get(..usize::from(u16::from_be_bytes(*length)))?,
         };
@@ -86,30 +87,30 @@ impl Hello {
     }
 }
 
-/// A refusal as a frame; `for_good`: this certificate is not admitted.
+/// Encodes a refusal as a frame; `for_good`: this certificate is not admitted.
 pub(crate) fn refusal(why: &str, for_good: bool) -> Result<Vec<u8>, FrameError> {
     let why = &why.as_bytes()[..why.floor_char_boundary(HELLO_MAX)];
     frame::encode(Class::Refused, if for_good { NOT_ADMITTED } else { 0 }, 0, Key([0; 16]), why)
 }
 
-/// The header of the first frame: how many bytes of body follow.
+/// Reads the header of the first frame, which tells how many bytes of body follow.
 ///
 /// # Errors
-/// It is none of a first frame.
+/// It is not the header of a first frame.
 pub(crate) fn begin(bytes: &[u8; HEADER]) -> Result<Header, HelloError> {
     let header = frame::header(bytes)?;
     let first = matches!(header.class, Class::Hello | Class::Refused) && header.length <= HELLO_MAX;
     if first { Ok(header) } else { Err(HelloError::Other) }
 }
 
-/// The first frame, from its parts.
+/// Assembles the first frame from its parts.
 ///
 /// # Errors
 /// It is incomplete.
 pub(crate) fn finish(header: &Header, body: &[u8]) -> Result<First, HelloError> {
     match header.class {
         Class::Refused => {
-            // What a peer says goes to the log: one line, without control characters.
+            // A peer's text goes to the log: one line, without control characters.
             let why = String::from_utf8_lossy(body).replace(char::is_control, " ");
             Ok(if header.kind == NOT_ADMITTED { First::NotAdmitted(why) } else { First::Refused(why) })
         }
@@ -144,7 +145,8 @@ mod tests {
         assert_eq!(read(&golden), Ok(First::Hello(hello(b"self"))));
     }
 
-    /// Both directions of a rolling upgrade: what 1.0 sent is read, and what it reads stands where it stood.
+    /// Both directions of a rolling upgrade: this version reads hellos of 1.0, and the fields that 1.0 reads are in
+    /// their old places.
     #[test]
     fn other_minor_versions_are_understood() {
         assert_eq!(read(OF_1_0), Ok(First::Hello(hello(b""))), "the version before");

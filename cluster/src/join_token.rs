@@ -1,6 +1,6 @@
-//! The one line that lets a machine join: where to ask, which CA must answer, and a secret that is used once.
-//! Deliberately absent: what the token allows and until when (the registry of the Taskmaster knows), and what is kept of
-//! its secret (`token_hash`).
+//! The one-line token with which a machine joins: the address to ask, the CA that must answer, and a secret that works
+//! once. Deliberately absent: what the token allows and when it expires (the Taskmaster's registry knows), and the
+//! stored form of its secret (`token_hash`).
 
 use std::{fmt, str::FromStr};
 
@@ -9,12 +9,12 @@ use zeroize::Zeroize;
 
 use crate::{Fingerprint, hex};
 
-/// The first word of the line: what it is, and its version.
+/// The first word of the token: its kind and version.
 const PREFIX: &str = "dsj1";
 /// The longest address, in bytes: a DNS name of 253, brackets, a colon and a port.
 const ADDRESS_MAX: usize = 261;
 
-/// Which token: not secret, shown in lists. 16 hexadecimal digits.
+/// The id of a token: not secret, shown in lists. 16 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenId(pub [u8; 8]);
@@ -23,40 +23,40 @@ pub struct TokenId(pub [u8; 8]);
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenSecret(pub [u8; 16]);
 
-/// A way into the cluster, written `dsj1/HOST:PORT/FINGERPRINT/ID/SECRET`: plain characters, one word for a shell.
+/// A join token, written `dsj1/HOST:PORT/FINGERPRINT/ID/SECRET`: plain characters, one word for a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinToken {
     address: String,
     /// The cluster's CA.
     pub ca: Fingerprint,
-    /// Which token.
+    /// The token's id.
     pub id: TokenId,
-    /// Proves that it was given to whoever shows it.
+    /// The secret, which proves the right to use the token.
     pub secret: TokenSecret,
 }
 
-/// Not a token.
+/// The text is not a join token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidToken {
-    /// Its first word is another.
-    #[error("this is no join token: one begins with `{PREFIX}/`")]
+    /// The first word is not a token prefix.
+    #[error("not a join token: join tokens begin with `{PREFIX}/`")]
     Prefix,
-    /// It is of a later version.
-    #[error("this join token is of another version of devstack; this one reads `{PREFIX}/`")]
+    /// The token is from a later version.
+    #[error("this join token is from another version of devstack; this version reads `{PREFIX}/`")]
     Version,
-    /// A part is missing, cut off or altered.
+    /// A part is missing, truncated or changed.
     #[error("the join token is damaged: {0}; copy the whole line")]
     Damaged(&'static str),
-    /// Its address is none.
-    #[error("`{0}` is no address; write HOST:PORT")]
+    /// The address is invalid.
+    #[error("`{0}` is not an address; write HOST:PORT")]
     Address(String),
 }
 
 impl TokenId {
-    /// A new one.
+    /// Makes a random id.
     ///
     /// # Errors
-    /// The machine gives no random numbers.
+    /// The machine provides no random numbers.
     pub fn random() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; 8];
         getrandom::fill(&mut bytes)?;
@@ -65,27 +65,27 @@ impl TokenId {
 }
 
 impl TokenSecret {
-    /// A new one.
+    /// Makes a random secret.
     ///
     /// # Errors
-    /// The machine gives no random numbers.
+    /// The machine provides no random numbers.
     pub fn random() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
         Ok(Self(bytes))
     }
 
-    /// The secret itself, to be given away.
+    /// The secret itself, to hand out.
     pub fn reveal(&self) -> String {
         hex::encode(&self.0)
     }
 }
 
 impl JoinToken {
-    /// A token for the API at `HOST:PORT`.
+    /// Makes a token for the API at `HOST:PORT`.
     ///
     /// # Errors
-    /// The address is none.
+    /// The address is invalid.
     pub fn new(address: &str, ca: Fingerprint, id: TokenId, secret: TokenSecret) -> Result<Self, InvalidToken> {
         if split_address(address).is_none() {
             return Err(InvalidToken::Address(address.chars().take(ADDRESS_MAX).collect()));
@@ -93,12 +93,12 @@ impl JoinToken {
         Ok(Self { address: address.to_owned(), ca, id, secret })
     }
 
-    /// The API to ask, `HOST:PORT`.
+    /// The address of the API, `HOST:PORT`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The whole line with its secret, to be given away.
+    /// The whole token with its secret, to hand out.
     pub fn reveal(&self) -> String {
         format!("{PREFIX}/{}/{}/{}/{}", self.address, self.ca, self.id, self.secret.reveal())
     }

@@ -1,34 +1,36 @@
 //! Links between the machines of a devstack cluster. This crate knows no tasks: what travels in a frame is bytes.
 //!
 //! Guaranteed:
-//! * A session is with the node that its certificate names, by TLS 1.3 and the cluster's CA, and as long as it is admitted.
-//! * There is at most one session with a node. A newer one replaces the older at once, and a process that was replaced by a
-//!   newer run of its node does not come back.
+//! * The peer of a session is the node that its certificate names, verified by TLS 1.3 and the cluster's CA. The
+//!   session lasts only while that node is admitted.
+//! * There is at most one session with a node. A newer session replaces the older one at once. A process that was
+//!   replaced by a newer incarnation of its node cannot come back.
 //! * Within a session frames arrive in the order of sending, between `connected` and `disconnected`.
-//! * A killed peer is seen at once, a frozen or cut off one after `read_idle` (6 s); then the address is dialed for ever.
-//! * What waits for a peer, and what a peer can make wait here, is bounded in frames and bytes. Who exceeds it loses the
-//!   session.
+//! * A killed peer is detected at once, and a frozen or disconnected peer after `read_idle` (6 s). The address is then
+//!   dialed forever.
+//! * Everything that waits for a peer, and everything that a peer can make wait here, is bounded in frames and bytes. A
+//!   peer that exceeds a bound loses the session.
 //!
-//! Not guaranteed, and made good by reconciling at the start of every session:
-//! * Delivery: a frame arrives at most once. `Ok` of a send means that it is on its way.
+//! Not guaranteed, and repaired by reconciling at the start of every session:
+//! * Delivery: a frame arrives at most once. `Ok` of a send means only that the frame is on its way.
 //! * Order across sessions, and between nodes.
-//! * The outcome of a call that timed out, or whose session ended: unknown. Ask again with the same request id.
+//! * The outcome of a call that timed out, or whose session ended, is unknown. Ask again with the same request id.
 //!
 //! How it works, from the wire up:
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `frame`, `hello`, `credit`, `redial`, `membership` | pure: bytes and decisions |
-//! | `ractor_wire`, `gate` | pure: which of a peer's messages ractor may see at all |
-//! | `ca`, `credentials`, `tls`, `join_token`, `token_hash` | the cluster's CA, a node's certificate, and the line that lets a node join |
-//! | `handshake`, `listener`, `dialer` | TLS, admission, hellos; ours, because ractor's listener serves one client at a time |
+//! | `ractor_wire`, `gate` | pure: decide which of a peer's messages ractor may see |
+//! | `ca`, `credentials`, `tls`, `join_token`, `token_hash` | the cluster's CA, certificates, join tokens |
+//! | `handshake`, `listener`, `dialer` | TLS, admission, hellos; ours, as ractor's listener serves one client at a time |
 //! | `stream` | owns a session's socket, with a deadline on every step; ractor gets one end of a pipe |
 //! | `node`, `gateway` | ractor's node, and the one remotable actor of the process |
 //! | `session`, `sessions` | the state of a session; which session a node has |
-//! | `link` | the public face |
+//! | `link` | the public interface |
 //!
-//! Several links may run in one process and share its gateway, each as a node of its own: that is how one load process
-//! stands for a thousand hosts. The gateway lives on the runtime of the link that was started first.
+//! Several links can run in one process and share its gateway. Each link is then its own node: in this way one load
+//! process simulates a thousand hosts. The gateway lives on the runtime of the link that started first.
 
 pub mod ca;
 pub mod credentials;

@@ -1,5 +1,5 @@
-//! Every limit of a link, with its unit and the reason of its default.
-//! Deliberately absent: the size of a frame, which both ends must agree on (see `frame`).
+//! Every limit of a link, with its unit and the reason for its default. Deliberately absent: the size of a frame, which
+//! both ends must agree on (see `frame`).
 
 use std::time::Duration;
 
@@ -8,35 +8,39 @@ use crate::{frame::FRAME_MAX, redial::Redial};
 /// Limits of a link. The defaults suit a network within a data centre, and one over the internet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// From an accepted or begun connection to the end of both hellos, and again from there until both nodes know each
-    /// other's gateway. 5 s: five round trips of the worst network, and the most that a silent client holds a descriptor.
+    /// The time from an accepted or started connection to the end of both hellos, and again from there until both nodes
+    /// know each other's gateway. 5 s: five round trips of the worst network, and the longest that a silent client
+    /// holds a descriptor.
     pub handshake: Duration,
-    /// The handshakes under way at once. When one more comes, the oldest ends: an honest one takes milliseconds, so the
-    /// oldest is a silent one. 256 descriptors are a quarter of the common limit of 1,024.
+    /// Maximum number of handshakes in progress. When one more arrives, the oldest ends: an honest handshake takes
+    /// milliseconds, so the oldest one belongs to a silent client. 256 descriptors are a quarter of the common limit of
+    /// 1,024.
     pub handshakes: usize,
     /// How long a dialed address may take to accept. 3 s: one lost SYN is sent again after 1 s, a second after 3 s.
     pub dial: Duration,
-    /// Waits between dials. 100 ms to 2 s: a restarted peer is found again in about a second by all of 1,000 hosts, that
-    /// then ask 1,000 times a second at most.
+    /// Waits between dials. 100 ms to 2 s: all of 1,000 hosts find a restarted peer again in about a second, and dial
+    /// at most 1,000 times a second together.
     pub redial: Redial,
-    /// A session that lived so long makes the next dial a first one. 10 s is longer than any handshake.
+    /// After a session that lived this long, the back-off starts anew. 10 s is longer than any handshake.
     pub settled: Duration,
-    /// Each end says that often that it is there. 1 s costs 1,000 small frames a second at 1,000 hosts.
+    /// The interval of pings from each end. 1 s costs 1,000 small frames a second at 1,000 hosts.
     pub ping: Duration,
-    /// A session on which nothing arrives for so long ends. 6 s: five pings lost, while the network repairs a lost packet
-    /// within 3 s.
+    /// A session on which nothing arrives for this long ends. 6 s: five lost pings, while the network repairs a lost
+    /// packet within 3 s.
     pub read_idle: Duration,
-    /// A session on which nothing can be written for so long ends. As `read_idle`: the peer's kernel takes nothing more.
+    /// A session on which nothing can be written for this long ends. The same as `read_idle`: the peer's kernel accepts
+    /// no more data.
     pub write_stall: Duration,
-    /// Frames sent and not yet consumed by the other end, each way. 4,096 is 40 ms of the fastest sender measured
-    /// (100,000 a second): enough not to wait for credit, and a full report of a host with 1,000 attempts.
+    /// Maximum number of frames sent but not yet consumed by the other end, in each direction. 4,096 frames are 40 ms
+    /// of the fastest measured sender (100,000 a second): enough not to wait for credit, and a full report of a host
+    /// with 1,000 attempts.
     pub frames: u64,
-    /// Bytes of the same. 8 MiB: eight of the largest frames, and at 1,000 sessions that all stall 8 GB, which is why a
-    /// stalled one ends after `write_stall`.
+    /// Maximum number of bytes in these frames. 8 MiB: eight of the largest frames. At 1,000 stalled sessions this is 8
+    /// GB, so a stalled session ends after `write_stall`.
     pub bytes: u64,
-    /// What a peer may send beside frames with credit (pings of both kinds, the handshake of ractor): so many at once …
+    /// Messages that a peer may send without credit (pings of both kinds, the handshake of ractor): this many at once …
     pub control_burst: u32,
-    /// … and so many more in each second. An honest peer sends three a second.
+    /// … and this many more per second. An honest peer sends three a second.
     pub control_rate: u32,
 }
 
@@ -60,9 +64,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What no session could live with, if anything is.
+    /// Why no session can work with these limits, if so.
     pub(crate) fn problem(&self) -> Option<&'static str> {
-        // Credit comes back in quarters, so the largest frame must fit into the other three.
+        // Credit is returned in quarters, so the largest frame must fit into the other three.
         let smallest = 2 * FRAME_MAX as u64;
         let wrong = [
             (self.handshakes == 0, "`handshakes` is 0: nobody could connect"),

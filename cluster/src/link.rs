@@ -1,5 +1,5 @@
-//! The link of a process: its listener, its dialers, its sessions.
-//! Deliberately absent: retrying a send. Delivery is at most once; who needs more reconciles on the next session.
+//! The link of a process: its listener, its dialers, its sessions. Deliberately absent: retries of a send. Delivery is
+//! at most once; a caller that needs more reconciles in the next session.
 
 use std::{
     net::SocketAddr,
@@ -25,40 +25,40 @@ use crate::{
     sync::End,
 };
 
-/// Gives the present configuration: asked at every handshake, so that certificates rotate without a restart.
+/// Returns the current configuration. Called at every handshake, so certificates rotate without a restart.
 pub type TlsSource<T> = Arc<dyn Fn() -> Arc<T> + Send + Sync>;
 
-/// Says whether a node with this certificate may link, or why not: asked at every handshake, both directions. The reason is
-/// logged and told to the node.
+/// Decides whether a node with this certificate may link, or why not. Called at every handshake, in both directions.
+/// The reason is logged and sent to the node.
 pub type Admit = Arc<dyn Fn(&PeerCertificate) -> Result<(), String> + Send + Sync>;
 
-/// What a link is started with.
+/// The parameters of a link.
 pub struct LinkConfig {
-    /// This node: what its certificate says.
+    /// This node's name, as in its certificate.
     pub name: NodeName,
-    /// This run of its process.
+    /// The incarnation of this process.
     pub incarnation: Incarnation,
-    /// The same on all nodes of a cluster: a label that keeps clusters apart by mistake only. Security is the certificates'.
+    /// The cluster's name, the same on all nodes: this label only prevents mistakes. Certificates provide the security.
     pub cluster: String,
-    /// For accepted links. TLS 1.3 and client certificates are required, whatever it says.
+    /// For accepted links. TLS 1.3 and client certificates are required in any case.
     pub server: TlsSource<rustls::ServerConfig>,
     /// For dialed links. The server's certificate must be valid for the host of the dialed address.
     pub client: TlsSource<rustls::ClientConfig>,
-    /// Who may link.
+    /// The decision who may link.
     pub admit: Admit,
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 chooses a free port.
     pub listen: Option<SocketAddr>,
-    /// Addresses, `host:port`, to each of which a session is kept.
+    /// Addresses, `host:port`. The link keeps a session to each.
     pub join: Vec<String>,
     /// Limits.
     pub limits: Limits,
-    /// What this node says of itself to every other, at most [`crate::ABOUT_MAX`] bytes; what is longer is cut.
+    /// This node's introduction to all others, at most [`crate::ABOUT_MAX`] bytes; a longer one is cut.
     pub about: Arc<[u8]>,
-    /// Gets what happens.
+    /// The receiver of events and messages.
     pub receiver: Arc<dyn Receiver>,
 }
 
-/// A running link. Clones are the same link; when the last is dropped it ends.
+/// A running link. Clones are the same link; it ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct Link(Arc<Handle>);
 
@@ -73,7 +73,7 @@ impl Drop for Handle {
     }
 }
 
-/// What the tasks of a link share.
+/// The state that the tasks of a link share.
 pub(crate) struct Core {
     pub(crate) config: LinkConfig,
     pub(crate) sessions: Sessions,
@@ -90,7 +90,7 @@ impl Core {
 }
 
 impl Link {
-    /// Starts to listen and to dial, on the present tokio runtime.
+    /// Starts to listen and to dial, on the current tokio runtime.
     ///
     /// # Errors
     /// See [`LinkError`].
@@ -122,10 +122,10 @@ impl Link {
                 ended = ended => Some(ended),
             };
             if let Some(ended) = ended {
-                tracing::error!(?ended, "ractor's node ended, and the link with it");
+                tracing::error!(?ended, "ractor's node ended, so the link ended too");
                 watched.end.ask("ractor's node ended");
             }
-            // Sessions end first: their streams are closed by their own tasks.
+            // Sessions end first: their own tasks close their streams.
             for peer in watched.sessions.all() {
                 watched.sessions.wait_gone(&peer.session.peer).await;
             }
@@ -134,13 +134,13 @@ impl Link {
         Ok(Self(Arc::new(Handle { core, address })))
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.0.address
     }
 
-    /// Sends a message without an answer. `Ok` means that it is on its way: it arrives at most once, and after those that
-    /// were sent before it. Never blocks.
+    /// Sends a message without an answer. `Ok` means that it is on its way: it arrives at most once, and after the
+    /// messages sent before it. Never blocks.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -166,7 +166,7 @@ impl Link {
         }
     }
 
-    /// Ends the session with a node, if there is one. It may come back: who must not is refused by `admit`.
+    /// Ends the session with a node, if there is one. The node may come back: to prevent that, refuse it in `admit`.
     pub fn disconnect(&self, peer: &NodeName, why: &str) {
         if let Some(peer) = self.0.core.sessions.with(peer) {
             peer.end.ask(why);
@@ -179,12 +179,12 @@ impl Link {
         peers.iter().filter(|peer| peer.is_open()).map(|peer| peer.session.clone()).collect()
     }
 
-    /// Frames that arrived after their session was over, and were dropped; of all links of this process.
+    /// Frames that arrived after their session had ended, and were dropped; for all links of this process.
     pub fn dropped_frames(&self) -> u64 {
         self.0.core.gateway.routes.unknown()
     }
 
-    /// Waits until the link ended: it was stopped, or an actor of it failed, and then a new one must be started.
+    /// Waits until the link has ended: it was stopped, or one of its actors failed, and a new link must be started.
     pub async fn ended(&self) -> Arc<str> {
         self.0.core.end.wait().await
     }
@@ -203,7 +203,7 @@ impl Link {
     }
 }
 
-/// A call under way: forgotten when its caller is.
+/// A call in progress; it is forgotten together with its caller.
 struct Waiting {
     peer: Arc<Peer>,
     request: u64,

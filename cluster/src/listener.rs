@@ -1,6 +1,5 @@
-//! Accepts links: each handshake is a task of its own with a deadline, and when there are too many the oldest ends, so
-//! that silent clients keep nobody out.
-//! Deliberately absent: the handshake itself.
+//! Accepts links. Each handshake is its own task with a deadline. When there are too many, the oldest handshake is
+//! ended, so silent clients cannot block others. Deliberately absent: the handshake itself.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -23,8 +22,8 @@ pub(crate) async fn run(core: Arc<Core>, listener: TcpListener) {
         let (tcp, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors, for example: no busy loop while others end.
-                tracing::warn!(%error, "a link could not be accepted");
+                // Out of descriptors, for example: avoid a busy loop while others end.
+                tracing::warn!(%error, "cannot accept a link");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -33,17 +32,17 @@ pub(crate) async fn run(core: Arc<Core>, listener: TcpListener) {
         while under_way.len() >= core.config.limits.handshakes
             && let Some(oldest) = under_way.pop_front()
         {
-            tracing::debug!("too many handshakes are under way: the oldest ends");
+            tracing::debug!("too many handshakes in progress: ended the oldest");
             oldest.abort();
         }
         let core = core.clone();
         let handshake = tokio::spawn(async move {
             let shaking = timeout(core.config.limits.handshake, handshake::accept(&core, tcp, address)).await;
             match shaking.map_err(|_| HandshakeError::TimedOut).flatten() {
-                // A task of its own: the session is no handshake under way.
+                // A separate task: a running session does not count as a handshake.
                 Ok((peer, tls)) => drop(tokio::spawn(stream::run(core, peer, tls, true))),
-                // Anybody can cause it: not worth a warning.
-                Err(error) => tracing::debug!(%address, %error, "a connection became no link"),
+                // Anybody can cause this: it is not worth a warning.
+                Err(error) => tracing::debug!(%address, %error, "a connection did not become a link"),
             }
         });
         under_way.push_back(handshake.abort_handle());

@@ -1,6 +1,6 @@
-//! Which members are there: ALIVE, SUSPECT since they went silent, LOST when that lasted too long. Pure: time is an argument,
-//! on a clock that does not jump (CLOCK_BOOTTIME).
-//! Deliberately absent: links, and what becomes of a lost member's work.
+//! The state of each member: ALIVE, SUSPECT once it is silent, LOST when the silence lasts too long. Pure: time is an
+//! argument, from a clock that does not jump (CLOCK_BOOTTIME). Deliberately absent: links, and what happens to the work
+//! of a lost member.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,35 +9,35 @@ use std::{
 
 use crate::NodeName;
 
-/// How a member stands.
+/// The state of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Standing {
-    /// It was heard lately.
+    /// A message arrived recently.
     Alive,
-    /// It is silent: what it does is unknown. It may still come back with its work.
+    /// The member is silent: its state is unknown. It may still come back with its work.
     Suspect,
-    /// It was silent for too long: its work is done elsewhere.
+    /// The member was silent for too long: others do its work.
     Lost,
 }
 
-/// A member stands otherwise than before.
+/// A change of a member's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Which.
+    /// The member.
     pub name: NodeName,
-    /// How it stands now.
+    /// The new state.
     pub standing: Standing,
-    /// For how long it was SUSPECT; nothing, unless it is LOST.
+    /// How long it was SUSPECT; zero unless it is LOST.
     pub silent: Duration,
 }
 
 /// How long members may be silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leases {
-    /// Not heard for so long: SUSPECT. 8 s: a link ends after 6 s of silence, and its end counts at once, so this decides
-    /// only where a link lives and its node says nothing.
+    /// Silent for this long: SUSPECT. 8 s: a link ends after 6 s of silence, and its end counts at once, so this
+    /// matters only where a link lives and its node sends nothing.
     pub suspect_after: Duration,
-    /// SUSPECT for so long: LOST. 120 s: longer than a reboot of a virtual machine or a switch.
+    /// SUSPECT for this long: LOST. 120 s: longer than a reboot of a virtual machine or a switch.
     pub max_disconnect: Duration,
 }
 
@@ -50,13 +50,13 @@ impl Default for Leases {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Member {
     standing: Standing,
-    /// When it came to stand so; of a LOST one, when it went silent.
+    /// When the current state began; for a LOST member, when it went silent.
     since: Duration,
-    /// When it changes next without being heard; a lost one does not.
+    /// When the state changes next if nothing is heard; `None` for a lost member.
     due: Option<Duration>,
 }
 
-/// The members. Changes are given out by [`Membership::due`] only, each once, in the order of their times.
+/// The members. Only [`Membership::due`] returns changes, each once, in the order of their times.
 #[derive(Debug, Clone)]
 pub struct Membership {
     leases: Leases,
@@ -66,28 +66,28 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Nobody.
+    /// Starts without members.
     pub fn new(leases: Leases) -> Self {
         Self { leases, members: BTreeMap::new(), by_due: BTreeSet::new(), changes: Vec::new() }
     }
 
-    /// How a member stands; `None` for a stranger.
+    /// The state of a member; `None` for a stranger.
     pub fn standing(&self, name: &NodeName) -> Option<Standing> {
         self.members.get(name).map(|member| member.standing)
     }
 
-    /// Everybody, by name.
+    /// All members, by name.
     pub fn members(&self) -> impl Iterator<Item = (&NodeName, Standing)> {
         self.members.iter().map(|(name, member)| (name, member.standing))
     }
 
-    /// It was heard: ALIVE, whatever it was, and a full lease.
+    /// A message arrived: the member is ALIVE, whatever it was, with a full lease.
     pub fn heard(&mut self, now: Duration, name: &NodeName) {
         self.pass(now);
         self.put(name, Standing::Alive, now, Some(now + self.leases.suspect_after));
     }
 
-    /// Its link went down: SUSPECT at once. Counted from now, unless it was silent before.
+    /// The link went down: the member is SUSPECT at once, counted from now, unless it was already silent.
     pub fn silent(&mut self, now: Duration, name: &NodeName) {
         self.pass(now);
         if self.standing(name) == Some(Standing::Alive) {
@@ -95,19 +95,19 @@ impl Membership {
         }
     }
 
-    /// One that is silent is LOST when it was SUSPECT for so long in all, whatever the leases say; one that is LOST already
-    /// is SUSPECT again until then. Nothing if it is there.
+    /// A silent member becomes LOST when it was SUSPECT for this long in total, whatever the leases say; a LOST member
+    /// becomes SUSPECT again until then. No effect on an ALIVE member.
     pub fn wait(&mut self, name: &NodeName, silent: Duration) {
         let Some(member) = self.members.get(name).filter(|member| member.standing != Standing::Alive) else { return };
         let since = member.since;
-        // Only what was not known before is a change: that it is silent was.
+        // Only news is a change: that the member is silent was known.
         let changes = std::mem::take(&mut self.changes);
         self.put(name, Standing::Suspect, since, Some(since + silent));
         self.changes = changes;
     }
 
-    /// It is known from before this process: SUSPECT, since nothing was heard yet, with a full lease to come back. One that
-    /// is known already stays as it is.
+    /// The member is known from before this process: SUSPECT, because nothing was heard yet, with a full lease to come
+    /// back. A known member stays as it is.
     pub fn expect(&mut self, now: Duration, name: &NodeName) {
         self.pass(now);
         if self.standing(name).is_none() {
@@ -115,7 +115,7 @@ impl Membership {
         }
     }
 
-    /// It is no member any more. No change is given out.
+    /// The member leaves. This is not reported as a change.
     pub fn remove(&mut self, name: &NodeName) {
         if let Some(Member { due: Some(due), .. }) = self.members.remove(name) {
             self.by_due.remove(&(due, name.clone()));
@@ -123,13 +123,13 @@ impl Membership {
         self.changes.retain(|change| change.name != *name);
     }
 
-    /// What changed until now.
+    /// The changes until now.
     pub fn due(&mut self, now: Duration) -> Vec<Change> {
         self.pass(now);
         std::mem::take(&mut self.changes)
     }
 
-    /// When something changes next, if nobody is heard: ask [`Self::due`] then. In the past if there are changes to fetch.
+    /// When the next change happens if nothing is heard: call [`Self::due`] then. In the past if changes are waiting.
     pub fn next_due(&self) -> Option<Duration> {
         if !self.changes.is_empty() {
             return Some(Duration::ZERO);
@@ -137,11 +137,11 @@ impl Membership {
         self.by_due.first().map(|(due, _)| *due)
     }
 
-    /// Lets time pass.
+    /// Advances the time.
     fn pass(&mut self, now: Duration) {
         while let Some((due, name)) = self.by_due.first().filter(|(due, _)| *due <= now).cloned() {
             match self.members.get(&name) {
-                // From the moment it became silent, not from the moment somebody looked.
+                // From the moment it became silent, not from the moment of the check.
                 Some(Member { standing: Standing::Alive, .. }) => {
                     self.put(&name, Standing::Suspect, due, Some(due + self.leases.max_disconnect));
                 }
@@ -271,12 +271,12 @@ mod tests {
     }
 
     proptest! {
-        /// Against a model that remembers only when each was heard and when it went silent.
+        /// Compares with a model that remembers only when each member was heard and when it went silent.
         #[test]
         fn standings_follow_from_times(steps in prop::collection::vec((0_u8..4, 0_usize..3, 0_u64..60), 0..80)) {
             let names = ["a", "b", "c"].map(node);
             let mut all = Membership::new(LEASES);
-            // Silent since then; `None` for a stranger.
+            // When the silence began; `None` for a stranger.
             let mut silent_from: [Option<Duration>; 3] = [None; 3];
             let mut shown: BTreeMap<NodeName, Standing> = BTreeMap::new();
             let mut now = Duration::ZERO;

@@ -1,11 +1,11 @@
-//! The name of a machine in the cluster: what its certificate says, unique among members.
-//! Deliberately absent: incarnations; a name outlives restarts.
+//! The name of a machine in the cluster, as in its certificate; unique among members. Deliberately absent:
+//! incarnations; a name survives restarts.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name, in bytes: a label of a DNS name, since certificates carry it as one.
+/// The longest name, in bytes: a label of a DNS name, because certificates contain it as one.
 pub const NAME_MAX: usize = 63;
 
 /// A node's name: 1 to 63 of `A-Z a-z 0-9 _ -`, the first a letter or digit.
@@ -13,16 +13,16 @@ pub const NAME_MAX: usize = 63;
 #[serde(try_from = "String", into = "String")]
 pub struct NodeName(Arc<str>);
 
-/// Not a node's name.
+/// The text is not a node's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no node name: 1 to 63 letters, digits, `_` and `-`, the first a letter or digit")]
+#[error("`{0}` is not a node name: use 1 to 63 letters, digits, `_` and `-`, starting with a letter or digit")]
 pub struct InvalidNodeName(String);
 
 impl NodeName {
     /// Checks a name.
     ///
     /// # Errors
-    /// The text is no name.
+    /// The text is not a valid name.
     pub fn new(text: &str) -> Result<Self, InvalidNodeName> {
         let part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
         let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());

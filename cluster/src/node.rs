@@ -1,6 +1,6 @@
-//! ractor's node: the server that owns its sessions, told of streams and telling of their fate.
-//! Deliberately absent: ractor's own listener, as far as possible. It cannot be turned off, so it sits on loopback behind a
-//! TLS configuration that completes no handshake.
+//! ractor's node: the server that owns its sessions. We hand it streams, and it reports what happens to them.
+//! Deliberately absent: ractor's own listener, as far as possible. It cannot be turned off, so it listens on loopback
+//! behind a TLS configuration that completes no handshake.
 
 use std::{
     collections::HashMap,
@@ -28,17 +28,17 @@ use crate::{
     sync::lock,
 };
 
-/// A node's name in ractor. ractor takes a peer with its own `host:port` for itself, and refuses a second one of a name by
-/// chance: so the run of the process is the "host", and both are unique.
+/// A node's name in ractor. ractor mistakes a peer with its own `host:port` for itself, and may refuse a second peer of
+/// the same name. The incarnation is therefore used as the "host", which makes both unique.
 pub(crate) fn ractor_name(session: &Session) -> String {
     format!("{}@{}", session.peer, session.incarnation)
 }
 
-/// Sessions that ractor has, by the label of their stream.
+/// The sessions that ractor has, by the label of their stream.
 #[derive(Default)]
 struct Attached(Mutex<HashMap<String, Carried>>);
 
-/// A session, and who waits until ractor let go of it.
+/// A session, and the channel that reports that ractor released it.
 type Carried = (Arc<Peer>, oneshot::Sender<()>);
 
 /// ractor's node.
@@ -47,7 +47,7 @@ pub(crate) struct Node {
     attached: Arc<Attached>,
 }
 
-/// One end of a pipe, as ractor wants it.
+/// One end of a pipe, in the form that ractor needs.
 struct Pipe {
     stream: DuplexStream,
     label: String,
@@ -64,7 +64,7 @@ impl ClusterBidiStream for Pipe {
     }
 }
 
-/// Has no certificate, so that no handshake completes: nobody enters past our own listener.
+/// Has no certificate, so no handshake completes: nobody can bypass our own listener.
 #[derive(Debug)]
 struct Nobody;
 
@@ -75,7 +75,7 @@ impl ResolvesServerCert for Nobody {
 }
 
 impl Node {
-    /// Starts it. The handle ends when it does.
+    /// Starts ractor's node. The handle ends with it.
     pub(crate) async fn start(
         name: &NodeName,
         incarnation: Incarnation,
@@ -107,23 +107,23 @@ impl Node {
         Ok((Self { server, attached }, ended))
     }
 
-    /// Hands a session's stream to ractor. The answer comes when ractor let go of it.
+    /// Hands a session's stream to ractor. The answer arrives when ractor has released it.
     pub(crate) fn attach(&self, peer: &Arc<Peer>, stream: DuplexStream, accepted: bool) -> oneshot::Receiver<()> {
         let (gone, wait) = oneshot::channel();
         let label = label(&peer.session);
         lock(&self.attached.0).insert(label.clone(), (peer.clone(), gone));
         let stream = Box::new(Pipe { stream, label });
-        // A server that is gone ends the link, and the session with it.
+        // If the server is gone, the link ends, and the session with it.
         let _ = self.server.cast(NodeServerMessage::ConnectionOpenedExternal { stream, is_server: accepted });
         wait
     }
 
-    /// Forgets a session that ractor did not let go of.
+    /// Forgets a session that ractor did not release.
     pub(crate) fn detach(&self, peer: &Peer) {
         lock(&self.attached.0).remove(&label(&peer.session));
     }
 
-    /// Stops it; the handle of its start ends.
+    /// Stops ractor's node; the handle from its start ends.
     pub(crate) fn stop(&self) {
         self.server.stop(None);
     }
@@ -133,7 +133,7 @@ fn label(session: &Session) -> String {
     format!("{} at {} (session {})", session.peer, session.address, session.id.0)
 }
 
-/// Hears ractor's node. Called by its actor: nothing here waits.
+/// Receives ractor's events. Its actor calls this: nothing here may wait.
 struct Events(Arc<Attached>);
 
 impl NodeEventSubscription for Events {
@@ -143,7 +143,7 @@ impl NodeEventSubscription for Events {
 
     fn node_session_ready(&self, session: NodeServerSessionInformation) {
         let Some(peer) = lock(&self.0.0).get(&session.peer_addr).map(|(peer, _)| peer.clone()) else { return };
-        // The gate saw to it; a name that passed it otherwise is a fault of ours.
+        // The gate checked this; a wrong name that passed it would be our own bug.
         let named = session.peer_name.as_ref().is_some_and(|name| name.name == ractor_name(&peer.session));
         let gateway = session.actor.get_cell().get_children().into_iter().find(|child| !child.get_id().is_local());
         match gateway.filter(|_| named) {
@@ -155,7 +155,7 @@ impl NodeEventSubscription for Events {
     fn node_session_disconnected(&self, session: NodeServerSessionInformation) {
         if let Some((peer, gone)) = lock(&self.0.0).remove(&session.peer_addr) {
             peer.end.ask("ractor ended the session");
-            // Nobody waits any more: it was forgotten.
+            // Nobody waits any more: the session was forgotten.
             let _ = gone.send(());
         }
     }

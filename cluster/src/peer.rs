@@ -1,5 +1,5 @@
-//! Who is at the other end, as its certificate says. The chain was verified by rustls before anything here reads it.
-//! Deliberately absent: verifying.
+//! The identity of the peer, as its certificate states it. rustls verified the chain before this code reads it.
+//! Deliberately absent: verification.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::NodeName;
 pub struct Serial(Box<[u8]>);
 
 impl Serial {
-    /// From its bytes, big-endian; leading zeros do not count.
+    /// Makes a serial from its bytes, big-endian; leading zeros do not count.
     pub fn new(bytes: &[u8]) -> Self {
         let from = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
         Self(bytes[from..].into())
@@ -26,37 +26,37 @@ impl fmt::Display for Serial {
     }
 }
 
-/// What a member's certificate says.
+/// The content of a member's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerCertificate {
     /// The machine: the one DNS name of the certificate that is a node's name.
     pub name: NodeName,
-    /// Which certificate.
+    /// The serial of the certificate.
     pub serial: Serial,
-    /// Valid until, in seconds since 1970.
+    /// The end of its validity, in seconds since 1970.
     pub not_after: i64,
 }
 
-/// A certificate that is no member's.
+/// The certificate is not a member's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// None was shown.
+    /// The peer presented no certificate.
     #[error("the peer showed no certificate")]
     None,
-    /// It cannot be read.
+    /// The certificate cannot be parsed.
     #[error("the peer's certificate cannot be read: {0}")]
     Unreadable(String),
-    /// It names no node.
+    /// The certificate contains no node name.
     #[error("the peer's certificate has no node name")]
     NoName,
 }
 
 impl PeerCertificate {
-    /// Reads the first certificate of a verified chain. The name is its subject's common name, which must also stand
+    /// Reads the first certificate of a verified chain. The name is the common name of its subject, which must also be
     /// among its DNS names.
     ///
     /// # Errors
-    /// There is none, or it is not a node's.
+    /// There is no certificate, or it is not a node's.
     pub fn of(chain: &[CertificateDer<'_>]) -> Result<Self, PeerError> {
         let first = chain.first().ok_or(PeerError::None)?;
         let (_, certificate) =
@@ -75,7 +75,7 @@ impl PeerCertificate {
     /// Reads the first certificate of a PEM text that comes from the cluster's CA.
     ///
     /// # Errors
-    /// As [`PeerCertificate::of`].
+    /// Same as [`PeerCertificate::of`].
     pub fn from_pem(pem: &str) -> Result<Self, PeerError> {
         let der = CertificateDer::from_pem_slice(pem.as_bytes());
         Self::of(&[der.map_err(|error| PeerError::Unreadable(error.to_string()))?])

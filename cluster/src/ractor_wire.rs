@@ -1,6 +1,6 @@
-//! What ractor_cluster's messages are, read strictly from their bytes (protobuf behind a length of 8 bytes) before ractor
-//! sees them: a field twice or a field unknown is refused, so that what is read here is what ractor reads. Pure.
-//! Deliberately absent: writing, and every message that a link has no use for (they are refused by name).
+//! Strict parser for ractor_cluster's messages (protobuf behind an 8-byte length), run on the bytes before ractor sees
+//! them. A repeated or unknown field is refused, so this parser and ractor always read the same. Pure.
+//! Deliberately absent: writing, and every message that a link does not need (those are refused by name).
 
 /// Bytes of the length in front of every message.
 pub(crate) const LENGTH: usize = 8;
@@ -8,25 +8,25 @@ pub(crate) const LENGTH: usize = 8;
 /// A message of ractor_cluster.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Inbound<'a> {
-    /// Of its handshake, with the name that the peer claims.
+    /// A message of the handshake, with the name that the peer claims.
     Claim(&'a [u8]),
-    /// Of its handshake, without one.
+    /// A message of the handshake without a name.
     Handshake,
-    /// One actor, without a name, may be sent to.
+    /// Advertises one actor, without a name.
     Advertise,
     /// Pings, their answers, and "ready".
     Keeping,
-    /// For an actor here: the bytes of a frame.
+    /// A message to an actor here: the bytes of a frame.
     Cast(&'a [u8]),
 }
 
 /// A message that no link sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
-    /// Not protobuf, or not in the one form that is accepted.
-    #[error("a message that cannot be read")]
+    /// The message is not protobuf, or not in the one accepted form.
+    #[error("an unreadable message")]
     Malformed,
-    /// It is one that ractor would act on, and that a link never sends.
+    /// ractor would act on this message, but a link never sends it.
     #[error("a message that no node sends: {0}")]
     Forbidden(&'static str),
 }
@@ -58,7 +58,7 @@ pub(crate) fn read(message: &[u8]) -> Result<Inbound<'_>, WireError> {
 
 fn handshake(auth: &[u8]) -> Result<Inbound<'_>, WireError> {
     match only(auth)? {
-        // The name of who dialed, and of who answers: each with the name as its first field.
+        // The name of the dialer, or of the answerer: in both messages it is the first field.
         (1 | 4, claim) => {
             let mut name = [].as_slice();
             each(claim, 4, |number, value| {
@@ -74,7 +74,8 @@ fn handshake(auth: &[u8]) -> Result<Inbound<'_>, WireError> {
     }
 }
 
-/// Exactly one actor without a name: a peer has one remotable actor, and one in a million would be as many here.
+/// Exactly one actor without a name: a peer has one remotable actor, and a million advertised actors would use as much
+/// memory here.
 fn advertise(spawn: &[u8]) -> Result<Inbound<'_>, WireError> {
     const SECOND: WireError = WireError::Forbidden("an actor beside its gateway");
     let (1, actor) = only(spawn).map_err(|_| SECOND)? else { return Err(WireError::Malformed) };
@@ -100,7 +101,7 @@ enum Value<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The one field of a message that has exactly one, which is bytes.
+/// The only field of a message that has exactly one, which is bytes.
 fn only(message: &[u8]) -> Result<(u64, &[u8]), WireError> {
     let mut rest = message;
     match field(&mut rest)? {
@@ -138,7 +139,7 @@ fn field<'a>(rest: &mut &'a [u8]) -> Result<(u64, Value<'a>), WireError> {
             *rest = after;
             Value::Bytes(bytes)
         }
-        // Fixed widths and groups: ractor's messages have none.
+        // Fixed widths and groups: ractor's messages do not use them.
         _ => return Err(WireError::Malformed),
     };
     match tag >> 3 {

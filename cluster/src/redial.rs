@@ -1,25 +1,24 @@
-//! How long to wait before the next dial: full jitter, so that hosts that lost one peer together do not come back together.
-//! Pure.
-//! Deliberately absent: a clock, a source of randomness, and giving up.
+//! How long to wait before the next dial: full jitter, so that hosts that lost the same peer do not all return at the
+//! same moment. Pure. Deliberately absent: a clock, a source of randomness, and giving up.
 
 use std::time::Duration;
 
-/// The backoff of one address.
+/// The back-off of one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Redial {
-    /// The longest first wait.
+    /// The upper bound of the first wait.
     pub base: Duration,
-    /// The longest wait of all.
+    /// The upper bound of every wait.
     pub cap: Duration,
 }
 
 impl Redial {
-    /// The wait before the dial after `failures` in a row (1 is the first), for a uniform `random`: up to
+    /// The wait before the dial after `failures` failures in a row (1 is the first), for a uniform `random`: up to
     /// `base * 2^(failures - 1)`, and never more than `cap`.
     pub fn wait(&self, failures: u32, random: u64) -> Duration {
         let doubled = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         let longest = self.base.saturating_mul(doubled).min(self.cap);
-        // A share of the longest wait: 53 bits are what a float holds exactly.
+        // A fraction of the longest wait: a float holds 53 bits exactly.
         let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
         longest.mul_f64(share)
     }

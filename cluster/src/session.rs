@@ -1,6 +1,6 @@
-//! One session: who it is with, what was sent and consumed, what waits for an answer. Frames are handed to the receiver in
-//! order, between `connected` and `disconnected`.
-//! Deliberately absent: the stream (see `stream`) and the choice between two sessions of one name (see `sessions`).
+//! One session: its peer, what was sent and consumed, and the calls that wait for an answer. The receiver gets the
+//! frames in order, between `connected` and `disconnected`. Deliberately absent: the stream (see `stream`) and the
+//! choice between two sessions of one name (see `sessions`).
 
 use std::{
     collections::HashMap,
@@ -26,15 +26,15 @@ use crate::{
     sync::{End, lock},
 };
 
-/// Which run of a node's process: random, new with every start.
+/// The incarnation of a node's process: random, new with every start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Incarnation(pub u64);
 
 impl Incarnation {
-    /// A new one.
+    /// Makes a random incarnation.
     ///
     /// # Errors
-    /// The system gives no random bytes.
+    /// The system provides no random bytes.
     pub fn random() -> std::io::Result<Self> {
         getrandom::u64().map(Self).map_err(|error| std::io::Error::other(error.to_string()))
     }
@@ -46,38 +46,38 @@ impl fmt::Display for Incarnation {
     }
 }
 
-/// Which session of this process: grows, and is never used again.
+/// The id of a session in this process: it grows, and is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// A session, as it is told to the receiver.
+/// A session, as the receiver sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// The node at the other end, as its certificate says.
+    /// The node at the other end, as in its certificate.
     pub peer: NodeName,
-    /// Which run of its process, as it says itself.
+    /// The incarnation of its process, as it claims.
     pub incarnation: Incarnation,
-    /// Which session.
+    /// The id of the session.
     pub id: SessionId,
-    /// Where it is connected from, or was dialed.
+    /// The address from which it connected, or which was dialed.
     pub address: SocketAddr,
-    /// What the node says of itself, as it says it: at most [`crate::ABOUT_MAX`] bytes, none from a node of frames 1.0.
+    /// The node's introduction, as it claims: at most [`crate::ABOUT_MAX`] bytes, empty from a node with frames 1.0.
     pub about: Arc<[u8]>,
 }
 
-/// A message that arrived. Its credit goes back to the sender when it is dropped, so whoever queues messages keeps them
-/// whole: the queue is then bounded by the credit.
+/// A message that arrived. Its credit returns to the sender when it is dropped. A queue must therefore keep whole
+/// messages: the credit then bounds the queue.
 #[derive(Debug)]
 pub struct Message {
-    /// What the body is.
+    /// The kind of the body.
     pub kind: u16,
     /// Up to [`BODY_MAX`] bytes.
     pub body: Vec<u8>,
     _slot: Option<Slot>,
 }
 
-/// Where the answer to a call goes. Dropped without one, the caller gets a negative answer. The credit of the call goes
-/// back when it is answered.
+/// The destination of the answer to a call. If it is dropped without an answer, the caller gets a negative answer. The
+/// credit of the call returns with the answer.
 #[derive(Debug)]
 pub struct Reply {
     peer: Arc<Peer>,
@@ -87,10 +87,11 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Answers; an `Err` arrives as [`CallError::Refused`]. The body has at most [`BODY_MAX`] bytes.
+    /// Sends the answer; an `Err` arrives as [`CallError::Refused`]. The body has at most [`BODY_MAX`] bytes.
     ///
     /// # Errors
-    /// The answer was not sent: the session is gone or ends, or the answer is too large (the caller is told so instead).
+    /// The answer was not sent: the session is gone or ends, or the answer is too large (the caller gets a refusal
+    /// instead).
     pub fn send(mut self, answer: Result<Vec<u8>, String>) -> Result<(), SendError> {
         self.answered = true;
         match answer {
@@ -111,20 +112,20 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if !self.answered {
-            // The session may be gone, and with it the caller's wait.
+            // If the session is gone, the caller no longer waits.
             let _ = self.refuse("nobody answered");
         }
     }
 }
 
-/// Gets what happens on a link. Called in order within a session, by the threads of the link: it must not block, and what
-/// takes time it hands to an actor. Calling the link from within is allowed.
+/// Receives the events of a link. The link's threads call it, in order within a session. It must not block, and must
+/// hand long work to an actor. It may call the link.
 pub trait Receiver: Send + Sync + 'static {
     /// A session began. There is at most one with a node at a time.
     fn connected(&self, session: &Session);
-    /// A node that was dialed does not admit this node's certificate, and says why. Told at every such dial.
+    /// A dialed node does not admit this node's certificate, and says why. Called at every such dial.
     fn not_admitted(&self, _by: &NodeName, _why: &str) {}
-    /// It ended. Nothing more of it arrives.
+    /// The session ended. Nothing more of it arrives.
     fn disconnected(&self, session: &Session, why: &str);
     /// A message without an answer.
     fn received(&self, session: &Session, message: Message);
@@ -132,10 +133,10 @@ pub trait Receiver: Send + Sync + 'static {
     fn called(&self, session: &Session, message: Message, reply: Reply);
 }
 
-/// What a caller gets.
+/// The outcome of a call.
 type Answer = Result<Vec<u8>, CallError>;
 
-/// A frame's place in the credit.
+/// A frame's share of the credit.
 #[derive(Debug)]
 struct Slot {
     peer: Arc<Peer>,
@@ -148,7 +149,7 @@ impl Drop for Slot {
     }
 }
 
-/// Before the receiver knows of the session, while it does, and after.
+/// The states: before the receiver knows of the session, while it does, and after.
 enum Inbox {
     Early(Vec<(Header, Vec<u8>)>),
     Open,
@@ -159,9 +160,9 @@ enum Inbox {
 pub(crate) struct Peer {
     pub(crate) session: Session,
     pub(crate) end: End,
-    /// Issued here; the peer's frames carry it.
+    /// The key issued here; the peer's frames contain it.
     pub(crate) key: Key,
-    /// Issued there.
+    /// The key issued by the peer.
     theirs: Key,
     pub(crate) ledger: Mutex<Ledger>,
     gateway: OnceLock<ActorRef<GatewayMessage>>,
@@ -181,7 +182,7 @@ impl fmt::Debug for Peer {
 impl Peer {
     pub(crate) fn new(session: Session, key: Key, hello: &Hello, limits: &Limits, receiver: Arc<dyn Receiver>) -> Self {
         let ours = Amount { frames: limits.frames, bytes: limits.bytes };
-        // What waits here for a peer is bounded by this node's limits, whatever the peer would take.
+        // This node's limits bound what waits here for a peer, whatever the peer would accept.
         let theirs = Amount { frames: hello.frames.min(ours.frames), bytes: hello.bytes.min(ours.bytes) };
         Self {
             session,
@@ -198,7 +199,7 @@ impl Peer {
         }
     }
 
-    /// Both ends know each other's gateway: the receiver is told, and gets what came before.
+    /// Both ends know each other's gateway: notifies the receiver, which then gets the frames that arrived earlier.
     pub(crate) fn opened(self: &Arc<Self>, gateway: ActorRef<GatewayMessage>) {
         let mut inbox = lock(&self.inbox);
         if self.gateway.set(gateway).is_err() || self.end.asked().is_some() {
@@ -220,13 +221,14 @@ impl Peer {
         *self.open.borrow() && self.end.asked().is_none()
     }
 
-    /// Waits until it was opened.
+    /// Waits until the session was opened.
     pub(crate) async fn wait_open(&self) {
         // The sender lives as long as `self`.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
 
-    /// Nothing more arrives or leaves: the receiver is told, and every call fails. True if the receiver knew of it.
+    /// Nothing more arrives or leaves: notifies the receiver, and fails every call. Returns true if the receiver knew
+    /// of the session.
     pub(crate) fn closed(&self, why: &str) -> bool {
         self.end.ask(why);
         let mut inbox = lock(&self.inbox);
@@ -237,17 +239,17 @@ impl Peer {
         drop(inbox);
         let waiting = std::mem::take(&mut *lock(&self.waiting));
         for (_, caller) in waiting {
-            // A caller that is gone waits for nothing.
+            // If the caller is gone, nothing waits for this.
             let _ = caller.send(Err(CallError::Disconnected));
         }
         known
     }
 
-    /// A frame of the application, from the gateway.
+    /// Handles a frame of the application, from the gateway.
     pub(crate) fn received(self: &Arc<Self>, header: Header, body: Vec<u8>) {
         let mut inbox = lock(&self.inbox);
         match &mut *inbox {
-            // Bounded by the credit.
+            // The credit bounds this list.
             Inbox::Early(early) => early.push((header, body)),
             Inbox::Open => self.hand_over(header, body),
             Inbox::Closed => {}
@@ -266,35 +268,35 @@ impl Peer {
             Class::Refusal => {
                 self.answered(request, Err(CallError::Refused(String::from_utf8_lossy(&body).into_owned())));
             }
-            // The gate keeps them.
+            // The gate handled these.
             Class::Hello | Class::Refused | Class::Ping | Class::Credit => {}
         }
     }
 
     fn answered(&self, request: u64, answer: Answer) {
         if let Some(caller) = lock(&self.waiting).remove(&request) {
-            // A caller that is gone wants no answer.
+            // If the caller is gone, it needs no answer.
             let _ = caller.send(answer);
         }
     }
 
-    /// Sends a frame that takes credit. Without credit the session ends: what is lost with it is made good by reconciling
-    /// on the next, which is the one way in which anything lost is made good.
+    /// Sends a frame that takes credit. Without credit the session ends; reconciling in the next session repairs the
+    /// loss, as it does for every loss.
     pub(crate) fn send(&self, class: Class, kind: u16, request: u64, body: &[u8]) -> Result<(), SendError> {
         let frame =
             frame::encode(class, kind, request, self.theirs, body).map_err(|_| SendError::TooLarge(body.len()))?;
         let gateway = self.gateway.get().filter(|_| self.end.asked().is_none()).ok_or(SendError::NotConnected)?;
-        // Held while sending: the order of the credit is the order of the frames.
+        // Held while sending: the order of the credit must be the order of the frames.
         let mut ledger = lock(&self.ledger);
         if !ledger.outgoing.take(frame.len()) {
             drop(ledger);
-            self.end.ask("it consumes nothing: no credit was left for another frame");
+            self.end.ask("it consumes nothing: no credit is left for another frame");
             return Err(SendError::NoCredit);
         }
         gateway.cast(GatewayMessage(frame)).map_err(|_| SendError::NotConnected)
     }
 
-    /// Says that this end is there.
+    /// Sends a ping.
     pub(crate) fn ping(&self) {
         self.control(Class::Ping, &[]);
     }
@@ -302,7 +304,7 @@ impl Peer {
     fn consume(&self, bytes: usize) {
         let mut ledger = lock(&self.ledger);
         if let Some(consumed) = ledger.incoming.consume(bytes) {
-            // Within the lock: a smaller credit after a larger one would be a false one.
+            // Under the lock: a smaller credit after a larger one would be a false credit.
             self.control(Class::Credit, &consumed.to_bytes());
         }
     }
@@ -310,12 +312,12 @@ impl Peer {
     fn control(&self, class: Class, body: &[u8]) {
         let frame = frame::encode(class, 0, 0, self.theirs, body);
         if let (Ok(frame), Some(gateway)) = (frame, self.gateway.get()) {
-            // A session that is gone needs neither pings nor credit.
+            // If the session is gone, it needs neither pings nor credit.
             let _ = gateway.cast(GatewayMessage(frame));
         }
     }
 
-    /// Sends a call; the answer arrives through the receiver. Forget it when nobody waits any more.
+    /// Sends a call; the answer arrives through the receiver. Forget the call when nobody waits any more.
     pub(crate) fn call(&self, kind: u16, body: &[u8]) -> Result<(u64, oneshot::Receiver<Answer>), SendError> {
         let request = self.requests.fetch_add(1, Ordering::Relaxed);
         let (caller, answer) = oneshot::channel();
@@ -329,7 +331,7 @@ impl Peer {
         }
     }
 
-    /// Nobody waits for this answer any more.
+    /// Nobody waits for this answer any more: forgets the call.
     pub(crate) fn forget(&self, request: u64) {
         lock(&self.waiting).remove(&request);
     }

@@ -1,6 +1,6 @@
-//! Which session a node has: at most one. A newer one replaces the older at once, a process that was replaced by a newer
-//! run of its node is fenced, and when two nodes dial each other at the same time one of the dials goes on.
-//! Deliberately absent: streams, and how a session ends.
+//! The session of each node: at most one. A newer session replaces the older one at once. A process that was replaced
+//! by a newer incarnation of its node is fenced. When two nodes dial each other at the same time, one of the two dials
+//! wins. Deliberately absent: streams, and how a session ends.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -15,18 +15,18 @@ use crate::{
     sync::lock,
 };
 
-/// Runs of one node that are remembered as replaced. Each was a live process with the node's certificate; eight of them at
-/// once is far beyond what a restart leaves behind.
+/// Number of replaced incarnations of a node that are remembered. Each was a live process with the node's certificate;
+/// a restart leaves far fewer than eight.
 const FENCED: usize = 8;
 
-/// Why a session does not go on.
+/// Why a session cannot continue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ClaimError {
     #[error("it has this node's own name")]
     Myself,
     #[error("a newer process of node {0} is connected; only one may run")]
     Fenced(NodeName),
-    #[error("a session with {0} is there or under way")]
+    #[error("a session with {0} exists or is being set up")]
     Busy(NodeName),
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Sessions {
     gone: watch::Sender<u64>,
 }
 
-/// A dial under way. Dropped, it is over.
+/// A dial in progress; dropping it ends it.
 pub(crate) struct Dialing<'a> {
     sessions: &'a Sessions,
     name: NodeName,
@@ -73,7 +73,7 @@ impl Sessions {
         lock(&self.state).current.values().cloned().collect()
     }
 
-    /// Begins to dial a node, unless there is something with it already.
+    /// Begins to dial a node, unless a session or a dial with it exists.
     pub(crate) fn dial(&self, name: &NodeName) -> Result<Dialing<'_>, ClaimError> {
         if *name == self.me {
             return Err(ClaimError::Myself);
@@ -85,7 +85,7 @@ impl Sessions {
         Ok(Dialing { sessions: self, name: name.clone() })
     }
 
-    /// A dialed session.
+    /// Registers a dialed session.
     pub(crate) fn dialed(&self, peer: &Arc<Peer>) -> Result<(), ClaimError> {
         let Session { peer: name, incarnation, .. } = &peer.session;
         let mut state = lock(&self.state);
@@ -97,7 +97,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// Whether an accepted session of this node may go on. Ends the one that it replaces and waits until it is gone.
+    /// Decides whether an accepted session of this node may continue. Ends the session that it replaces and waits until
+    /// that is gone.
     pub(crate) async fn admit(&self, name: &NodeName, incarnation: Incarnation) -> Result<(), ClaimError> {
         let mut gone = self.gone.subscribe();
         loop {
@@ -110,14 +111,14 @@ impl Sessions {
         }
     }
 
-    /// True while an older one is there.
+    /// Returns true while an older session exists.
     fn replace(&self, name: &NodeName, incarnation: Incarnation) -> Result<bool, ClaimError> {
         if *name == self.me {
             return Err(ClaimError::Myself);
         }
         let mut state = lock(&self.state);
         state.check(name, incarnation)?;
-        // Both dial: the dial of the node whose name sorts last goes on.
+        // Both nodes dial: the dial of the node whose name sorts last wins.
         if state.dialing.contains(name) && self.me > *name {
             return Err(ClaimError::Busy(name.clone()));
         }
@@ -133,7 +134,7 @@ impl Sessions {
         Ok(true)
     }
 
-    /// An accepted session, after [`Self::admit`].
+    /// Registers an accepted session, after [`Self::admit`].
     pub(crate) fn accepted(&self, peer: &Arc<Peer>) -> Result<(), ClaimError> {
         let name = &peer.session.peer;
         let mut state = lock(&self.state);
@@ -144,7 +145,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// A session is gone, from ractor too.
+    /// The session is gone, also from ractor.
     pub(crate) fn remove(&self, peer: &Peer) {
         let mut state = lock(&self.state);
         if state.current.get(&peer.session.peer).is_some_and(|current| current.session.id == peer.session.id) {

@@ -1,6 +1,6 @@
-//! Carries one session: between the TLS stream and ractor, which gets one end of a pipe. One task owns the socket, so
-//! whatever ends the session closes it, even while ractor's writer is blocked.
-//! Deliberately absent: a farewell. The end of a session is the end of its connection.
+//! Carries one session between the TLS stream and ractor, which gets one end of a pipe. One task owns the socket, so
+//! whatever ends the session also closes the socket, even while ractor's writer is blocked. Deliberately absent: a
+//! goodbye message. The end of a session is the end of its connection.
 
 use std::{
     io::{self, ErrorKind},
@@ -23,16 +23,16 @@ use crate::{
     sync::lock,
 };
 
-/// Bytes read, written and held between ractor and the socket at once: four TLS records.
+/// Bytes read, written and held at once between ractor and the socket: four TLS records.
 const CHUNK: usize = 64 << 10;
-/// ractor lets go of a session within this, once its pipe is closed: its actors wait for each other at most twice for
-/// 500 ms. After it the session counts as gone all the same, so that none can keep its node out.
+/// ractor releases a session within this time once its pipe is closed: its actors wait for each other at most twice for
+/// 500 ms. After this time the session counts as gone anyway, so that it cannot lock its node out.
 const LET_GO: Duration = Duration::from_secs(5);
 
-/// Why a session ended whose peer's process did.
+/// The reason when the peer's process ended.
 const CLOSED: &str = "the peer closed the connection";
 
-/// Carries a session to its end and forgets it.
+/// Carries a session until it ends, then forgets it.
 pub(crate) async fn run(core: Arc<Core>, peer: Arc<Peer>, tls: TlsStream<TcpStream>, accepted: bool) {
     let (near, far) = tokio::io::duplex(CHUNK);
     core.gateway.routes.add(&peer);
@@ -45,13 +45,13 @@ pub(crate) async fn run(core: Arc<Core>, peer: Arc<Peer>, tls: TlsStream<TcpStre
     } else {
         tracing::warn!(peer = %session.peer, address = %session.address, why, "a link ended before it was ready");
     }
-    // An error is ractor's end itself.
+    // An error means that ractor itself ended.
     let _ = timeout(LET_GO, gone).await;
     core.node.detach(&peer);
     core.sessions.remove(&peer);
 }
 
-/// Why the session ended. All that it holds of the socket ends with it.
+/// Returns why the session ended. Everything that it holds of the socket ends with it.
 async fn carry(core: &Core, peer: &Arc<Peer>, tls: TlsStream<TcpStream>, near: DuplexStream) -> String {
     let (from_peer, to_peer) = tokio::io::split(tls);
     let (from_ractor, to_ractor) = tokio::io::split(near);
@@ -64,7 +64,7 @@ async fn carry(core: &Core, peer: &Arc<Peer>, tls: TlsStream<TcpStream>, near: D
     }
 }
 
-/// Opens in time, and then says that it is there.
+/// Requires the session to open in time, and then sends pings.
 async fn keep(core: &Core, peer: &Peer) -> String {
     let limits = &core.config.limits;
     if timeout(limits.handshake, peer.wait_open()).await.is_err() {
@@ -93,11 +93,11 @@ async fn inbound(
             return why;
         }
         if to.write_all(&passed).await.is_err() {
-            return "ractor ended the session: the peer is not of this cluster, or a newer session is there".to_owned();
+            return "ractor ended the session: the peer is not in this cluster, or a newer session exists".to_owned();
         }
         passed.clear();
         if passed.capacity() + unread.capacity() > 8 * CHUNK {
-            // A large frame went by: its room is not kept for ever.
+            // After a large frame its memory is released.
             passed.shrink_to(CHUNK);
             unread.shrink_to(CHUNK);
         }
@@ -111,7 +111,7 @@ async fn inbound(
     }
 }
 
-/// Moves what may pass from `unread` to `passed`.
+/// Moves accepted bytes from `unread` to `passed`.
 fn sift(
     gate: &mut Gate,
     peer: &Peer,
@@ -146,7 +146,7 @@ async fn outbound(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Un
         let mut rest = &chunk[..read];
         while !rest.is_empty() {
             match timeout(stall, to.write(rest)).await {
-                Ok(Ok(0)) => return "the connection takes nothing more".to_owned(),
+                Ok(Ok(0)) => return "the connection accepts no more data".to_owned(),
                 Ok(Ok(written)) => rest = &rest[written..],
                 Ok(Err(error)) => return lost(&error),
                 Err(_) => return format!("nothing could be sent for {stall:?}: the peer does not read"),
@@ -162,7 +162,7 @@ async fn outbound(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Un
 
 fn lost(error: &io::Error) -> String {
     match error.kind() {
-        // A process that ends, however it does, says no farewell of TLS, and may leave something unread.
+        // A process that ends in any way sends no TLS close, and may leave unread data.
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => CLOSED.to_owned(),
         _ => format!("the connection failed: {error}"),
     }

@@ -1,16 +1,15 @@
-//! Small things about waiting and locking.
-//! Deliberately absent: anything that knows of links.
+//! Small helpers for waiting and locking. Deliberately absent: anything that knows links.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// Locks. What a panic left is used as it is: everything behind these locks is whole after every statement.
+/// Locks. State left by a panic is used as it is: everything behind these locks is consistent after every statement.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An end that is asked for once, with its reason.
+/// A request to end, made once, with its reason.
 #[derive(Debug, Clone)]
 pub(crate) struct End(Arc<watch::Sender<Option<Arc<str>>>>);
 
@@ -19,7 +18,7 @@ impl End {
         Self(Arc::new(watch::Sender::new(None)))
     }
 
-    /// Asks for the end; the first reason stays.
+    /// Requests the end; the first reason stays.
     pub(crate) fn ask(&self, why: &str) {
         self.0.send_if_modified(|asked| {
             let first = asked.is_none();
@@ -30,12 +29,12 @@ impl End {
         });
     }
 
-    /// The reason, if the end was asked for.
+    /// The reason, if the end was requested.
     pub(crate) fn asked(&self) -> Option<Arc<str>> {
         self.0.borrow().clone()
     }
 
-    /// Waits until it is asked for.
+    /// Waits until the end is requested.
     pub(crate) async fn wait(&self) -> Arc<str> {
         let mut asked = self.0.subscribe();
         let why = asked.wait_for(Option::is_some).await.map(|why| why.clone());

@@ -1,5 +1,5 @@
-//! How TLS is spoken: version 1.3, the cluster's own CA and no other, no resumption.
-//! Deliberately absent: who may do what once a certificate is verified (the registry says).
+//! The TLS settings: version 1.3, only the cluster's own CA, no resumption. Deliberately absent: what a peer may do
+//! once its certificate is verified (the registry decides).
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use rustls::{
 
 use crate::Fingerprint;
 
-/// Why a configuration cannot be made: certificates that do not belong together.
+/// Why a configuration cannot be made: the certificates do not match.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The library refused the certificates or the key.
     #[error("the certificates cannot be used: {0}")]
     Tls(#[from] rustls::Error),
-    /// The CA is none.
+    /// The CA is invalid.
     #[error("the cluster's CA cannot be used: {0}")]
     Ca(String),
 }
@@ -34,22 +34,22 @@ pub(crate) struct Identity {
     pub(crate) key: PrivateKeyDer<'static>,
 }
 
-/// Must a client show a certificate?
+/// Whether a client must present a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ClientCertificate {
     Required,
-    /// One that is shown must be good; people have none.
+    /// A presented certificate must be valid; users have none.
     Optional,
 }
 
-/// The one provider of cryptography.
+/// The one cryptography provider.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// Makes [`provider`] the one of this process, for libraries that ask for the default. Once or more often.
+/// Makes [`provider`] the default of this process, for libraries that use the default. May be called repeatedly.
 pub fn install_provider() {
-    // Refused when there is one already: it is the same, since no other is compiled in.
+    // Refused if a default exists: it is the same one, because no other is compiled in.
     let _ = aws_lc_rs::default_provider().install_default();
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn server(
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-    // A resumed session would not look at the client's certificate again, which may have ended meanwhile.
+    // A resumed session would not check the client's certificate again, which may have expired meanwhile.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
@@ -92,21 +92,20 @@ pub(crate) fn client(identity: Option<&Identity>, ca: &CertificateDer<'static>) 
     Ok(Arc::new(config))
 }
 
-/// For people and programs, who have a token and no certificate: servers of the cluster with this CA (PEM) are
-/// trusted, and no others.
+/// For users and programs that have a token and no certificate: trusts only servers of the cluster with this CA (PEM).
 ///
 /// # Errors
-/// The text is no certificate.
+/// The text is not a certificate.
 pub fn client_trusting(ca_pem: &str) -> Result<Arc<ClientConfig>, TlsError> {
     let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|error| TlsError::Ca(error.to_string()))?;
     client(None, &ca)
 }
 
-/// For a machine that joins and trusts nobody yet: a server is trusted whose chain holds the CA with this fingerprint,
-/// and is signed by it, for the name that was dialled. The handshake fails before anything secret is sent.
+/// For a joining machine, which trusts nobody yet. It trusts a server whose chain contains the CA with this fingerprint
+/// and is signed by it, for the dialed name. Otherwise the handshake fails before anything secret is sent.
 ///
 /// # Errors
-/// None that is known: the library's say.
+/// Only errors of the library; none is known.
 pub fn client_for_joining(ca: Fingerprint) -> Result<Arc<ClientConfig>, TlsError> {
     let verifier = Arc::new(FingerprintVerifier { ca, provider: provider() });
     let mut config = ClientConfig::builder_with_provider(provider())

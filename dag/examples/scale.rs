@@ -1,4 +1,4 @@
-//! What the engine costs by itself: `cargo run --release -p devstack-dag --example scale`.
+//! The cost of the engine by itself: `cargo run --release -p devstack-dag --example scale`.
 //! Prints time and memory; asserts nothing, because machines differ.
 #![allow(clippy::unwrap_used)]
 

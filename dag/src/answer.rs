@@ -1,4 +1,4 @@
-//! What the asker of a command gets when it was accepted.
+//! The answer to a command that was accepted.
 //! Deliberately absent: refusals (see [`crate::Rejection`]) and wire formats.
 
 use serde::{Deserialize, Serialize};
@@ -8,11 +8,11 @@ use crate::ids::{ProjectName, TaskRef};
 /// The answer to an accepted command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// A plan was accepted. An identical resubmission has all counts but `unchanged` at zero.
+    /// A plan was accepted. For an identical resubmission all counts but `unchanged` are zero.
     Plan {
         /// The project.
         project: ProjectName,
-        /// The plan's number; of a resubmission that changes nothing, the newest plan's.
+        /// The plan's number. For a resubmission that changes nothing: the number of the newest plan.
         number: u32,
         /// Tasks added.
         added: u32,
@@ -20,20 +20,20 @@ pub enum Answer {
         updated: u32,
         /// BLOCKED tasks changed and given a new budget.
         retried: u32,
-        /// Tasks left alone.
+        /// Tasks left unchanged.
         unchanged: u32,
     },
-    /// Tasks were given up.
+    /// Tasks were rejected.
     Cancelled {
         /// How many became REJECTED.
         rejected: u32,
-        /// Tasks whose merge is in flight: they finish.
+        /// Tasks whose merge is in flight: they will finish.
         merging: Vec<TaskRef>,
     },
-    /// The attempt of this report is not the newest of its task, or is over: nothing changed.
+    /// The attempt of this report has ended, or is not the newest of its task: nothing changed.
     Fenced,
-    /// Done; the facts say what changed.
+    /// The command was carried out; the facts say what changed.
     Done,
-    /// It was so already, or is no longer of interest: nothing changed.
+    /// The state was already as asked, or the command no longer matters: nothing changed.
     Unchanged,
 }

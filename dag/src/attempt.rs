@@ -12,7 +12,7 @@ use crate::{
     profile::Profile,
 };
 
-/// What an attempt is for.
+/// The purpose of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stage {
     /// An agent does the task.
@@ -36,12 +36,12 @@ impl Stage {
 pub enum Start {
     /// Nothing: the project has no repository.
     Empty,
-    /// `tip` checked out on the agent's branch; `base` is an ancestor of `tip` (or equal) and of the
-    /// integration head; the harvest is `base..HEAD`.
+    /// `tip` is checked out on the agent's branch. `base` is an ancestor of `tip` (or equal) and of the integration
+    /// head. The harvest is `base..HEAD`.
     Commit {
         /// The integration head at dispatch.
         base: CommitId,
-        /// What is checked out: the base, the last harvested commit, or a prepared merge.
+        /// The commit to check out: the base, the last harvested commit, or a prepared merge.
         tip: CommitId,
     },
     /// `base` checked out with `theirs` being merged: `MERGE_HEAD`, conflict markers in the files.
@@ -56,75 +56,76 @@ pub enum Start {
 /// Everything a host needs to run one attempt. Self-contained: a host keeps no plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// Which attempt.
+    /// The attempt.
     pub attempt: AttemptId,
-    /// What for.
+    /// Its stage.
     pub stage: Stage,
-    /// Who fills the slot; the branch is `feat/<agent>`.
+    /// The agent that fills the slot; the branch is `feat/<agent>`.
     pub agent: AgentName,
     /// The role.
     pub role: RoleName,
     /// The task's title.
     #[serde(deserialize_with = "within::<bounds::Title, _, _>")]
     pub title: String,
-    /// What to run: argv, or for a check the shell lines in order.
+    /// The command: argv, or for a check the shell lines in order.
     #[serde(deserialize_with = "within::<bounds::CommandLine, _, _>")]
     pub command: Vec<String>,
-    /// What the agent is told: the whole of it where it is composed, else what the task's author wrote.
+    /// The agent's prompt: the whole composed prompt, otherwise the text of the task's author.
     #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     pub prompt: Text,
-    /// What earlier attempts and people said, oldest first.
+    /// Feedback of earlier attempts and users, oldest first.
     #[serde(deserialize_with = "within::<bounds::FeedbackList, _, _>")]
     pub feedback: Vec<Feedback>,
     /// Set for a resolution task.
     #[serde(deserialize_with = "within::<bounds::ConflictPaths, _, _>")]
     pub conflict: Option<Conflict>,
-    /// What the workspace holds.
+    /// The content of the workspace at the start.
     pub start: Start,
-    /// Names of secrets the agent gets.
+    /// Names of the secrets for the agent.
     #[serde(deserialize_with = "within::<bounds::OrderedSecrets, _, _>")]
     pub secrets: Vec<String>,
-    /// The image, where the runtime has images.
+    /// The image, if the runtime has images.
     #[serde(deserialize_with = "within::<bounds::LongName, _, _>")]
     pub image: Option<Arc<str>>,
-    /// What it can reach.
+    /// The network access.
     pub network: Network,
-    /// What it may use.
+    /// The resource limits.
     pub limits: Limits,
-    /// The longest it may run, in milliseconds.
+    /// The timeout, in milliseconds.
     pub timeout_ms: u64,
     /// Between SIGTERM and SIGKILL, in milliseconds.
     pub grace_ms: u64,
-    /// No output and no processor time for this long ends it, in milliseconds.
+    /// The attempt ends after this long without output and processor time, in milliseconds.
     pub idle_timeout_ms: u64,
-    /// What the agent is: how it is run and what its output means. `None`: a plain command.
+    /// The agent's profile: how to run the agent and how to read its output. `None`: a plain command.
     #[serde(deserialize_with = "within::<bounds::ProfileTexts, _, _>")]
     pub profile: Option<Arc<Profile>>,
-    /// The model it was told to use, for prices.
+    /// The model that the agent must use, for prices.
     #[serde(deserialize_with = "within::<bounds::LongName, _, _>")]
     pub model: Option<Box<str>>,
-    /// Is the prompt whole? Then the host adds nothing to it. Orders of a Taskmaster of wire version 1 have prompts that the
-    /// host completes.
+    /// Whether the prompt is complete. If so, the host adds nothing. Orders of a Taskmaster of wire version 1 have
+    /// prompts that the host completes.
     pub composed: bool,
-    /// The attempt is replaced when its host is silent this long, in milliseconds; `None`: as the Taskmaster's welcome says.
+    /// The attempt is replaced when its host is silent this long, in milliseconds. `None`: as in the Taskmaster's
+    /// welcome.
     pub max_disconnect_ms: Option<u64>,
-    /// The tasks that this one builds on, in the order of the plan; at most [`Order::DEPENDENCIES_MAX`].
+    /// The dependencies of this task, in the order of the plan; at most [`Order::DEPENDENCIES_MAX`].
     #[serde(deserialize_with = "within::<bounds::DependencyList, _, _>")]
     pub dependencies: Vec<Dependency>,
-    /// So many more of them.
+    /// The number of further dependencies.
     pub more_dependencies: u32,
-    /// What the task's author wrote, where the composed prompt has room for its beginning only.
+    /// The text of the task's author, if the composed prompt has room for its beginning only.
     #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     pub whole_prompt: Option<Text>,
 }
 
 impl Order {
-    /// The most dependencies that are told, with up to 2 KiB of summary each: an order fits into a frame of 1 MiB.
+    /// The most dependencies in an order, with up to 2 KiB of summary each: an order fits into a frame of 1 MiB.
     pub const DEPENDENCIES_MAX: usize = 128;
 
-    /// Every text in it, wherever it is kept.
+    /// Every text of the order, wherever it is kept.
     pub fn texts(&self) -> impl Iterator<Item = &Text> {
-        // Every field is named, so that a new one is thought of here.
+        // All fields are listed, so that the compiler points here when a field is added.
         let Self {
             prompt,
             feedback,
@@ -158,30 +159,30 @@ impl Order {
     }
 }
 
-/// A task that another one builds on, as its agent is told of it.
+/// A dependency, as its dependent's agent sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
-    /// Which.
+    /// The task.
     pub id: TaskId,
     /// Its title.
     pub title: Box<str>,
-    /// What its agent says that it did; an agent's claim.
+    /// What its agent says it did; an agent's claim.
     pub summary: Option<Text>,
 }
 
-/// Something an agent is told about the past of its task.
+/// A message for an agent about the past of its task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feedback {
-    /// The attempt it is about; 0: a person's hint.
+    /// The attempt of the message; 0: a user's hint.
     pub attempt: u32,
-    /// For an agent and a person to read.
+    /// Text for agents and humans.
     pub text: Text,
 }
 
-/// Material of a conflict: the two sides, what they were for, and where they clash.
+/// Material of a conflict: the two sides, their purposes, and the conflicting paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
-    /// The integration head the merge was tried on.
+    /// The integration head on which the merge was tried.
     pub ours: CommitId,
     /// The blocked commit.
     pub theirs: CommitId,
@@ -189,16 +190,16 @@ pub struct Conflict {
     pub base: CommitId,
     /// Conflicting paths, at most 100.
     pub paths: Vec<String>,
-    /// Git's messages and the prompts of both sides, for an agent and a person to read.
+    /// Git's messages and the prompts of both sides, for agents and humans.
     pub text: Text,
 }
 
-/// How an attempt ended. What a host observed; the engine decides what it means.
+/// How an attempt ended. The host observes it; the engine decides what it means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The command exited by itself. 0 is done, 75 is "try again later".
+    /// The command exited by itself. 0 is success, 75 is "try again later".
     Exited(i32),
-    /// A signal that devstack did not send ended it.
+    /// A signal ended it, and devstack did not send the signal.
     Signalled(i32),
     /// It ran longer than its timeout.
     TimedOut,
@@ -206,19 +207,19 @@ pub enum Outcome {
     Stalled,
     /// It used more memory than allowed.
     OutOfMemory,
-    /// A person or a newer attempt ended it.
+    /// A user or a newer attempt ended it.
     Stopped,
-    /// The host or its engine failed, or the attempt could not be started. Never the task's fault.
+    /// The host or its engine failed, or the attempt could not be started. The task is never at fault.
     Infrastructure(String),
-    /// Its result was refused: a secret, a forbidden path. Names the finding.
+    /// Its result was refused: a secret, a forbidden path. The text names the finding.
     Policy(String),
     /// It wrote more to disk than allowed.
     OutOfDisk,
-    /// It failed after it had been refused more processes and threads than allowed.
+    /// It failed after it was refused more processes and threads than allowed.
     OutOfProcesses,
-    /// The provider of its models wants no more for now.
+    /// The provider of its models refuses requests for now.
     RateLimited {
-        /// When it may go on, as the provider says; an agent's claim.
+        /// When the provider accepts requests again, as the provider says; an agent's claim.
         reset: Option<Timestamp>,
     },
 }
@@ -243,10 +244,10 @@ impl Outcome {
     }
 }
 
-/// What a host reports when an attempt is over and its result (if any) is pinned in the hub.
+/// What a host reports when an attempt has ended and its result (if any) is pinned in the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Which attempt.
+    /// The attempt.
     pub attempt: AttemptId,
     /// How it ended.
     #[serde(deserialize_with = "within::<bounds::Reason, _, _>")]
@@ -259,19 +260,19 @@ pub struct Report {
     /// Model usage, if the agent reported any.
     #[serde(deserialize_with = "within::<bounds::SessionName, _, _>")]
     pub usage: Option<Usage>,
-    /// What else it left.
+    /// What else the attempt left.
     #[serde(deserialize_with = "within::<bounds::LeftBehind, _, _>")]
     pub left: Left,
-    /// What the agent says that it did; an agent's claim.
+    /// What the agent says it did; an agent's claim.
     #[serde(deserialize_with = "within::<bounds::InlineText, _, _>")]
     pub summary: Option<Text>,
-    /// Why a person must look at the result before it is merged. Set by the Taskmaster's own import, never by a host.
+    /// Why a human must review the result before it is merged. Set by the Taskmaster's own import, never by a host.
     #[serde(deserialize_with = "within::<bounds::Reason, _, _>")]
     pub held: Option<Box<str>>,
 }
 
 impl Report {
-    /// The report of an attempt that left nothing and said nothing.
+    /// The report of an attempt that left nothing and printed nothing.
     pub fn new(attempt: AttemptId, outcome: Outcome) -> Self {
         let (commit, tail, usage) = (None, Text::empty(), None);
         Self { attempt, outcome, commit, tail, usage, left: Left::default(), summary: None, held: None }
@@ -281,33 +282,33 @@ impl Report {
 /// What an attempt left besides its result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
-    /// What could not be taken into the result.
+    /// Paths that could not be taken into the result.
     pub skipped: Vec<Skipped>,
-    /// So many more were skipped.
+    /// The number of further skipped paths.
     pub more: u32,
     /// Other branches with new commits; pinned in the hub, and not merged.
     pub branches: Vec<Branch>,
 }
 
 impl Left {
-    /// What [`Skipped::path`] is when the whole repository was destroyed, so that nothing could be taken.
+    /// The value of [`Skipped::path`] when the whole repository was destroyed, so that nothing could be taken.
     pub const REPOSITORY: &str = ".git";
-    /// Entries of a list that are kept; more are counted.
+    /// Entries that are kept per list; further entries are only counted.
     pub const SKIPPED_MAX: usize = 50;
     /// Branches that are kept.
     pub const BRANCHES_MAX: usize = 16;
 
-    /// Did it leave nothing else?
+    /// Whether the attempt left nothing else.
     pub fn is_empty(&self) -> bool {
         self.skipped.is_empty() && self.more == 0 && self.branches.is_empty()
     }
 
-    /// Was its repository destroyed, and with it whatever it may have made? The reason.
+    /// The reason, if its repository was destroyed, and with it all its work.
     pub fn destroyed(&self) -> Option<&str> {
         self.skipped.iter().find(|one| &*one.path == Self::REPOSITORY).map(|one| &*one.why)
     }
 
-    /// With lists of at most so many entries and `max` bytes of text; skipped paths that do not fit are counted.
+    /// With lists of at most this many entries and `max` bytes of text. Skipped paths that do not fit are counted.
     pub fn bounded(mut self, max: usize) -> Self {
         self.branches.truncate(Self::BRANCHES_MAX);
         let mut sum = 0;
@@ -327,9 +328,9 @@ impl Left {
 /// A path that could not be taken into a result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Where, within the workspace.
+    /// The path, within the workspace.
     pub path: Box<str>,
-    /// Why, for people and agents.
+    /// The reason, for humans and agents.
     pub why: Box<str>,
 }
 
@@ -342,10 +343,10 @@ pub struct Branch {
     pub commit: CommitId,
 }
 
-/// Model usage of one attempt, as far as the agent says. Unknown is never 0.
+/// Model usage of one attempt, as far as the agent reports it. Unknown is never 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens read, without those from or to a cache.
+    /// Tokens read, without cached tokens.
     pub input_tokens: Option<u64>,
     /// Tokens written.
     pub output_tokens: Option<u64>,

@@ -1,8 +1,9 @@
-//! How much a message between nodes may hold. A field that crosses a link is read through [`within`], which refuses what
-//! is over its limit and names the field; who sends cuts with [`Limit::cut`] and [`Limit::thin`] first. The bytes are those
-//! of the plain type.
+//! Limits of messages between nodes. A field that crosses a link is read through [`within`], which refuses an oversized
+//! field and names it. The sender cuts with [`Limit::cut`] and [`Limit::thin`] first. The bytes are those of the plain
+//! type.
 //!
-//! Only messages have such limits. Facts and records do not: what an older version stored must be read for ever.
+//! Only messages have such limits. Facts and records do not: everything that an older version stored must stay
+//! readable.
 //! Deliberately absent: what the engine keeps of a message, which is less (`Config`).
 
 use std::collections::BTreeMap;
@@ -18,28 +19,28 @@ use crate::{
 
 /// A limit of one field.
 pub trait Limit {
-    /// What is limited, for people: `names of secrets`.
+    /// The name of the field for humans: `names of secrets`.
     const WHAT: &'static str;
     /// The most entries.
     const ITEMS: usize;
-    /// The most bytes of any text in it.
+    /// The most bytes of any single text.
     const BYTES: usize;
 
-    /// A text that fits: its beginning.
+    /// The beginning of a text, as much as fits.
     fn cut(text: &mut String) {
         text.truncate(text.floor_char_boundary(Self::BYTES));
     }
 
-    /// A list that fits: without texts that are too long, for a part of a name is another name, and then its beginning.
+    /// A list that fits: without texts that are too long (a part of a name is another name), then its beginning.
     fn thin<T: Measured>(list: &mut Vec<T>) {
         list.retain(|one| one.longest() <= Self::BYTES);
         list.truncate(Self::ITEMS);
     }
 
-    /// Why this does not fit.
+    /// Checks the limit.
     ///
     /// # Errors
-    /// It has more entries or longer texts than may be.
+    /// The field has too many entries or too long texts.
     fn check(value: &(impl Measured + ?Sized)) -> Result<(), OverLimit> {
         let (items, bytes) = (value.items(), value.longest());
         if items > Self::ITEMS {
@@ -52,7 +53,7 @@ pub trait Limit {
     }
 }
 
-/// A field holds more than it may.
+/// A field exceeds its limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {found} {unit}; {max} are allowed")]
 pub struct OverLimit {
@@ -65,24 +66,24 @@ pub struct OverLimit {
 /// Reads a field that has a limit: `#[serde(deserialize_with = "bounds::within::<SecretNames, _, _>")]`.
 ///
 /// # Errors
-/// It cannot be read, or holds more than it may.
+/// The field cannot be read, or exceeds its limit.
 pub fn within<'de, L: Limit, T: Deserialize<'de> + Measured, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     let value = T::deserialize(from)?;
     L::check(&value).map_err(D::Error::custom)?;
     Ok(value)
 }
 
-/// What has a size.
+/// A value with a size.
 pub trait Measured {
-    /// How many entries it has.
+    /// The number of entries.
     fn items(&self) -> usize {
         1
     }
-    /// The bytes of the longest text in it.
+    /// The bytes of the longest text.
     fn longest(&self) -> usize;
 }
 
-/// Types of limits, one a line: `Name: "what it limits", entries, bytes;`.
+/// Types of limits, one per line: `Name: "what it limits", entries, bytes;`.
 #[macro_export]
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident: $what:literal, $items:expr, $bytes:expr;)*) => {$(
@@ -98,19 +99,19 @@ macro_rules! limits {
 }
 
 limits! {
-    /// A host's secrets: a `.env` of some hundred lines; the names are those of variables.
+    /// A host's secrets: a `.env` of some hundred lines. The names are those of variables.
     SecretNames: "names of secrets", 256, 128;
-    /// Attempts that a host holds: four times the most slots that it may be configured with.
+    /// Attempts that a host holds: four times the most slots that it can be configured with.
     HeldAttempts: "attempts held", 4096, 256;
-    /// A host's labels, both words of each.
+    /// A host's labels; both words of each.
     HostLabels: "labels", 64, 256;
-    /// The roles that a host takes.
+    /// The roles that a host accepts.
     HostRoles: "roles", 256, 64;
     /// A host's images: more than the engine keeps.
     HostImages: "images", 1024, 512;
     /// A host's networks.
     HostShards: "shards", 256, 128;
-    /// Sentences for people: the engine keeps the first 512 bytes.
+    /// Sentences for humans: the engine keeps the first 512 bytes.
     Reason: "a reason", 1, 4096;
     /// Texts that are not in a blob.
     InlineText: "a text", 1, Text::INLINE_MAX;
@@ -118,13 +119,13 @@ limits! {
     SessionName: "usage.session", 1, 128;
     /// What an attempt left besides its result.
     LeftBehind: "what an attempt left", 100, 512;
-    /// One line for people: what a description of a task may take at most.
+    /// One line for humans: the most that a description of a task may have.
     Title: "a title", 1, 8 * 1024;
-    /// A command line: what a description of a project may take at most.
+    /// A command line: the most that a description of a project may have.
     CommandLine: "a command", 2048, 16 * 1024;
-    /// What an attempt is told of earlier ones.
+    /// Feedback of earlier attempts for an attempt.
     FeedbackList: "feedback", 64, Text::INLINE_MAX;
-    /// What a task builds on; [`crate::attempt::Order::DEPENDENCIES_MAX`] of them.
+    /// Dependencies of a task; [`crate::attempt::Order::DEPENDENCIES_MAX`] of them.
     DependencyList: "dependencies", 128, 8 * 1024;
     /// Paths in conflict, and the text about them.
     ConflictPaths: "a conflict", 1000, 4096;
@@ -132,7 +133,7 @@ limits! {
     OrderedSecrets: "names of secrets", 1024, 4096;
     /// A name of an image, of a model.
     LongName: "a name", 1, 8 * 1024;
-    /// A profile, all of its texts together: what a description of a project may take at most.
+    /// A profile, all of its texts together: the most that a description of a project may have.
     ProfileTexts: "a profile", 1, 16 * 1024;
 }
 
@@ -200,7 +201,7 @@ impl Measured for BTreeMap<String, String> {
     }
 }
 
-/// A name by its type.
+/// The name of a type as its limit.
 impl Measured for RoleName {
     fn longest(&self) -> usize {
         self.as_str().len()
@@ -262,7 +263,7 @@ impl Measured for Usage {
     }
 }
 
-/// A blob is a name.
+/// A blob counts as a name.
 impl Measured for Text {
     fn longest(&self) -> usize {
         match self {

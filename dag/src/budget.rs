@@ -1,48 +1,49 @@
-//! May one more attempt start without a limit of money being passed? Costs are known when an attempt is over, so those
-//! that run, and those that ended without saying, count as much as the dearest one of their role so far. While nothing
-//! is known of a role, one attempt at a time finds it out; a role that never says what it costs cannot be held.
-//! Deliberately absent: where the numbers come from (an agent's own claim) and what a person does about it.
+//! Whether one more attempt may start without exceeding a limit of money. The cost of an attempt is known when it has
+//! ended. So running attempts, and ended attempts that reported no cost, count as much as the most expensive attempt of
+//! their role so far. While nothing is known of a role, one attempt at a time runs to learn its cost. A role that never
+//! reports costs cannot be limited.
+//! Deliberately absent: where the numbers come from (an agent's own claim) and what a user does about it.
 
 use crate::record::Spent;
 
-/// What a role has cost and what of it is under way.
+/// The cost of a role and its running attempts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Account {
     /// Known costs, in millionths of a US dollar.
     pub cost: u64,
     /// Attempts that ended.
     pub ended: u32,
-    /// Those of them without a cost.
+    /// Ended attempts that reported no cost.
     pub unknown: u32,
-    /// The dearest attempt.
+    /// The cost of the most expensive attempt.
     pub dearest: Option<u64>,
-    /// Attempts that run.
+    /// Running attempts.
     pub running: u32,
 }
 
 /// Why no attempt may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// The first attempt of the role must say what one costs.
+    /// The first attempt of the role must show what an attempt costs.
     Learning,
-    /// One more would pass the limit: so much is spent or may be, one more may cost so much.
+    /// One more attempt would exceed the limit.
     Full {
-        /// Known and estimated, in millionths of a US dollar.
+        /// Spent and estimated, in millionths of a US dollar.
         committed: u64,
-        /// The estimate for one more.
+        /// The estimate for one more attempt.
         estimate: u64,
     },
 }
 
 impl Account {
-    /// From what is kept of a role, and what runs of it.
+    /// From the kept sums of a role and its running attempts.
     pub fn new(spent: Option<&Spent>, running: u32) -> Self {
         let Some(spent) = spent else { return Self { running, ..Self::default() } };
         let cost = spent.cost_micros.unwrap_or(0);
         Self { cost, ended: spent.attempts, unknown: spent.unknown, dearest: spent.dearest_micros, running }
     }
 
-    /// What one attempt may cost.
+    /// The possible cost of one attempt.
     pub fn estimate(&self) -> u64 {
         self.dearest.unwrap_or(0)
     }
@@ -54,7 +55,7 @@ impl Account {
     }
 }
 
-/// Looks at one limit over some roles; `role` is the one that would start an attempt, and is among them.
+/// Checks one limit over some roles. `role` is the role that would start an attempt, and is among them.
 pub fn hold(limit: u64, accounts: &[Account], role: &Account) -> Option<Hold> {
     let committed = accounts.iter().fold(0u64, |sum, account| sum.saturating_add(account.committed()));
     let estimate = role.estimate();
@@ -66,7 +67,7 @@ pub fn hold(limit: u64, accounts: &[Account], role: &Account) -> Option<Hold> {
 
 /// Millionths of a US dollar as `$1.25`.
 pub fn dollars(micros: u64) -> String {
-    // Less than a cent is shown in full, so that nothing looks like nothing.
+    // Amounts below a cent are shown in full, so that a small amount does not look like zero.
     match micros {
         0 => "$0.00".to_owned(),
         1..10_000 => format!("${:.4}", micros as f64 / 1e6),

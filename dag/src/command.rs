@@ -1,5 +1,4 @@
-//! What may be asked of the engine. Time and ids come in with the command; a command that is
-//! refused changed nothing.
+//! The commands of the engine. Time and ids come in with the command. A refused command changed nothing.
 //! Deliberately absent: who asks (the gateway checks that) and how the answer travels.
 
 use std::collections::BTreeMap;
@@ -18,12 +17,12 @@ use crate::{
 /// A request to the engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    // ---- people -------------------------------------------------------------------------------
-    /// Add or bring up to date a project and its tasks (upsert by task id).
+    // ---- users --------------------------------------------------------------------------------
+    /// Create or update a project and its tasks (upsert by task id).
     SubmitPlan {
-        /// The plan, resolved.
+        /// The plan, with all names resolved.
         plan: PlanSpec,
-        /// The integration head, when the project has a repository: the hub exists before the plan is accepted.
+        /// The integration head, if the project has a repository: the hub exists before the plan is accepted.
         head: Option<CommitId>,
     },
     /// Reject every unfinished task of a project (or of one plan of it) and end its attempts.
@@ -37,16 +36,16 @@ pub enum Command {
     PauseProject(ProjectName),
     /// Start attempts again.
     ResumeProject(ProjectName),
-    /// End the running attempt, uncharged.
+    /// Stop the running attempt, uncharged.
     StopTask(TaskRef),
-    /// A new budget of attempts for a BLOCKED task, or no more waiting for one in a backoff.
+    /// Renew the attempt budget of a BLOCKED task, or skip a task's back-off.
     RetryTask {
         /// The task.
         task: TaskRef,
-        /// A person's hint for the next prompt.
+        /// A user's hint for the next prompt.
         message: Option<Text>,
     },
-    /// Give a task up: REJECTED, its dependents BLOCKED.
+    /// Reject a task: it becomes REJECTED, its dependents BLOCKED.
     RejectTask {
         /// The task.
         task: TaskRef,
@@ -62,67 +61,67 @@ pub enum Command {
         /// What to change.
         message: Text,
     },
-    /// A person's result for a task that waits for a human (`task resolve --from`): pinned in the hub as the
-    /// next attempt's ref. Either the blocked or the resolution task may be named.
+    /// A user's result for a manual task or a conflict (`task resolve --from`), pinned in the hub as the next attempt's
+    /// ref. Either the blocked or the resolution task may be named.
     ResolveTask {
         /// The task.
         task: TaskRef,
-        /// The attempt number that [`crate::Engine::next_attempt`] gave for the pin.
+        /// The attempt number that [`crate::Engine::next_attempt`] returned for the pin.
         number: u32,
         /// The result; both sides of the conflict are its ancestors.
         commit: CommitId,
     },
 
     // ---- hosts --------------------------------------------------------------------------------
-    /// A host is there (again), with what it has and everything it observes. The full state, always.
+    /// A host is present (again) and sends its full state: its resources and all attempts that it observes.
     ReportHost(HostReport),
-    /// The same, of a machine that joined: it is held to its pins. If it has none yet, this gives it some: what people said
-    /// when it joined, and for the rest what it claims now.
+    /// The same from a machine that joined, which is held to its pins. If it has none yet, this command sets them: from
+    /// what users set when it joined, and for the rest from its present claims.
     ReportMember {
-        /// What it says.
+        /// The host's report.
         report: HostReport,
-        /// What people said of it before it came.
+        /// The pins that users set before the host joined.
         joined: PinChange,
     },
-    /// What a host is held to.
+    /// Change a host's pins.
     SetHost {
-        /// Which.
+        /// The host.
         host: HostName,
-        /// What becomes different.
+        /// The change.
         change: PinChange,
     },
-    /// A host is silent: it gets no attempt, and its own are UNKNOWN until it reports or is lost.
+    /// A host is silent: it gets no attempt, and its own attempts are UNKNOWN until it reports or is lost.
     SuspectHost(HostName),
-    /// A host was silent for so long: those of its attempts that are not waited for any longer end as infrastructure
-    /// failures, uncharged, and start elsewhere at once. When none is left, it is lost. [`crate::Engine::patience`] says
-    /// when to ask next.
+    /// A host has been silent for this long. Its attempts whose patience has run out end as infrastructure failures,
+    /// uncharged, and start elsewhere at once. When no attempt is left, the host is lost. [`crate::Engine::patience`]
+    /// says when to ask next.
     LoseHost {
-        /// Which.
+        /// The host.
         host: HostName,
-        /// How long nothing was heard of it, in milliseconds.
+        /// How long it has been silent, in milliseconds.
         silent_ms: u64,
     },
-    /// Start no more attempts on a host; those that run finish, or are stopped after the deadline, uncharged.
+    /// Start no more attempts on a host. Running attempts finish, or are stopped after the deadline, uncharged.
     DrainHost {
-        /// Which.
+        /// The host.
         host: HostName,
-        /// Milliseconds that its attempts have; `None`: as long as they take.
+        /// Milliseconds until running attempts are stopped; `None`: no limit.
         deadline_ms: Option<u64>,
     },
     /// Start attempts on a drained host again.
     UndrainHost(HostName),
-    /// Forget a host. One that reports afterwards is a new one: whoever wants it kept out stops its node first.
+    /// Forget a host. A host that reports afterwards is a new one: to keep it out, stop its node first.
     RemoveHost {
-        /// Which.
+        /// The host.
         host: HostName,
-        /// Also while it is there and not drained and empty: its attempts end as if it was lost.
+        /// Also when the host is present and not drained and empty: its attempts end as if the host was lost.
         force: bool,
     },
-    /// An attempt is over and its result is pinned.
+    /// An attempt has ended and its result is pinned.
     FinishAttempt {
-        /// Who says so. About an attempt of another host it has nothing to say.
+        /// The reporting host. Its reports about attempts of other hosts are ignored.
         host: HostName,
-        /// How it went.
+        /// The report.
         report: Report,
     },
 
@@ -136,32 +135,32 @@ pub enum Command {
         /// The prepared merge commit.
         candidate: CommitId,
     },
-    /// The merge conflicts; nothing moved.
+    /// The merge conflicts; no ref moved.
     MergeConflicted {
         /// The attempt whose commit was to be merged.
         attempt: AttemptId,
-        /// Both sides and where they clash.
+        /// Both sides and the conflicting paths.
         conflict: Conflict,
     },
-    /// The result cannot be merged whatever the head is (missing ancestors, markers left, a forbidden path).
+    /// The result cannot be merged on any head (missing ancestors, conflict markers, a forbidden path).
     MergeRefused {
         /// The attempt.
         attempt: AttemptId,
-        /// As [`crate::attempt::Outcome::Policy`] would say it.
+        /// The reason, worded as in [`crate::attempt::Outcome::Policy`].
         reason: String,
     },
     /// The integration ref contains the merge: proof before status.
     MergeLanded {
-        /// Which merge.
+        /// The merge.
         merge: MergeId,
         /// The project.
         project: ProjectName,
         /// The head that was proven to contain it.
         head: CommitId,
     },
-    /// The integration ref had moved before the swap, and does not contain the merge.
+    /// The integration ref moved before the swap and does not contain the merge.
     MergeLost {
-        /// Which merge.
+        /// The merge.
         merge: MergeId,
         /// The project.
         project: ProjectName,
@@ -175,44 +174,45 @@ pub enum Command {
         /// The new head.
         head: CommitId,
     },
-    /// The source has everything up to this head.
+    /// The source has all commits up to this head.
     Delivered {
         /// The project.
         project: ProjectName,
         /// The delivered head.
         head: CommitId,
     },
-    /// Delivery waits for a person.
+    /// Delivery waits for a user.
     DeliveryBlocked {
         /// The project.
         project: ProjectName,
-        /// What is in the way and what to do.
+        /// What blocks delivery, and what to do.
         reason: String,
     },
 
-    /// The source has commits that the hub has not, and merging them conflicts; nothing moved.
+    /// The source has commits that the hub lacks, and merging them conflicts; no ref moved.
     SourceConflicted {
         /// The project.
         project: ProjectName,
-        /// The integration head, the source's commit, and where they clash.
+        /// The integration head, the source's commit, and the conflicting paths.
         conflict: Conflict,
     },
 
     // ---- the shell ----------------------------------------------------------------------------
-    /// A timer that an effect asked for has run out.
+    /// A timer that an effect requested has fired.
     TimerFired(Timer),
-    /// A job of the shell failed for a reason outside the task (I/O, a vanished hub): it is asked again after a backoff.
+    /// A job of the shell failed for a reason outside the task (I/O, a vanished hub). It is requested again after a
+    /// back-off.
     JobFailed {
-        /// What had been asked.
+        /// The job.
         job: Job,
-        /// Why, for people.
+        /// The reason, for humans.
         reason: String,
     },
 }
 
 impl Command {
-    /// The same of an attempt's end without what was said and left in it, for a task whose record has no room for that;
-    /// `None`: of other commands nothing can be left out.
+    /// The same report of an attempt's end, without its texts and leftovers, for a task whose record has no room for
+    /// them. `None` for other commands: they contain nothing that can be left out.
     pub fn least(&self) -> Option<Self> {
         let Self::FinishAttempt { host, report } = self else { return None };
         let Report { attempt, outcome, commit, held, .. } = report;
@@ -220,7 +220,7 @@ impl Command {
         Some(Self::FinishAttempt { host: host.clone(), report })
     }
 
-    /// The host that says it, if one does.
+    /// The host that sent the command, if one did.
     pub fn host(&self) -> Option<&HostName> {
         match self {
             Self::ReportHost(report) | Self::ReportMember { report, .. } => Some(&report.host),
@@ -241,29 +241,29 @@ pub enum Job {
     Deliver(ProjectName),
 }
 
-/// What a host has and sees. Sent on every connection and whenever it changes.
+/// The resources and observations of a host. Sent on every connection and after every change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostReport {
     /// Its name.
     pub host: HostName,
-    /// Room for so many attempts at once.
+    /// Slots: the number of concurrent attempts.
     pub slots: u32,
     /// Names of the secrets it can resolve.
     #[serde(deserialize_with = "within::<bounds::SecretNames, _, _>")]
     pub secrets: Vec<String>,
-    /// Every attempt it holds, running or finished but not yet acknowledged.
+    /// Every attempt that it holds, running or ended but not yet acknowledged.
     #[serde(deserialize_with = "within::<bounds::HeldAttempts, _, _>")]
     pub attempts: Vec<AttemptId>,
-    /// Slots that cannot be used for now.
+    /// Slots that are temporarily unusable.
     #[serde(deserialize_with = "within::<bounds::Reason, _, _>")]
     pub quarantine: Option<Quarantine>,
-    /// What its configuration says of it, for roles that ask for it: `gpu = "a100"`.
+    /// Labels from its configuration, for roles that ask for them: `gpu = "a100"`.
     #[serde(deserialize_with = "within::<bounds::HostLabels, _, _>")]
     pub labels: BTreeMap<String, String>,
-    /// The roles whose attempts it takes; empty: all.
+    /// The roles whose attempts it accepts; empty: all.
     #[serde(deserialize_with = "within::<bounds::HostRoles, _, _>")]
     pub roles: Vec<RoleName>,
-    /// Images that need not be fetched first, by every name and digest, sorted. What is too many of them is cut.
+    /// Images that it need not fetch first, by every name and digest, sorted. Excess entries are cut.
     #[serde(deserialize_with = "within::<bounds::HostImages, _, _>")]
     pub images: Vec<String>,
     /// The networks that its attempts are attached to.
@@ -272,7 +272,7 @@ pub struct HostReport {
 }
 
 impl HostReport {
-    /// Of a host that has so many slots and nothing else.
+    /// A host with this many slots and nothing else.
     pub fn new(host: HostName, slots: u32) -> Self {
         Self {
             host,
@@ -297,15 +297,16 @@ pub struct ShardReport {
     pub subnet: String,
     /// Ports in use: attempts attached to it.
     pub ports: u32,
-    /// The most there may be.
+    /// The most ports.
     pub capacity: u32,
 }
 
-/// Slots of a host that cannot be used until it says otherwise: its container engine is gone, a container does not end.
+/// Slots of a host that are unusable until it reports otherwise: its container engine is gone, a container does not
+/// end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantine {
     /// How many.
     pub slots: u32,
-    /// Why, for people.
+    /// The reason, for humans.
     pub why: String,
 }

@@ -1,5 +1,5 @@
-//! What the world must now do, as data. The shell runs an effect only after the facts that led to it are
-//! durable; every effect may be run again after a restart, so every executor is idempotent.
+//! What the world must now do, as data. The shell runs an effect only after its facts are durable. Every effect may run
+//! again after a restart, so every executor is idempotent.
 //! Deliberately absent: doing it.
 
 use serde::{Deserialize, Serialize};
@@ -12,63 +12,67 @@ use crate::{
 /// Something the shell must do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
-    /// Run an attempt on a host. A host that already has it ignores this.
+    /// Run an attempt on a host. A host that already has the attempt ignores this.
     StartAttempt {
-        /// Where.
+        /// The host.
         host: HostName,
-        /// What. Its prompt is what the task's author wrote: the shell, which reads long texts, composes the whole.
+        /// The order. Its prompt is the text of the task's author. The shell, which reads long texts, composes the
+        /// whole prompt.
         order: Box<Order>,
         /// The project's template of prompts; `None`: the shipped one.
         template: Option<Text>,
     },
     /// End an attempt; it is reported as [`crate::attempt::Outcome::Stopped`].
     StopAttempt {
-        /// Where it runs.
+        /// The host.
         host: HostName,
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
     },
-    /// Give in what an attempt left that is over here already, because its host was lost or nobody heard of its end: end
-    /// it if it runs, harvest, report. Never starts it. The report is fenced, and its commit pinned all the same.
+    /// Report what an attempt left that has already ended here, because its host was lost or never reported its end:
+    /// stop it if it runs, harvest, report. The host never starts it. The report is fenced, and its commit is pinned
+    /// all the same.
     SalvageAttempt {
-        /// Where it is.
+        /// The host.
         host: HostName,
-        /// What it was, for the harvest and for the search for secrets in it.
+        /// The order, for the harvest and for the search for secrets in the result.
         order: Box<Order>,
     },
-    /// The report of this attempt is durable (or the attempt is fenced): the host removes everything it keeps of it.
+    /// The report of this attempt is durable (or the attempt is fenced): the host removes all its files.
     ForgetAttempt {
-        /// Where it ran.
+        /// The host.
         host: HostName,
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
     },
     /// Merge this attempt's commit with the integration head, moving no ref; answered by `MergePrepared`,
     /// `MergeConflicted` or `MergeRefused`.
     PrepareMerge(MergeRequest),
-    /// Move the integration ref from `onto` to `candidate`, prove it, answer `MergeLanded` or `MergeLost`. The intent is durable.
+    /// Move the integration ref from `onto` to `candidate`, prove it, answer `MergeLanded` or `MergeLost`. The intent
+    /// is durable.
     PublishMerge {
         /// The project.
         project: ProjectName,
-        /// Which merge.
+        /// The merge.
         merge: MergeId,
         /// The head it was prepared on.
         onto: CommitId,
         /// The merge commit.
         candidate: CommitId,
     },
-    /// Bring the source's integration branch up to the hub's, fast-forward only; answered by `Delivered` or `DeliveryBlocked`.
+    /// Update the source's integration branch to the hub's head, fast-forward only; answered by `Delivered` or
+    /// `DeliveryBlocked`.
     Deliver(ProjectName),
     /// Answer with `TimerFired` after this time, on a clock that does not jump.
     SetTimer {
-        /// What it is for.
+        /// The timer's purpose.
         timer: Timer,
         /// Milliseconds from now.
         after_ms: u64,
     },
 }
 
-/// What a merge needs to know beyond the commits: for its message, author and proof.
+/// What a merge needs beyond the commits: for its message, author and proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MergeRequest {
     /// The accepted attempt, whose commit is pinned in the hub.
@@ -83,25 +87,25 @@ pub struct MergeRequest {
     pub must_contain: Vec<CommitId>,
 }
 
-/// A timer's purpose; firing one that is no longer needed changes nothing.
+/// A timer's purpose. Firing a timer that is no longer needed changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Timer {
-    /// The backoff after attempt `number` of a task is over.
+    /// The back-off after attempt `number` of a task has ended.
     Backoff(AttemptId),
-    /// A failed shell job may be asked again.
+    /// A failed job of the shell may be requested again.
     Retry(crate::command::Job),
-    /// The attempts of a draining host have had their time.
+    /// The deadline of a draining host has passed.
     Drain {
-        /// Which.
+        /// The host.
         host: HostName,
         /// Since when it drains: a later drain has a timer of its own.
         since: Timestamp,
     },
-    /// An attempt should have ended, and its host have said how.
+    /// The deadline of an attempt: it should have ended, and its host should have reported it.
     Deadline(AttemptId),
-    /// A parked provider may be asked again.
+    /// A parked provider may be used again.
     Unpark {
-        /// Which.
+        /// The provider.
         provider: Box<str>,
         /// Until when it is parked: a later parking has a timer of its own.
         until: Timestamp,

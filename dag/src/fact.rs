@@ -1,7 +1,7 @@
-//! What happened: the bounded, numbered history that streams to readers. Facts alone rebuild the state.
+//! What happened: the bounded, numbered history that streams to readers. Replaying all facts rebuilds the state.
 //! Append-only: a variant is never inserted, removed or reordered (bincode numbers them).
 //!
-//! Facts carry what was decided, not what it was decided from: applying one never needs a rule, so the same facts
+//! Facts carry what was decided, not the inputs of the decision. Applying a fact never needs a rule, so the same facts
 //! give the same state in every version of the rules.
 
 use std::sync::Arc;
@@ -17,31 +17,31 @@ use crate::{
     record::{BlockedReason, Pins, Status},
 };
 
-/// Something that happened, with the time it was decided.
+/// Something that happened, with the time of its decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fact {
-    /// When.
+    /// When it was decided.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     pub kind: FactKind,
 }
 
-/// Where a task is after a step: everything the rules of charging and waiting decide.
+/// A task's position after a step: everything that the rules of charging and waiting decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The status.
     pub status: Status,
-    /// Why it is BLOCKED, and in a sentence for people.
+    /// Why it is BLOCKED: the reason, and a sentence for humans.
     pub blocked: Option<(BlockedReason, Box<str>)>,
-    /// Why it is REJECTED, in a sentence for people.
+    /// Why it is REJECTED, as a sentence for humans.
     pub rejected: Option<Box<str>>,
-    /// It waits this long before its next attempt, in milliseconds.
+    /// The back-off before its next attempt, in milliseconds.
     pub backoff_ms: Option<u64>,
     /// Charged attempts since the budget was last renewed.
     pub charged: u32,
     /// Uncharged returns in a row.
     pub uncharged: u32,
-    /// Returns for a provider's limit in a row.
+    /// Returns in a row because of a provider's limit.
     pub limited: u32,
 }
 
@@ -52,10 +52,10 @@ pub enum FactKind {
     ProjectDescribed {
         /// Its description.
         spec: ProjectSpec,
-        /// The integration head, with a repository; used when the project is created.
+        /// The integration head, for a project with a repository; used when the project is created.
         head: Option<CommitId>,
     },
-    /// Tasks were added by a plan. Split so that a fact stays within 16 KiB; [`FactKind::PlanSubmitted`] closes them.
+    /// A plan added tasks. Split so that a fact stays within 16 KiB; [`FactKind::PlanSubmitted`] closes the list.
     TasksAdded {
         /// The project.
         project: ProjectName,
@@ -68,7 +68,7 @@ pub enum FactKind {
     TaskUpdated {
         /// The project.
         project: ProjectName,
-        /// What it says now.
+        /// Its new description.
         spec: Arc<TaskSpec>,
     },
     /// A plan is complete: its tasks are linked to their dependencies.
@@ -84,102 +84,102 @@ pub enum FactKind {
         /// Tasks changed.
         updated: u32,
     },
-    /// Every unfinished task of a plan was given up; the tasks say so one by one.
+    /// Every unfinished task of a plan was rejected; facts for the individual tasks say so.
     PlanCancelled {
         /// The project.
         project: ProjectName,
         /// The plan's number.
         plan: u32,
     },
-    /// A project starts no more attempts, or starts them again.
+    /// A project was paused or resumed.
     ProjectPaused {
         /// The project.
         project: ProjectName,
-        /// Paused now?
+        /// Whether it is paused now.
         paused: bool,
     },
-    /// A host is there with this room.
+    /// A host offers slots.
     HostReported {
         /// The host.
         host: HostName,
-        /// Room for so many attempts.
+        /// The number of slots.
         slots: u32,
-        /// Empty. Up to version 2 the names of the secrets it can resolve; see [`crate::offer`].
+        /// Empty. Up to version 2: the names of the secrets that it can resolve; see [`crate::offer`].
         secrets: Vec<String>,
     },
-    /// A host was silent for too long; it is known still, and may return.
+    /// A host was silent for too long. It stays known, and may return.
     HostLost {
         /// The host.
         host: HostName,
     },
     /// An attempt was ordered.
     AttemptStarted {
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
-        /// What for.
+        /// Its stage.
         stage: Stage,
-        /// Where.
+        /// The host.
         host: HostName,
-        /// By whom.
+        /// The agent.
         agent: AgentName,
-        /// In which role.
+        /// The role.
         role: RoleName,
-        /// What its workspace holds.
+        /// The content of its workspace.
         start: Start,
         /// The image, resolved at submission, where the runtime has images.
         image: Option<Arc<str>>,
     },
-    /// A person asked for the end of an attempt.
+    /// A user asked to stop an attempt.
     AttemptStopping {
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
     },
-    /// An attempt is over.
+    /// An attempt has ended.
     AttemptEnded {
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
-        /// How.
+        /// How it ended.
         outcome: Outcome,
-        /// Charged to the task?
+        /// Whether it is charged to the task.
         charged: bool,
         /// Its harvested commit.
         commit: Option<CommitId>,
         /// Model usage.
         usage: Option<Usage>,
     },
-    /// A person handed in a result; it counts as an attempt that exited 0.
+    /// A user submitted a result; it counts as an attempt that exited 0.
     ResultGiven {
         /// The attempt it counts as.
         attempt: AttemptId,
-        /// What it was made from.
+        /// The commits that it was made from.
         start: Start,
         /// The result.
         commit: CommitId,
     },
-    /// A task is somewhere else now.
+    /// A task changed its position.
     TaskMoved {
-        /// Which.
+        /// The task.
         task: TaskRef,
-        /// Where.
+        /// The new position.
         place: Place,
     },
-    /// The next attempt is told this.
+    /// Feedback for the next attempt.
     FeedbackGiven {
         /// The task.
         task: TaskRef,
-        /// What, oldest first.
+        /// The entries, oldest first.
         feedback: Vec<Feedback>,
     },
-    /// The next attempt starts from the integration head: earlier results are kept, not continued.
+    /// The next attempt starts from the integration head: earlier results are kept, but not continued.
     WorkDropped {
         /// The task.
         task: TaskRef,
     },
-    /// A task is done by someone else now.
+    /// A task has another executor now.
     ExecutorChanged {
         /// The task.
         task: TaskRef,
-        /// By whom.
+        /// The new executor.
         executor: Executor,
     },
     /// DevOps was asked to prepare the merge of an attempt's commit.
@@ -200,7 +200,7 @@ pub enum FactKind {
     MergeIntended {
         /// The project.
         project: ProjectName,
-        /// Which merge.
+        /// The merge.
         merge: MergeId,
         /// The attempt.
         attempt: AttemptId,
@@ -215,21 +215,21 @@ pub enum FactKind {
     MergeLanded {
         /// The project.
         project: ProjectName,
-        /// Which merge.
+        /// The merge.
         merge: MergeId,
         /// The head that contains it.
         head: CommitId,
     },
-    /// The head had moved first; the task stays at the front of the queue.
+    /// The head moved first; the task stays at the front of the queue.
     MergeAbandoned {
         /// The project.
         project: ProjectName,
-        /// Which merge.
+        /// The merge.
         merge: MergeId,
         /// The head as found.
         head: CommitId,
     },
-    /// The integration branch moved without a merge of ours.
+    /// The integration branch moved without a merge of devstack.
     HeadMoved {
         /// The project.
         project: ProjectName,
@@ -242,44 +242,45 @@ pub enum FactKind {
         task: TaskRef,
         /// The resolution task.
         resolution: Arc<TaskSpec>,
-        /// The material.
+        /// The conflict.
         conflict: Box<Conflict>,
     },
-    /// A task is proven done; its dependents are freed.
+    /// A task is proven done; its dependents are unblocked.
     TaskCompleted {
-        /// Which.
+        /// The task.
         task: TaskRef,
         /// The merge commit; `None`: no repository, or nothing to merge.
         merge_commit: Option<CommitId>,
         /// The resolution task that completed it.
         resolved_by: Option<TaskId>,
     },
-    /// The source has everything up to this head.
+    /// The source has all commits up to this head.
     Delivered {
         /// The project.
         project: ProjectName,
         /// The head.
         head: CommitId,
     },
-    /// Delivery waits: for a person, or for the resolution of a conflict with the source.
+    /// Delivery waits: for a user, or for the resolution of a conflict with the source.
     DeliveryBlocked {
         /// The project.
         project: ProjectName,
-        /// What is in the way.
+        /// What blocks it.
         reason: String,
     },
-    /// A job failed for a reason outside the task; it is asked again later. Kept in memory only: a restart asks at once.
+    /// A job failed for a reason outside the task and is requested again later. In memory only: a restart requests it
+    /// at once.
     JobDelayed {
-        /// What had been asked.
+        /// The job.
         job: Job,
         /// Why it failed.
         reason: String,
-        /// Milliseconds until it is asked again.
+        /// Milliseconds until the next request.
         after_ms: u64,
     },
-    /// A delayed job was asked again.
+    /// A delayed job was requested again.
     JobRepeated {
-        /// Which.
+        /// The job.
         job: Job,
     },
     /// The source has commits that conflict with the integration branch: this resolution task exists, and delivery
@@ -289,40 +290,40 @@ pub enum FactKind {
         project: ProjectName,
         /// The resolution task.
         resolution: Arc<TaskSpec>,
-        /// The material.
+        /// The conflict.
         conflict: Box<Conflict>,
     },
-    /// Slots of a host cannot be used for now, or can be again.
+    /// Slots of a host became unusable, or usable again.
     HostQuarantined {
         /// The host.
         host: HostName,
-        /// Which and why; `None`: it is over.
+        /// The slots and the reason; `None`: all slots are usable again.
         quarantine: Option<Quarantine>,
     },
-    /// A provider wants no more for now: no attempt of any role that it serves is started before.
+    /// A provider refuses requests for now: no attempt of any role that uses it starts until then.
     ProviderParked {
-        /// Which.
+        /// The provider.
         provider: Box<str>,
         /// Until when.
         until: Timestamp,
-        /// Milliseconds from now.
+        /// The wait in milliseconds.
         after_ms: u64,
-        /// How often in a row.
+        /// The number of refusals in a row.
         times: u32,
-        /// What it said, for people.
+        /// The provider's message, for humans.
         reason: Box<str>,
     },
-    /// A parked provider may be asked again.
+    /// A parked provider may be used again.
     ProviderResumed {
-        /// Which.
+        /// The provider.
         provider: Box<str>,
     },
-    /// A provider that had been parked served an attempt.
+    /// A provider that was parked served an attempt.
     ProviderServed {
-        /// Which.
+        /// The provider.
         provider: Box<str>,
     },
-    /// A host is silent. Presence is kept in memory only: after a restart nobody is present who did not report.
+    /// A host is silent. Presence is in memory only: after a restart no host is present until it reports.
     HostSuspected {
         /// The host.
         host: HostName,
@@ -332,44 +333,44 @@ pub enum FactKind {
         /// The host.
         host: HostName,
     },
-    /// A host gets no more attempts.
+    /// A host was drained: it gets no more attempts.
     HostDrained {
         /// The host.
         host: HostName,
-        /// Milliseconds until those that run are stopped; `None`: they finish.
+        /// Milliseconds until running attempts are stopped; `None`: they finish.
         deadline_ms: Option<u64>,
     },
-    /// A drained host gets attempts again.
+    /// A host was undrained: it gets attempts again.
     HostUndrained {
         /// The host.
         host: HostName,
     },
-    /// A host is forgotten.
+    /// A host was removed.
     HostRemoved {
         /// The host.
         host: HostName,
     },
-    /// What an attempt left besides its result, and what its agent says that it did.
+    /// What an attempt left besides its result, and what its agent says it did.
     AttemptLeft {
-        /// Which.
+        /// The attempt.
         attempt: AttemptId,
-        /// What it left.
+        /// The leftovers.
         left: Left,
-        /// What its agent says.
+        /// The agent's summary.
         summary: Option<Text>,
     },
-    /// A person must look at a task's result before it is merged, or need not any more.
+    /// A human must review a task's result before it is merged, or need not any more.
     TaskHeld {
-        /// Which.
+        /// The task.
         task: TaskRef,
-        /// Why; `None`: no more.
+        /// The reason; `None`: no review is needed any more.
         why: Option<Box<str>>,
     },
-    /// A host is held to these limits, or to none.
+    /// The pins of a host changed.
     HostPinned {
         /// The host.
         host: HostName,
-        /// The limits.
+        /// The pins; `None`: none.
         pins: Option<Box<Pins>>,
     },
 }

@@ -1,5 +1,5 @@
-//! Messages cut to the limits of their fields ([`crate::bounds`]): who sends one says less rather than nothing, and the
-//! engine keeps no more of one that did not come over a link.
+//! Cuts messages to the limits of their fields ([`crate::bounds`]): a sender sends less rather than nothing, and the
+//! engine keeps no more of a message that did not cross a link.
 //! Deliberately absent: refusing (decoding does).
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     ids::Text,
 };
 
-/// Bytes of all that an attempt left besides its result: as the engine keeps of it (`Config::left_bytes`).
+/// Bytes of everything that an attempt left besides its result: what the engine keeps (`Config::left_bytes`).
 const LEFT_MAX: usize = 8 * 1024;
 
 impl Command {
@@ -31,7 +31,7 @@ impl Command {
 }
 
 impl HostReport {
-    /// Within the limits of a message.
+    /// Cut to the limits of a message.
     pub fn fit(mut self) -> Self {
         SecretNames::thin(&mut self.secrets);
         HeldAttempts::thin(&mut self.attempts);
@@ -50,7 +50,7 @@ impl HostReport {
 }
 
 impl Report {
-    /// Within the limits of a message: of an output the end counts, of everything else the beginning.
+    /// Cut to the limits of a message: an output keeps its end, everything else its beginning.
     pub fn fit(mut self) -> Self {
         if let Outcome::Infrastructure(why) | Outcome::Policy(why) = &mut self.outcome {
             Reason::cut(why);
@@ -66,7 +66,7 @@ impl Report {
 }
 
 impl Left {
-    /// What has room, the rest counted.
+    /// Keeps what fits and counts the rest.
     fn fit(mut self) -> Self {
         let all = self.skipped.len();
         self.skipped.retain(|one| one.longest() <= LeftBehind::BYTES);
@@ -77,7 +77,7 @@ impl Left {
 }
 
 impl Text {
-    /// A text that may be inline: the beginning of one that is too long.
+    /// A text that may be inline: the beginning of a longer text.
     fn beginning(self) -> Self {
         match self {
             Self::Inline(mut text) => {
@@ -88,7 +88,7 @@ impl Text {
         }
     }
 
-    /// A text that may be inline: the end of one that is too long.
+    /// A text that may be inline: the end of a longer text.
     fn end(self) -> Self {
         match self {
             Self::Inline(text) if text.len() > Self::INLINE_MAX => {

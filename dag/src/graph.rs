@@ -9,7 +9,7 @@ pub struct Edges {
 }
 
 impl Edges {
-    /// No node yet; room for so many.
+    /// An empty graph with room for this many nodes.
     pub fn with_capacity(nodes: usize) -> Self {
         let mut offsets = Vec::with_capacity(nodes + 1);
         offsets.push(0);
@@ -32,8 +32,8 @@ impl Edges {
     }
 }
 
-/// The members of one cycle in order, the first found from the lowest node; each points to the next, the last to
-/// the first.
+/// The members of one cycle in order, the first cycle found from the lowest node. Each member points to the next, the
+/// last to the first.
 pub fn cycle(edges: &Edges) -> Option<Vec<u32>> {
     const NEW: u8 = 0;
     const OPEN: u8 = 1;

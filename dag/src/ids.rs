@@ -1,4 +1,4 @@
-//! The names of things: validated newtypes, so that a wrong id is refused where it enters.
+//! Names as validated newtypes, so that a wrong id is refused where it enters.
 //! Deliberately absent: making ids up. Randomness comes from the shell, numbers from the engine.
 
 use std::{fmt, str::FromStr, sync::Arc};
@@ -99,7 +99,7 @@ name!(
     "role name"
 );
 name!(
-    /// An agent: a project's named filler of a slot, `dev1`.
+    /// An agent: a project's named worker in a slot, `dev1`.
     AgentName,
     "agent name"
 );

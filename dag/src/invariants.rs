@@ -1,5 +1,5 @@
-//! What must hold after every step, checked by looking at everything: for simulations and debugging, not for the
-//! main path.
+//! What must hold after every step, checked by scanning everything: for simulations and debugging, not for the main
+//! path.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

@@ -1,5 +1,5 @@
-//! The pure engine of devstack (layer L0): what may be asked ([`command`]), what happened ([`fact`]), what the
-//! world must do ([`effect`]), the records between them, and the [`Engine`] that decides.
+//! The pure engine of devstack (layer L0): the commands ([`command`]), what happened ([`fact`]), what the world must do
+//! ([`effect`]), the records between them, and the [`Engine`] that decides.
 //!
 //! Architecture invariant: no async, no clock, no randomness, no I/O, no vendor type. The same facts give the
 //! same state everywhere.

@@ -1,5 +1,5 @@
-//! What a project's merge queue does next. One merge at a time; the front stays the front until it lands, conflicts
-//! or fails, so that nothing starves; the tested merge is the one that is published.
+//! The next move of a project's merge queue. One merge at a time. The front stays the front until it lands, conflicts
+//! or fails, so nothing starves. The tested merge is the merge that is published.
 //! Deliberately absent: preparing and publishing (DevOps) and what a conflict means (the engine).
 
 use crate::{
@@ -10,15 +10,15 @@ use crate::{
 /// The next move of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Nothing: the queue is empty, or DevOps or the checks are at work.
+    /// Nothing: the queue is empty, or DevOps or the checks are busy.
     Wait,
-    /// The front has no merge prepared on the present head.
+    /// The front has no merge that was prepared on the present head.
     Prepare(TaskIx),
     /// The front's prepared merge may be published.
     Intend(TaskIx),
 }
 
-/// Looks at the front only.
+/// Looks only at the front.
 pub(crate) fn next(project: &Project, tasks: &[Task]) -> Next {
     if project.merging.is_some() {
         return Next::Wait;
@@ -29,7 +29,7 @@ pub(crate) fn next(project: &Project, tasks: &[Task]) -> Next {
         return Next::Wait;
     }
     match task.candidate() {
-        // With checks a candidate got here only by passing them: `MergePrepared` sends it to TESTING first.
+        // With checks, a candidate reaches this point only by passing them: `MergePrepared` sends it to TESTING first.
         Some((onto, _)) if project.record.head == Some(onto) => Next::Intend(front),
         _ => Next::Prepare(front),
     }

@@ -1,5 +1,5 @@
-//! What a host is held to, whatever it claims: made of what people say and, for the rest, of its first report.
-//! Deliberately absent: where it is stored ([`crate::record::HostIntentRecord`]) and what placement makes of it.
+//! The limits of a host, whatever it claims: made from what users set and, for the rest, from its first report.
+//! Deliberately absent: where pins are stored ([`crate::record::HostIntentRecord`]) and how placement uses them.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,17 @@ use crate::{
     record::Pins,
 };
 
-/// The most that the names of a host's pins may take, in bytes: they are a part of one record of 16 KiB.
+/// The most bytes that the names in a host's pins may take: they are a part of one record of 16 KiB.
 pub const PINS_BYTES: usize = 12 * 1024;
-/// A name's own length, beside its bytes.
+/// The encoded length prefix of a name, in bytes.
 const EACH: usize = 9;
 
-/// What people say of a host's pins. `None`: as it is; for a host that has none yet, as its first report claims. Also kept
-/// with the members, for hosts that have not come yet.
+/// A change of a host's pins by a user. `None`: unchanged; for a host without pins, taken from its first report. Also
+/// kept with the members, for hosts that have not joined yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PinChange {
-    /// Attempts at once, at most.
+    /// The most concurrent attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_slots: Option<u32>,
     /// Labels that it may claim.
@@ -39,7 +39,7 @@ pub struct PinChange {
 }
 
 impl PinChange {
-    /// Pins with this change; lists sorted, each entry once.
+    /// The pins with this change applied; lists sorted, without duplicates.
     pub(crate) fn over(self, pins: Pins) -> Pins {
         Pins {
             max_slots: self.max_slots.unwrap_or(pins.max_slots),
@@ -50,13 +50,13 @@ impl PinChange {
         }
     }
 
-    /// Are they within [`PINS_BYTES`] by themselves?
+    /// Whether the pins fit within [`PINS_BYTES`].
     pub fn fits(&self) -> bool {
         bytes(&self.clone().over(Pins::default())) <= PINS_BYTES
     }
 }
 
-/// What a first report claims: of slots not more than so many, of names as many as fit.
+/// The pins that a first report claims: at most this many slots, and as many names as fit.
 pub(crate) fn of_report(report: &HostReport, most_slots: u32) -> Pins {
     let mut pins = Pins { max_slots: report.slots.min(most_slots), ..Pins::default() };
     let mut left = PINS_BYTES;
@@ -73,8 +73,8 @@ pub(crate) fn of_report(report: &HostReport, most_slots: u32) -> Pins {
     PinChange::default().over(pins)
 }
 
-/// What a host is held to from its first report on: what people said, and for the rest what it claims. Where both together
-/// are too much, only what people said: then it gets no labels and secrets by claiming them.
+/// The pins of a host from its first report on: what users set, and for the rest what the host claims. If both together
+/// are too large, only what users set counts, and the host gets no labels and secrets by claiming them.
 pub(crate) fn at_first(report: &HostReport, most_slots: u32, joined: PinChange) -> Pins {
     let claimed = of_report(report, most_slots);
     let said = Pins { max_slots: claimed.max_slots, ..Pins::default() };
@@ -82,7 +82,7 @@ pub(crate) fn at_first(report: &HostReport, most_slots: u32, joined: PinChange) 
     if bytes(&both) <= PINS_BYTES { both } else { joined.over(said) }
 }
 
-/// About what they take in a record.
+/// The approximate size in a record.
 pub(crate) fn bytes(pins: &Pins) -> usize {
     let labels = pins.labels.iter().map(|(key, value)| key.len() + value.len() + 2 * EACH);
     let names = pins.roles.iter().map(RoleName::as_str).chain(pins.projects.iter().map(ProjectName::as_str));
@@ -91,18 +91,18 @@ pub(crate) fn bytes(pins: &Pins) -> usize {
 }
 
 impl Pins {
-    /// May it get attempts of this role of this project?
+    /// Whether the host may get attempts of this role of this project.
     pub fn allow(&self, project: &ProjectName, role: &RoleName) -> bool {
         (self.projects.is_empty() || self.projects.contains(project))
             && (self.roles.is_empty() || self.roles.contains(role))
     }
 
-    /// May it claim this label?
+    /// Whether the host may claim this label.
     pub fn allow_label(&self, key: &str, value: &str) -> bool {
         self.labels.get(key).is_some_and(|allowed| allowed == value)
     }
 
-    /// May it claim this secret?
+    /// Whether the host may claim this secret.
     pub fn allow_secret(&self, name: &str) -> bool {
         self.secrets.iter().any(|allowed| allowed == name)
     }

@@ -1,6 +1,8 @@
-//! Which host gets the next attempt of a role. It takes the role, has the role's labels and knows its secrets; of those
-//! with room, one that has the image before one that must fetch it, and then the least loaded.
-//! Deliberately absent: which task is next (`ready`), leases of silent hosts, and asking for a thousand hosts (`room`).
+//! Which host gets the next attempt of a role. The host must accept the role, have the role's labels and know its
+//! secrets. Of the hosts with free slots, one that has the image comes before one that must fetch it, then the least
+//! loaded.
+//! Deliberately absent: which task is next (`ready`), leases of silent hosts, and the search over a thousand hosts
+//! (`room`).
 
 use std::{collections::BTreeMap, fmt};
 
@@ -10,30 +12,30 @@ use crate::{
     profile::Words,
 };
 
-/// What the attempts of a role need of a host.
+/// The requirements of a role's attempts on a host.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Needs<'a> {
-    /// The host may get its attempts.
+    /// The host may get attempts of this role.
     pub(crate) project: &'a ProjectName,
-    /// The host takes it, and may.
+    /// The host accepts this role, and may get it.
     pub(crate) role: &'a RoleName,
-    /// The host has each of these.
+    /// The host has all of these labels.
     pub(crate) labels: &'a BTreeMap<String, String>,
-    /// Each of these secrets.
+    /// The host has all of these secrets.
     pub(crate) all: &'a [String],
-    /// Of each group of secrets one; a group with a member of `all` has it.
+    /// One secret of each group; a group with a member of `all` is satisfied.
     pub(crate) groups: &'a [Words],
-    /// Wanted, not needed: a host that has not got it fetches it.
+    /// Preferred, not required: a host without the image fetches it.
     pub(crate) image: Option<&'a str>,
 }
 
 impl Needs<'_> {
-    /// A host that was not heard of meets nothing.
+    /// Whether the host meets all needs. A host that has not reported meets none.
     pub(crate) fn met(&self, host: &Host) -> bool {
         host.offer.is_some() && self.may_be_met(host)
     }
 
-    /// As far as is known. What a host that was not heard of is, nobody knows.
+    /// Whether the host may meet the needs, as far as is known. Nothing is known of a host that has not reported.
     fn may_be_met(&self, host: &Host) -> bool {
         host.may_take(self.project, self.role)
             && host.offer.as_ref().is_none_or(|offer| {
@@ -43,7 +45,7 @@ impl Needs<'_> {
             })
     }
 
-    /// Would it be met if the host got all that it claims?
+    /// Whether the needs would be met if the host got everything that it claims.
     fn is_claimed(&self, host: &Host) -> bool {
         host.offer.as_ref().is_some_and(|offer| {
             self.all.iter().all(|name| offer.knows(name))
@@ -61,7 +63,7 @@ impl Needs<'_> {
         self.all.iter().all(|name| host.knows(name)) && self.open().all(|group| first(group, host).is_some())
     }
 
-    /// Nothing must be fetched first.
+    /// Whether the host has the image already.
     pub(crate) fn image_on(&self, host: &Host) -> bool {
         self.image.is_none_or(|image| host.offer.as_ref().is_some_and(|offer| offer.has_image(image)))
     }
@@ -72,18 +74,18 @@ impl Needs<'_> {
         self.groups.iter().map(|group| &**group).filter(move |group| !given(group))
     }
 
-    /// Does what an attempt gets depend on the secrets that its host knows?
+    /// Whether the secrets that an attempt gets depend on the secrets that its host has.
     pub(crate) fn ask_the_host(&self) -> bool {
         self.open().next().is_some()
     }
 
-    /// The names an attempt gets on this host: all, and of each group the first that the host knows.
+    /// The names of the secrets for an attempt on this host: all, and of each group the first that the host has.
     pub(crate) fn on(&self, host: Option<&Host>) -> Vec<String> {
         let chosen = self.open().filter_map(|group| first(group, host?)).map(str::to_owned);
         self.all.iter().cloned().chain(chosen).collect()
     }
 
-    /// What none of these hosts has, in words that go on after "no host …"; `None`: one has everything, or there is none.
+    /// Why none of these hosts meets the needs, as a clause; `None`: one does, or there is no host.
     pub(crate) fn lacking(&self, hosts: &[&Host]) -> Option<String> {
         if hosts.is_empty() || hosts.iter().any(|host| self.met(host)) {
             return None;
@@ -91,13 +93,14 @@ impl Needs<'_> {
         if let Some(host) = hosts.iter().find(|host| self.is_claimed(host)) {
             let name = &host.name;
             return Some(format!(
-                "no host that is there may take it: {name} says that it could, and is held to less (`devstack host show {name}`)"
+                "no available host may run it: {name} claims that it can, but its pins forbid it \
+                 (`devstack host show {name}`)"
             ));
         }
         let some = |has: &dyn Fn(&Host) -> bool| hosts.iter().any(|host| has(host));
         let mut lacks = Vec::new();
         if !some(&|host| self.takes_role(host)) {
-            lacks.push(format!("takes the role `{}`", self.role));
+            lacks.push(format!("accepts the role `{}`", self.role));
         }
         for (key, value) in self.labels {
             if !some(&|host| host.has_label(key, value)) {
@@ -105,19 +108,19 @@ impl Needs<'_> {
             }
         }
         for name in self.all.iter().filter(|name| !some(&|host| host.knows(name))) {
-            lacks.push(format!("knows the secret {name}"));
+            lacks.push(format!("has the secret {name}"));
         }
         for group in self.open().filter(|group| !some(&|host| first(group, host).is_some())) {
-            lacks.push(format!("knows the secret {}", group.join(" or ")));
+            lacks.push(format!("has the secret {}", group.join(" or ")));
         }
         if lacks.is_empty() {
-            return Some(format!("no host that is there meets all of this at once: {self}"));
+            return Some(format!("no available host has all of this: {self}"));
         }
-        Some(format!("no host that is there {}, which `{}` asks for", lacks.join(", or "), self.role))
+        Some(format!("no available host {}, which role `{}` needs", lacks.join(", or "), self.role))
     }
 }
 
-/// For people: `role dev, label gpu = "a100", secrets A, B or C`.
+/// The text for humans: `role dev, label gpu = "a100", secrets A, B or C`.
 impl fmt::Display for Needs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "role {}", self.role)?;
@@ -135,15 +138,15 @@ fn first<'a>(group: &'a [Box<str>], host: &Host) -> Option<&'a str> {
     group.iter().map(|name| &**name).find(|name| host.knows(name))
 }
 
-/// Can any host run it some day, whatever is running now, without a person doing something about the hosts?
+/// Whether any host can run it at some time, whatever is running now, without a user's action on the hosts.
 pub(crate) fn possible(hosts: &BTreeMap<HostName, Host>, needs: Needs<'_>) -> bool {
     hosts.values().any(|host| host.is_expected() && needs.may_be_met(host))
 }
 
-/// The definition of what [`crate::room::Room::choose`] finds, by looking at every host.
+/// The definition of what [`crate::room::Room::choose`] finds, by scanning every host.
 pub(crate) fn choose<'a>(hosts: &'a BTreeMap<HostName, Host>, needs: Needs<'_>) -> Option<&'a HostName> {
     let fits = |host: &&Host| host.free() > 0 && needs.met(host);
-    // Equal ones: the first by name, because `min_by_key` keeps the first.
+    // Among equals the first by name, because `min_by_key` keeps the first.
     let order = |host: &&Host| (!needs.image_on(host), crate::room::load(host));
     hosts.values().filter(fits).min_by_key(order).map(|host| &host.name)
 }
@@ -153,7 +156,7 @@ mod tests {
     use super::*;
     use crate::{ids::Timestamp, offer::Offer, presence::Presence};
 
-    /// A host that reports, with so many slots of which so many are used.
+    /// A host that reports this many slots, of which this many are used.
     fn host(name: &str, (slots, used): (u32, u32), secrets: &[&str], offer: Offer) -> Host {
         let mut host = Host::new(HostName::new(name).unwrap(), slots);
         host.running.extend(0..used);
@@ -170,7 +173,7 @@ mod tests {
         pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
-    /// What the role `dev` needs, to be filled in.
+    /// The needs of the role `dev`, to be filled in.
     struct Asks(RoleName, BTreeMap<String, String>, Vec<String>, ProjectName);
 
     impl Asks {
@@ -226,9 +229,9 @@ mod tests {
         let says = |asks: Asks, hosts: &[&Host]| asks.needs().lacking(hosts).unwrap_or_default();
         assert_eq!(says(Asks::new(&[("gpu", "a100")], &[]), &[&a, &b]), "");
         let text = says(Asks::new(&[("gpu", "h100")], &["OTHER"]), &[&a, &b]);
-        assert!(text.contains("has the label gpu = \"h100\", or knows the secret OTHER"), "{text}");
+        assert!(text.contains("has the label gpu = \"h100\", or has the secret OTHER"), "{text}");
         let text = says(Asks::new(&[("gpu", "a100")], &["KEY"]), &[&a, &b]);
-        assert!(text.contains("at once: role dev, label gpu = \"a100\", secret KEY"), "{text}");
+        assert!(text.contains("all of this: role dev, label gpu = \"a100\", secret KEY"), "{text}");
     }
 
     #[test]
@@ -251,7 +254,7 @@ mod tests {
         assert_eq!(choose(&hosts, needs).map(HostName::as_str), Some("a"));
         assert_eq!(needs.on(hosts.values().next()), ["KEY"]);
         assert_eq!(needs.to_string(), "role dev, secret KEY or TOKEN");
-        // Who names one of a group gets that one and no other.
+        // A role that names one of a group gets that one and no other.
         let named = Asks::new(&[], &["TOKEN"]);
         assert_eq!(Needs { groups: &groups, ..named.needs() }.on(hosts.values().next()), ["TOKEN"]);
         assert!(!possible(&all(vec![host("b", (1, 0), &["OTHER"], Offer::default())]), needs));

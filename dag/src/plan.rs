@@ -1,5 +1,5 @@
-//! What a person hands in, after the plan file was parsed, defaults were filled in and every
-//! name was resolved: the engine sees no TOML and no default.
+//! A submitted plan, after the plan file was parsed, defaults were filled in and every name was resolved: the engine
+//! sees no TOML and no default.
 //! Deliberately absent: reading files (the CLI and the gateway do) and secret values (only names).
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -16,7 +16,7 @@ use crate::{
 pub struct ProjectSpec {
     /// The project's name.
     pub name: ProjectName,
-    /// Path or URL of the person's repository; `None`: tasks are plain commands, nothing is merged.
+    /// Path or URL of the user's repository; `None`: tasks are plain commands, and nothing is merged.
     pub source: Option<String>,
     /// The branch that the integration branch starts from; `None`: the source's HEAD branch.
     pub base: Option<String>,
@@ -32,15 +32,15 @@ pub struct ProjectSpec {
     pub roles: Vec<RoleSpec>,
     /// The profiles that roles name, by name, sorted.
     pub profiles: Vec<Arc<Profile>>,
-    /// What all attempts together may cost, in millionths of a US dollar.
+    /// The budget of all attempts together, in millionths of a US dollar.
     pub budget_micros: Option<u64>,
-    /// Globs of paths that a result may only change with a person's approval.
+    /// Globs of paths that a result may only change with a user's approval.
     #[serde(default)]
     pub protected: Vec<String>,
     /// Where the checks run, as seen from the host that did the work.
     #[serde(default)]
     pub verify_on: VerifyOn,
-    /// What an agent's prompt is composed by; `None`: the shipped template.
+    /// The template of the agents' prompts; `None`: the shipped template.
     #[serde(default)]
     pub prompt_template: Option<Text>,
 }
@@ -50,7 +50,7 @@ pub struct ProjectSpec {
 pub enum VerifyOn {
     /// On any host.
     Any,
-    /// On another host than the one that did the work, where another one has the role and room.
+    /// On another host than the one that did the work, if another host accepts the role and has a free slot.
     #[default]
     OtherHost,
 }
@@ -60,7 +60,7 @@ pub enum VerifyOn {
 pub enum Review {
     /// The stage is skipped.
     None,
-    /// A person: `task approve`, `task request-changes`.
+    /// A user: `task approve`, `task request-changes`.
     Human,
 }
 
@@ -69,27 +69,28 @@ pub enum Review {
 pub struct RoleSpec {
     /// The name.
     pub name: RoleName,
-    /// How many slots it fills at once, at most; agents are `<name>1 ..= <name><count>`.
+    /// The most slots that it fills at once; agents are `<name>1 ..= <name><count>`.
     pub count: u32,
-    /// What to run when the task names no command of its own; with a profile, its command line with this role's settings.
+    /// The command for tasks without a command of their own; with a profile, its command line with this role's
+    /// settings.
     pub command: Vec<String>,
-    /// The container image, where the runtime has images: as a plan names it, or `name@sha256:…` once it was submitted.
+    /// The container image, if the runtime has images: as the plan names it, or `name@sha256:…` after submission.
     pub image: Option<Arc<str>>,
     /// Names of secrets the agents get.
     pub secrets: Vec<String>,
-    /// What an attempt can reach.
+    /// The network access.
     pub network: Network,
-    /// What an attempt may use.
+    /// The resource limits.
     pub limits: Limits,
-    /// What its agents are.
+    /// The profile of its agents.
     pub profile: Option<ProfileUse>,
-    /// What the attempts of this role in the project may cost together, in millionths of a US dollar.
+    /// The budget of this role's attempts in the project together, in millionths of a US dollar.
     pub max_cost_micros: Option<u64>,
-    /// What the host must be: each of these is among its labels.
+    /// Labels that the host must have.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Its attempts on a host that is silent this long are replaced, in milliseconds; `None`: as the task's timeout and the
-    /// Taskmaster's configuration say.
+    /// Its attempts are replaced when their host is silent this long, in milliseconds; `None`: as the task's timeout
+    /// and the Taskmaster's configuration say.
     #[serde(default)]
     pub max_disconnect_ms: Option<u64>,
 }
@@ -113,7 +114,7 @@ impl ProjectSpec {
     }
 }
 
-/// What an attempt can reach.
+/// Network access of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {
     /// Nothing.
@@ -122,7 +123,7 @@ pub enum Network {
     Bridge,
 }
 
-/// What an attempt may use. `None`: the runtime's default.
+/// Resource limits of an attempt. `None`: the runtime's default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of memory.
@@ -133,7 +134,7 @@ pub struct Limits {
     pub pids: Option<u32>,
 }
 
-/// How urgent. Ordered: `Critical` first.
+/// The urgency of a task. Ordered: `Critical` first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Priority {
     /// Before everything else.
@@ -146,12 +147,12 @@ pub enum Priority {
     Low,
 }
 
-/// Who does a task.
+/// The executor of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Executor {
     /// An agent of this role.
     Agent(RoleName),
-    /// A person: `task resolve`.
+    /// A user: `task resolve`.
     Human,
 }
 
@@ -167,36 +168,36 @@ pub enum RetryFrom {
 /// A task as submitted, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {
-    /// Unique in the project.
+    /// The id, unique in the project.
     pub id: TaskId,
-    /// One line for people and merge commits.
+    /// One line for humans and merge commits.
     pub title: Box<str>,
-    /// What the agent is told.
+    /// The text for the agent.
     pub prompt: Text,
     /// Tasks that must be COMPLETED before an attempt starts.
     pub dependencies: Box<[TaskId]>,
-    /// How urgent.
+    /// The urgency.
     pub priority: Priority,
-    /// Who does it.
+    /// The executor.
     pub executor: Executor,
     /// The command, instead of the role's.
     pub command: Option<Box<[Box<str>]>>,
-    /// The longest an attempt may run, in milliseconds.
+    /// The timeout of an attempt, in milliseconds.
     pub timeout_ms: u64,
     /// Between SIGTERM and SIGKILL, in milliseconds.
     pub grace_ms: u64,
-    /// No output and no processor time for this long ends an attempt, in milliseconds.
+    /// An attempt ends after this long without output and processor time, in milliseconds.
     pub idle_timeout_ms: u64,
     /// Charged attempts allowed.
     pub attempts: u32,
     /// Where a retry starts.
     pub retry_from: RetryFrom,
-    /// Is an attempt that changes nothing done?
+    /// Whether an attempt that changes nothing counts as done.
     pub allow_empty: bool,
-    /// May its result delete a large part of the tree without a person's approval?
+    /// Whether its result may delete a large part of the tree without a user's approval.
     #[serde(default)]
     pub mass_delete: bool,
-    /// Globs of protected paths that its result may change without a person's approval.
+    /// Globs of protected paths that its result may change without a user's approval.
     #[serde(default)]
     pub may_change: Box<[Box<str>]>,
 }
@@ -204,7 +205,7 @@ pub struct TaskSpec {
 /// Tasks submitted together for a project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanSpec {
-    /// The project, created or brought up to date.
+    /// The project, to be created or updated.
     pub project: ProjectSpec,
     /// The tasks, in file order.
     pub tasks: Vec<TaskSpec>,

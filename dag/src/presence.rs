@@ -1,14 +1,14 @@
-//! Whether a host is there. In memory only: after a restart nobody is present until they report.
+//! Whether a host is present. In memory only: after a restart no host is present until it reports.
 //! Deliberately absent: leases. The shell's clock decides when a host is silent and when it is lost.
 
 use crate::ids::Timestamp;
 
-/// Whether a host is there.
+/// Whether a host is present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// Known from before the start, and has not reported since. Its attempts are UNKNOWN.
     Awaited,
-    /// It reports, and takes attempts.
+    /// It reports, and accepts attempts.
     Present {
         /// Since when.
         since: Timestamp,
@@ -18,7 +18,7 @@ pub enum Presence {
         /// Since when.
         since: Timestamp,
     },
-    /// It was silent for too long, and its attempts were given to others.
+    /// It was silent for too long, and its attempts were started on other hosts.
     Lost {
         /// Since when.
         since: Timestamp,
@@ -36,7 +36,7 @@ impl Presence {
         }
     }
 
-    /// Since when it is so; `None`: since before the start.
+    /// The time of the last change; `None`: before the start.
     pub fn since(self) -> Option<Timestamp> {
         match self {
             Self::Awaited => None,
@@ -44,7 +44,7 @@ impl Presence {
         }
     }
 
-    /// It reports.
+    /// Whether it reports.
     pub fn is_present(self) -> bool {
         matches!(self, Self::Present { .. })
     }

@@ -1,5 +1,5 @@
-//! How a role's command line agent is run and read: data that came from a profile file, resolved at submission and
-//! carried to the host. The engine reads the provider and the names of secrets, and nothing else of it.
+//! How to run a role's command line agent and how to read its output: data from a profile file, resolved at submission
+//! and carried to the host. The engine reads only the provider and the names of secrets.
 //! Deliberately absent: any agent's name, and the reading itself (the host does it).
 
 use serde::{Deserialize, Serialize};
@@ -7,45 +7,45 @@ use serde::{Deserialize, Serialize};
 /// Words of a command line, names, values.
 pub type Words = Box<[Box<str>]>;
 
-/// A path in a line of JSON and the values it may have there.
+/// A path in a line of JSON and its possible values.
 pub type Condition = (Box<str>, Words);
 
-/// A profile, as its file says.
+/// A profile, as in its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
-    /// Its name: `[agents.*] profile` names it.
+    /// The name, as in `[agents.*] profile`.
     pub name: Box<str>,
-    /// Who serves its models: what is parked when one of its attempts is told to come back later.
+    /// The provider of its models: it is parked when one of its attempts is rate-limited.
     pub provider: Box<str>,
     /// The command line. A word that is `{model}`, `{max_turns}` or `{max_cost}` stands for [`Profile::arguments`];
     /// `{prompt}` and others are filled in on the host.
     pub command: Words,
-    /// What stands for a setting of the role when it is given; a setting without words cannot be given.
+    /// Words for a setting of the role, used if the role has the setting; a setting without words is not allowed.
     pub arguments: Box<[(Setting, Words)]>,
     /// How the agent gets its prompt.
     pub prompt: PromptBy,
     /// Variables of its environment; values may name the attempt's directories.
     pub env: Box<[(Box<str>, Box<str>)]>,
-    /// Of each group the agent gets one secret: the first that its host knows.
+    /// Groups of secrets; the agent gets one of each group, the first that its host has.
     pub secrets: Box<[Words]>,
-    /// Secrets that are files, not variables.
+    /// Secrets that are passed as files, not variables.
     pub secret_files: Box<[SecretFile]>,
-    /// Names of the machines it talks to, for people and for a filter of the network.
+    /// Names of the machines that it talks to, for display and for a network filter.
     pub endpoints: Words,
-    /// What its output means.
+    /// How to read its output.
     pub reading: Reading,
-    /// What tokens cost, where the agent does not say it.
+    /// Prices of tokens, for agents that do not report costs.
     pub prices: Box<[Price]>,
 }
 
-/// A setting of a role that a profile puts on the command line.
+/// A setting of a role that a profile passes on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Setting {
     /// `model`.
     Model,
     /// `max_turns`.
     MaxTurns,
-    /// `max_cost`, in US dollars: the agent ends itself, too.
+    /// `max_cost`, in US dollars: the agent also stops itself.
     MaxCost,
 }
 
@@ -60,12 +60,12 @@ pub enum PromptBy {
     Argument,
 }
 
-/// A secret that is laid down as a file below the attempt's HOME, for its owner only.
+/// A secret that is written to a file below the attempt's HOME, readable by its owner only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretFile {
     /// The secret's name.
     pub secret: Box<str>,
-    /// Relative to HOME.
+    /// The path, relative to HOME.
     pub path: Box<str>,
 }
 
@@ -73,26 +73,26 @@ pub struct SecretFile {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct When(pub Box<[Condition]>);
 
-/// What an agent's output means. Paths are names with dots between them: `usage.input_tokens`.
+/// How to read an agent's output. Paths are names separated by dots: `usage.input_tokens`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// Lines that say how it went and what it used; the last one counts, unless they are to be added.
+    /// Lines that report the outcome and the usage; the last one counts, unless they are added up.
     pub result: When,
-    /// Such a line means failure, whatever the agent exits with.
+    /// Such a line means failure, whatever the exit code is.
     pub error: When,
-    /// Numbers of all result lines are added.
+    /// Whether the numbers of all result lines are added up.
     pub add: bool,
-    /// Where the numbers are in a result line.
+    /// Paths of the numbers in a result line.
     pub fields: Box<[(Measure, Box<str>)]>,
     /// The tokens read include those from the cache.
     pub input_includes_cached: bool,
-    /// Which line names the session, and where.
+    /// The line that names the session, and the path of the name.
     pub session: Option<(When, Box<str>)>,
-    /// For agents that write text: a regular expression whose groups are named as measures; the last match counts.
+    /// For agents that write text: a regular expression whose groups are named after measures; the last match counts.
     pub text: Option<Box<str>>,
-    /// What means that the provider wants no more for now.
+    /// What means that the provider refuses requests for now.
     pub limits: Box<[Limit]>,
-    /// After a result line the agent has so long to exit, in milliseconds, and is ended then.
+    /// The time that the agent has to exit after a result line, in milliseconds; then it is ended.
     pub grace_ms: Option<u64>,
 }
 
@@ -113,39 +113,39 @@ pub enum Measure {
     Turns,
 }
 
-/// What means that the provider wants no more for now.
+/// What means that the provider refuses requests for now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Limit {
     /// A line of JSON.
     Line {
-        /// Which.
+        /// The line.
         when: When,
-        /// Where the time is when it may go on: seconds since 1970.
+        /// The path of the time at which requests are possible again: seconds since 1970.
         reset: Option<Box<str>>,
     },
-    /// A text in the result, or in the last words of an agent that failed without one. Groups `epoch`, or `days`, `hours`,
-    /// `minutes` and `seconds` from then on, or the time of day `hour`, `minute` and `half` (AM, PM; UTC) with `month`, `day`
-    /// and `year` if need be, say when it may go on.
+    /// A text in the result, or in the last output of an agent that failed without a result. Groups say when requests
+    /// are possible again: `epoch`, or `days`, `hours`, `minutes` and `seconds` from then on, or the time of day
+    /// `hour`, `minute` and `half` (AM, PM; UTC) with `month`, `day` and `year` if needed.
     Text(Box<str>),
 }
 
-/// What a model's tokens cost, in millionths of a US dollar for a million of them.
+/// The price of a model's tokens, in millionths of a US dollar per million tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
     /// The model, as the role names it.
     pub model: Box<str>,
-    /// Read.
+    /// Tokens read.
     pub input: u64,
-    /// Read from the cache.
+    /// Tokens read from the cache.
     pub cache_read: u64,
-    /// Written to the cache.
+    /// Tokens written to the cache.
     pub cache_write: u64,
-    /// Written.
+    /// Tokens written.
     pub output: u64,
 }
 
 impl Profile {
-    /// The argv of a role: settings in their places, what the host fills in left as it is.
+    /// The argv of a role: settings filled in, placeholders of the host left as they are.
     pub fn argv(&self, setting: impl Fn(Setting) -> Option<String>) -> Vec<String> {
         let mut argv = Vec::with_capacity(self.command.len());
         for word in &self.command {
@@ -160,7 +160,7 @@ impl Profile {
         argv
     }
 
-    /// Can a role give this setting?
+    /// Whether a role can have this setting.
     pub fn takes(&self, which: Setting) -> bool {
         self.words(which).is_some() && self.command.iter().any(|word| &**word == which.placeholder())
     }
@@ -169,7 +169,7 @@ impl Profile {
         self.arguments.iter().find(|(setting, _)| *setting == which).map(|(_, words)| &**words)
     }
 
-    /// Bytes of text in it, with a length for each, estimated from above.
+    /// An upper estimate of its bytes of text, with a length for each text.
     pub fn bytes(&self) -> usize {
         const LENGTH: usize = 9;
         let words = |list: &[Box<str>]| list.iter().map(|word| word.len() + LENGTH).sum::<usize>() + LENGTH;
@@ -199,10 +199,10 @@ impl Profile {
 }
 
 impl Setting {
-    /// All of them.
+    /// All settings.
     pub const ALL: [Self; 3] = [Self::Model, Self::MaxTurns, Self::MaxCost];
 
-    /// The word that stands for it.
+    /// The placeholder of the setting.
     pub fn placeholder(self) -> &'static str {
         match self {
             Self::Model => "{model}",
@@ -211,7 +211,7 @@ impl Setting {
         }
     }
 
-    /// The role's key.
+    /// The role's key for the setting.
     pub fn key(self) -> &'static str {
         match self {
             Self::Model => "model",

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::{attempt::Stage, plan::Priority};
 
-/// A task's place in the order, in one word so that a hundred thousand of them stay small. From the top:
-/// priority; checks before work, because what is begun should be finished; longest remaining path; age.
+/// A task's place in the order, in one word so that a hundred thousand of them stay small. From the top: priority;
+/// checks before work, because started work should be finished; longest remaining path; age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(u64);
 
@@ -46,7 +46,7 @@ impl Ready {
         self.0.first().copied()
     }
 
-    /// The first check: whatever keeps work from starting, checks go on.
+    /// The first check: checks continue, whatever keeps work from starting.
     pub(crate) fn first_check(&self) -> Option<Key> {
         let urgencies = (0..4u64).map(|priority| priority * 2);
         urgencies
@@ -55,7 +55,7 @@ impl Ready {
             .copied()
     }
 
-    /// The first that is work.
+    /// The first work task.
     pub(crate) fn first_work(&self) -> Option<Key> {
         let urgencies = (0..4u64).map(|priority| priority * 2 + 1);
         urgencies

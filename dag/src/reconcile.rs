@@ -1,11 +1,12 @@
-//! What a host must be told to give up after it reported everything it holds. Pure: two lists in, one out.
-//! Deliberately absent: which of it is work to be saved first (`hosts`), leases, and silent hosts (`presence`).
+//! What a host must give up after it reported everything that it holds. Pure: two lists in, one out.
+//! Deliberately absent: which of these attempts have work to save first (`hosts`), leases, and silent hosts
+//! (`presence`).
 
 use std::collections::HashSet;
 
 use crate::ids::AttemptId;
 
-/// What the host holds and the engine does not believe to run there: fenced or over. In the order given.
+/// The attempts that the host holds and that the engine does not expect there: fenced or ended. In the given order.
 pub(crate) fn stale(believed: &[AttemptId], held: &[AttemptId]) -> Vec<AttemptId> {
     let believed: HashSet<&AttemptId> = believed.iter().collect();
     held.iter().filter(|attempt| !believed.contains(attempt)).cloned().collect()

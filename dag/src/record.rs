@@ -1,7 +1,7 @@
-//! The truth at open: what the store keeps of a project, plan, task, attempt, merge and host.
-//! Facts are history; records are state. Durations are stored, due times never are: a restart gives a full
-//! backoff again, so a stepped wall clock can make nothing early or late.
-//! Deliberately absent: encoding (the store's door) and derived state (ready set, agents in use).
+//! What the store keeps of a project, plan, task, attempt, merge and host. Records are state, facts are history: a node
+//! opens its store from the records alone. Durations are stored, due times never are: a restart gives a full back-off
+//! again, so a stepped wall clock can make nothing early or late.
+//! Deliberately absent: encoding (the store's job) and derived state (ready set, agents in use).
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -17,21 +17,21 @@ use crate::{
 /// Public status of a task (stable words).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Status {
-    /// Waits for dependencies, a slot, a backoff, or a person (executor human).
+    /// Waits for dependencies, a slot, a back-off, or a user (executor human).
     Todo,
     /// An attempt works.
     Wip,
     /// The project's checks run.
     Testing,
-    /// A person decides.
+    /// A user decides.
     Review,
     /// In the merge queue.
     Approved,
     /// Proven done.
     Completed,
-    /// Waits for a person or a resolution; never terminal.
+    /// Waits for a user or a resolution; never terminal.
     Blocked,
-    /// Given up; terminal.
+    /// Rejected; terminal.
     Rejected,
 }
 
@@ -40,39 +40,39 @@ pub enum Status {
 pub enum BlockedReason {
     /// Its commit conflicts with the integration branch; a resolution task exists.
     Conflict,
-    /// Charged attempts are used up.
+    /// All charged attempts failed.
     AttemptsExhausted,
     /// A dependency was rejected.
     DependencyRejected,
-    /// Too many uncharged returns in a row, or something only a person can do.
+    /// Too many uncharged returns in a row, or something that only a user can do.
     NeedsHuman,
-    /// Attempts used up, the last on checks of the merged tree.
+    /// All attempts failed, the last on checks of the merged tree.
     MergeCheckFailed,
     /// The result has a secret or a forbidden path.
     Policy,
 }
 
-/// What kind of task. Append-only, as everything that is stored.
+/// The kind of a task. Append-only, like everything that is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
-    /// Submitted by a person.
+    /// Submitted by a user.
     Work,
     /// Created by a conflict.
     Resolve {
         /// The blocked task.
         resolves: TaskId,
-        /// The material.
+        /// The conflict.
         conflict: Box<Conflict>,
     },
     /// Created because the source has commits that conflict with the hub's. It blocks no task: delivery waits for it.
     Sync {
-        /// The material; `theirs` is the source's commit.
+        /// The conflict; `theirs` is the source's commit.
         conflict: Box<Conflict>,
     },
 }
 
 impl Kind {
-    /// What is to be brought together; `None`: work.
+    /// The conflict to resolve; `None` for work.
     pub fn conflict(&self) -> Option<&Conflict> {
         match self {
             Self::Work => None,
@@ -80,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// The blocked task that it frees, if it blocks one.
+    /// The blocked task that it unblocks, if it blocks one.
     pub fn resolves(&self) -> Option<&TaskId> {
         match self {
             Self::Resolve { resolves, .. } => Some(resolves),
@@ -94,19 +94,19 @@ impl Kind {
 pub struct TaskRecord {
     /// The project.
     pub project: ProjectName,
-    /// Counts from 0 over all projects, in the order of submission, without gaps: the age of a task.
+    /// Counts from 0 over all projects, in the order of submission, without gaps: its order shows the age of a task.
     pub seq: u32,
     /// As submitted.
     pub spec: Arc<TaskSpec>,
     /// Work or resolve.
     pub kind: Kind,
-    /// The plan that brought it.
+    /// The plan that added it.
     pub plan: u32,
     /// The status.
     pub status: Status,
-    /// Why it is BLOCKED, and in a sentence for people.
+    /// Why it is BLOCKED: the reason, and a sentence for humans.
     pub blocked: Option<(BlockedReason, Box<str>)>,
-    /// Why it is REJECTED: a person's reason, `cancelled` or `superseded`.
+    /// Why it is REJECTED: a user's reason, `cancelled` or `superseded`.
     pub rejected: Option<Box<str>>,
     /// Attempts started, over all stages; the newest is the valid one.
     pub attempts: u32,
@@ -114,9 +114,9 @@ pub struct TaskRecord {
     pub charged: u32,
     /// Uncharged returns in a row, in the units of `Config::returns_cap`.
     pub uncharged: u32,
-    /// Returns for a provider's limit in a row.
+    /// Returns in a row because of a provider's limit.
     pub limited: u32,
-    /// It waits this long before the next attempt, in milliseconds.
+    /// The back-off before its next attempt, in milliseconds.
     pub backoff_ms: Option<u64>,
     /// The newest work attempt with a harvested commit, and that commit.
     pub harvested: Option<(u32, CommitId)>,
@@ -124,29 +124,30 @@ pub struct TaskRecord {
     pub agent: Option<AgentName>,
     /// The prepared merge whose checks run or passed: the head it was prepared on and the merge commit.
     pub candidate: Option<(CommitId, CommitId)>,
-    /// When it entered the merge queue; kept while the checks run again on a newer head, so that nobody reviews twice.
+    /// When it entered the merge queue. Kept while the checks run again on a newer head, so that nobody reviews twice.
     pub approved_at: Option<Timestamp>,
-    /// The merge in flight, between intent and outcome: retry and reject are refused.
+    /// The merge in flight, between intent and outcome: retry and reject are refused meanwhile.
     pub merging: Option<MergeId>,
     /// The merge commit that completed it.
     pub merge_commit: Option<CommitId>,
     /// The resolution task that completed it.
     pub resolved_by: Option<TaskId>,
-    /// What earlier attempts and people said; the newest last, bounded by `Config::feedback_kept` and `feedback_bytes`.
+    /// Feedback of earlier attempts and users; the newest last, bounded by `Config::feedback_kept` and
+    /// `feedback_bytes`.
     pub feedback: Vec<Feedback>,
-    /// When the source got it.
+    /// When it was delivered to the source.
     pub delivered_at: Option<Timestamp>,
     /// When it was submitted.
     pub created_at: Timestamp,
     /// When anything last changed.
     pub updated_at: Timestamp,
-    /// Why a person must look at its result before it is merged.
+    /// Why a human must review its result before it is merged.
     #[serde(default)]
     pub held: Option<Box<str>>,
-    /// What the agent of its newest result says that it did; an agent's claim.
+    /// What the agent of its newest result says it did; an agent's claim.
     #[serde(default)]
     pub summary: Option<Text>,
-    /// Work attempts that stalled and were not charged, since the budget was last renewed.
+    /// Work attempts that stalled without being charged, since the budget was last renewed.
     #[serde(default)]
     pub stalls: u32,
 }
@@ -154,25 +155,25 @@ pub struct TaskRecord {
 /// An attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptRecord {
-    /// Which.
+    /// The attempt.
     pub attempt: AttemptId,
-    /// What for.
+    /// Its stage.
     pub stage: Stage,
-    /// Where.
+    /// The host.
     pub host: HostName,
-    /// By whom.
+    /// The agent.
     pub agent: AgentName,
-    /// In which role.
+    /// The role.
     pub role: RoleName,
-    /// What its workspace held.
+    /// The content of its workspace at the start.
     pub start: Start,
     /// The image it ran in, resolved at submission; `None`: the runtime has no images.
     pub image: Option<Arc<str>>,
-    /// Was its end asked for? Then a failure counts as [`Outcome::Stopped`].
+    /// Whether somebody asked to stop it. If so, a failure counts as [`Outcome::Stopped`].
     pub stopping: bool,
-    /// How it ended; `None`: it runs.
+    /// How it ended; `None`: it is running.
     pub outcome: Option<Outcome>,
-    /// Was it charged to the task?
+    /// Whether it was charged to the task.
     pub charged: bool,
     /// Its harvested commit.
     pub commit: Option<CommitId>,
@@ -202,20 +203,20 @@ pub struct MergeRecord {
     pub onto: CommitId,
     /// The merge commit.
     pub candidate: CommitId,
-    /// How it went.
+    /// The outcome.
     pub state: MergeState,
-    /// When that became so.
+    /// When it reached that state.
     pub at: Timestamp,
 }
 
-/// How a merge went.
+/// The outcome of a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MergeState {
     /// The ref may or may not have moved; recovery finds out.
     Intended,
     /// Proven to be in the integration branch.
     Landed,
-    /// The head had moved first; nothing of it is in the integration branch.
+    /// The head moved first; the integration branch contains nothing of it.
     Lost,
 }
 
@@ -224,30 +225,30 @@ pub enum MergeState {
 pub struct ProjectRecord {
     /// As last submitted.
     pub spec: ProjectSpec,
-    /// Starts no attempts.
+    /// Whether it is paused.
     pub paused: bool,
-    /// The integration head, as proven last.
+    /// The integration head that was proven last.
     pub head: Option<CommitId>,
-    /// The head that the source has.
+    /// The head that was delivered to the source.
     pub delivered: Option<CommitId>,
-    /// Why delivery waits: for a person, or for the resolution of a conflict with the source.
+    /// Why delivery waits: for a user, or for the resolution of a conflict with the source.
     pub delivery_blocked: Option<String>,
     /// Plans submitted so far.
     pub plans: u32,
-    /// Merges intended so far.
+    /// Merges started so far.
     pub merges: u64,
-    /// What its roles used so far, by role; those that never said and have no limit are left out.
+    /// Usage of its roles so far; roles that never reported usage and have no limit are left out.
     pub spent: Vec<Spent>,
 }
 
-/// What the finished work attempts of a role used, summed. Numbers are what agents claim; unknown is not 0.
+/// The summed usage of a role's finished work attempts. Numbers are what agents claim; unknown is not 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// The role.
     pub role: RoleName,
-    /// Attempts that ended, but for those that a provider sent back.
+    /// Ended attempts, without those that a provider refused.
     pub attempts: u32,
-    /// Those of them that did not say what they cost.
+    /// Ended attempts that reported no cost.
     pub unknown: u32,
     /// Tokens read.
     pub input_tokens: Option<u64>,
@@ -259,7 +260,7 @@ pub struct Spent {
     pub cache_write_tokens: Option<u64>,
     /// Known costs, in millionths of a US dollar.
     pub cost_micros: Option<u64>,
-    /// The dearest attempt.
+    /// The cost of the most expensive attempt.
     pub dearest_micros: Option<u64>,
 }
 
@@ -270,16 +271,16 @@ pub struct PlanRecord {
     pub project: ProjectName,
     /// Counts from 1 in the project.
     pub number: u32,
-    /// The first of the submissions of one plan file: a resubmission shares a task with an earlier plan and has its
-    /// family, so that a task missing from it is known to be removed.
+    /// The first submission of the same plan file. A resubmission shares a task with an earlier plan and gets its
+    /// family, so that devstack notices removed tasks.
     pub family: u32,
     /// Tasks it added.
     pub added: u32,
     /// Tasks it changed.
     pub updated: u32,
-    /// Was it cancelled?
+    /// Whether it was cancelled.
     pub cancelled: bool,
-    /// When it came.
+    /// When it was submitted.
     pub at: Timestamp,
 }
 
@@ -288,30 +289,30 @@ pub struct PlanRecord {
 pub struct HostRecord {
     /// Its name.
     pub host: HostName,
-    /// Slots it offered last.
+    /// Slots in its last report.
     pub slots: u32,
-    /// Empty, and not looked at. Up to version 2 the names of the secrets it can resolve; see [`crate::offer`].
+    /// Empty, and ignored. Up to version 2: the names of the secrets that it can resolve; see [`crate::offer`].
     pub secrets: Vec<String>,
-    /// Slots that it could not use last.
+    /// Unusable slots in its last report.
     pub quarantine: Option<Quarantine>,
 }
 
-/// What people want of a host, apart from what it says of itself. There is a record only while they want something.
+/// What users want of a host, apart from the host's own reports. The record exists only while users want something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostIntentRecord {
     /// Its name.
     pub host: HostName,
-    /// It gets no more attempts.
+    /// The host gets no more attempts.
     pub drain: Option<Drain>,
-    /// What it is held to, whatever it claims; `None`: nothing was said yet.
+    /// The limits of the host, whatever it claims; `None`: not set yet.
     #[serde(default)]
     pub pins: Option<Box<Pins>>,
 }
 
-/// What a host may be and see, whatever it claims.
+/// Limits of a host's claims, and of what it may see.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pins {
-    /// Attempts at once, at most.
+    /// The most concurrent attempts.
     pub max_slots: u32,
     /// Labels that it may claim.
     pub labels: BTreeMap<String, String>,
@@ -323,28 +324,28 @@ pub struct Pins {
     pub secrets: Vec<String>,
 }
 
-/// A host that is being emptied.
+/// A host that is being drained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drain {
-    /// Since when.
+    /// Since when it drains.
     pub since: Timestamp,
-    /// How long its attempts have, in milliseconds; a restart gives it in full again.
+    /// The deadline of its attempts, in milliseconds; a restart gives it in full again.
     pub deadline_ms: Option<u64>,
 }
 
-/// A provider of models that wanted no more. Until when it is parked is a time of day and not a duration, because the
-/// provider names it; a restart waits for what is left of it, and never longer than it was to wait at first.
+/// A provider of models that refused requests. The end of the parking is a wall-clock time and not a duration, because
+/// the provider names it. A restart waits for the rest of it, and never longer than the first wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRecord {
-    /// Its name, as profiles give it.
+    /// Its name, as in profiles.
     pub provider: Box<str>,
-    /// Parked until then; `None`: it may be asked, and did not serve yet.
+    /// Parked until then; `None`: it may be used, and has not served yet.
     pub until: Option<Timestamp>,
-    /// How long it was to wait when it was parked, in milliseconds.
+    /// The wait when it was parked, in milliseconds.
     pub after_ms: u64,
-    /// How often in a row it was parked.
+    /// The number of parkings in a row.
     pub times: u32,
-    /// What it said.
+    /// Its message.
     pub reason: Box<str>,
 }
 
@@ -365,11 +366,11 @@ pub enum Record {
     Host(HostRecord),
     /// A provider of models.
     Provider(ProviderRecord),
-    /// What people want of a host.
+    /// What users want of a host.
     HostIntent(HostIntentRecord),
 }
 
-/// Which record.
+/// The key of a record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RecordKey {
     /// A project.
@@ -386,12 +387,12 @@ pub enum RecordKey {
     Host(HostName),
     /// A provider of models.
     Provider(Box<str>),
-    /// What people want of a host.
+    /// What users want of a host.
     HostIntent(HostName),
 }
 
 impl Record {
-    /// The key under which it is kept.
+    /// The key of this record.
     pub fn key(&self) -> RecordKey {
         match self {
             Self::Project(r) => RecordKey::Project(r.spec.name.clone()),
@@ -407,7 +408,19 @@ impl Record {
 }
 
 impl Status {
-    /// Over for good: COMPLETED or REJECTED.
+    /// All of them, in the order of a task's life.
+    pub const ALL: [Self; 8] = [
+        Self::Todo,
+        Self::Wip,
+        Self::Testing,
+        Self::Review,
+        Self::Approved,
+        Self::Completed,
+        Self::Blocked,
+        Self::Rejected,
+    ];
+
+    /// Whether it is terminal: COMPLETED or REJECTED.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Rejected)
     }

@@ -1,4 +1,4 @@
-//! Why a command was refused: stable codes, what failed, and what to do. A refused command changed nothing.
+//! Why a command was refused: stable codes, what failed, and what to do next. A refused command changed nothing.
 //! Deliberately absent: exit codes and HTTP statuses (the shells map [`Class`]) and lines of a plan file (the CLI
 //! finds them by [`Problem::task`]).
 
@@ -12,11 +12,11 @@ use crate::{
 /// The family of a refusal: the CLI exits with 3, 2 or 5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// The named thing does not exist.
+    /// The named object does not exist.
     NotFound,
-    /// The input is wrong whatever the state.
+    /// The input is wrong in every state.
     Invalid,
-    /// Valid, but refused by the present state.
+    /// The input is valid, but the present state refuses it.
     State,
 }
 
@@ -35,27 +35,27 @@ pub enum Rejection {
     /// A plan with at least one problem, all of them listed.
     #[error("the plan is refused: {}", Listed(.0))]
     Plan(Vec<Problem>),
-    /// Between merge intent and outcome.
-    #[error("the merge of `{0}` is in flight, so it can be neither retried, changed nor rejected")]
+    /// The merge is between intent and outcome.
+    #[error("the merge of `{0}` is in flight, so it cannot be retried, changed or rejected")]
     Merging(TaskRef),
     /// `task stop` of a task without a running attempt.
     #[error("`{task}` has no running attempt: it is {status}")]
     NotRunning {
         /// The task.
         task: TaskRef,
-        /// Where it is.
+        /// Its status.
         status: Status,
     },
-    /// `task retry` of a task that is neither BLOCKED nor in a backoff.
-    #[error("`{task}` cannot be retried: it is {status}, neither BLOCKED nor in a backoff")]
+    /// `task retry` of a task that is neither BLOCKED nor in a back-off.
+    #[error("`{task}` cannot be retried: it is {status}, neither BLOCKED nor in a back-off")]
     NotRetryable {
         /// The task.
         task: TaskRef,
-        /// Where it is.
+        /// Its status.
         status: Status,
     },
-    /// `task retry` of a task that only a person can do.
-    #[error("`{0}` cannot be retried: it waits for a person, not for an agent")]
+    /// `task retry` of a manual task.
+    #[error("`{0}` cannot be retried: it is a manual task, which no agent can do")]
     NeedsPerson(TaskRef),
     /// `task retry` of a task below a rejected one.
     #[error("`{task}` cannot be retried: it depends on `{root}`, which is REJECTED")]
@@ -70,7 +70,7 @@ pub enum Rejection {
     Finished {
         /// The task.
         task: TaskRef,
-        /// Where it is.
+        /// Its status.
         status: Status,
     },
     /// `task approve` or `task request-changes` of a task that is not in review.
@@ -78,23 +78,23 @@ pub enum Rejection {
     NotInReview {
         /// The task.
         task: TaskRef,
-        /// Where it is.
+        /// Its status.
         status: Status,
     },
-    /// `task resolve` of a task that waits for no person.
-    #[error("`{task}` takes no result of a person: it is {status} and not a conflict or a human's task")]
+    /// `task resolve` of a task that needs no manual result.
+    #[error("`{task}` cannot be resolved by hand: it is {status}, and neither a conflict nor a manual task")]
     NotResolvable {
         /// The task.
         task: TaskRef,
-        /// Where it is.
+        /// Its status.
         status: Status,
     },
-    /// A person's task whose dependencies are not done.
+    /// A manual task whose dependencies are not done.
     #[error("`{task}` cannot be done yet: {missing} of its dependencies are not COMPLETED")]
     DependenciesOpen {
         /// The task.
         task: TaskRef,
-        /// How many.
+        /// The number of dependencies that are not done.
         missing: u32,
     },
     /// The task moved on between the pin of a result and its submission.
@@ -113,7 +113,7 @@ pub enum Rejection {
     /// No such host.
     #[error("there is no host `{0}`")]
     UnknownHost(HostName),
-    /// The store would not take what follows from it.
+    /// The store cannot store the result of the command.
     #[error("{what} would take {bytes} bytes; the store takes {max}")]
     TooLarge {
         /// What would be stored.
@@ -123,25 +123,25 @@ pub enum Rejection {
         /// The limit.
         max: usize,
     },
-    /// `host remove` of one that is there and in use.
-    #[error("host `{host}` cannot be removed: it is there, and not drained and empty ({running} attempts run on it)")]
+    /// `host remove` of a host that is present and in use.
+    #[error("host `{host}` cannot be removed: it is present and not drained and empty ({running} attempts run)")]
     HostInUse {
         /// The host.
         host: HostName,
-        /// Attempts that run on it.
+        /// Attempts that run on the host.
         running: u32,
     },
-    /// `host set` of one that was not heard and is held to nothing yet.
-    #[error("host `{0}` has not reported yet, so what it claims is not known")]
+    /// `host set` of a host that has not reported and has no pins yet.
+    #[error("host `{0}` has not reported yet, so its claims are unknown")]
     HostUnheard(HostName),
     /// `host set` with more names than a record holds.
-    #[error("what host `{host}` would be held to takes {bytes} bytes, more than {limit}")]
+    #[error("the pins of host `{host}` would take {bytes} bytes; {limit} are allowed")]
     PinsTooLarge {
         /// The host.
         host: HostName,
-        /// How large.
+        /// The size in bytes.
         bytes: usize,
-        /// The most.
+        /// The limit.
         limit: usize,
     },
 }
@@ -173,22 +173,22 @@ impl Rejection {
         }
     }
 
-    /// What to do.
+    /// The next step.
     pub fn hint(&self) -> String {
         match self {
             Self::UnknownProject(_) => "`devstack project list` shows the projects".into(),
             Self::UnknownTask(task) => format!("`devstack task list --project {}` shows its tasks", task.project),
             Self::UnknownPlan(project, _) => format!("`devstack project show {project}` shows its plans"),
             Self::Plan(problems) => problems.first().map_or_else(String::new, Problem::hint),
-            Self::Merging(_) => "wait until the merge has landed or was lost; it takes moments".into(),
+            Self::Merging(_) => "wait until the merge has landed or was lost, a few seconds".into(),
             Self::NotRunning { task, .. } => format!("`devstack task explain {task}` says what it waits for"),
             Self::NotRetryable { task, status } => match status {
-                Status::Completed | Status::Rejected => "it is over: submit a new task with another id".into(),
+                Status::Completed | Status::Rejected => "the task has ended: submit a new task with another id".into(),
                 Status::Wip | Status::Testing => format!("`devstack task stop {task}` ends the attempt"),
                 Status::Review => format!("`devstack task request-changes {task}` sends it back"),
                 _ => format!("`devstack task explain {task}` says what it waits for"),
             },
-            Self::NeedsPerson(task) => format!("`devstack task resolve {task} --checkout DIR` lays it out"),
+            Self::NeedsPerson(task) => format!("`devstack task resolve {task} --checkout DIR` checks it out for you"),
             Self::DependencyRejected { task, .. } => {
                 format!("submit the plan with other dependencies for `{}`, or reject it", task.id)
             }
@@ -196,19 +196,19 @@ impl Rejection {
             Self::NotInReview { task, .. } => format!("`devstack task explain {task}` says what moves it"),
             Self::NotResolvable { task, .. } => format!("`devstack task explain {task}` says what moves it"),
             Self::DependenciesOpen { task, .. } => format!("`devstack task explain {task}` names them"),
-            Self::AttemptMoved { .. } => "hand the result in again".into(),
-            Self::TooLarge { .. } => "give it fewer or shorter texts, names and lists".into(),
+            Self::AttemptMoved { .. } => "submit the result again".into(),
+            Self::TooLarge { .. } => "use fewer or shorter texts, names and lists".into(),
             Self::UnknownHost(_) => "`devstack host list` shows the hosts".into(),
             Self::HostInUse { host, .. } => {
                 format!("`devstack host drain {host}` first, or `--force` to end its attempts")
             }
-            Self::HostUnheard(_) => "start its node, then say it again".into(),
+            Self::HostUnheard(_) => "start the host's node, then repeat the command".into(),
             Self::PinsTooLarge { .. } => "name fewer labels, roles, projects and secrets, or shorter ones".into(),
-            Self::NoRepository(task) => format!("`devstack task approve {task}` completes a person's task"),
+            Self::NoRepository(task) => format!("`devstack task approve {task}` completes a manual task"),
         }
     }
 
-    /// Its family.
+    /// The family of the refusal.
     pub fn class(&self) -> Class {
         match self {
             Self::UnknownProject(_) | Self::UnknownTask(_) | Self::UnknownPlan(..) | Self::UnknownHost(_) => {
@@ -243,13 +243,13 @@ impl fmt::Display for Listed<'_> {
 /// One reason to refuse a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// An id twice.
-    #[error("task `{0}` is there twice")]
+    /// A task id is used twice.
+    #[error("task `{0}` is defined twice")]
     DuplicateTask(TaskId),
-    /// A dependency on itself.
+    /// A task depends on itself.
     #[error("task `{0}` depends on itself")]
     SelfDependency(TaskId),
-    /// A dependency twice in one task.
+    /// A dependency is named twice in one task.
     #[error("task `{task}` names the dependency `{dependency}` twice")]
     DuplicateDependency {
         /// The task.
@@ -257,35 +257,35 @@ pub enum Problem {
         /// The dependency.
         dependency: TaskId,
     },
-    /// A dependency that is nowhere.
+    /// A dependency that does not exist.
     #[error("task `{task}` depends on `{dependency}`, which is neither in the plan nor in the project")]
     MissingDependency {
         /// The task.
         task: TaskId,
-        /// What it names.
+        /// The dependency.
         dependency: TaskId,
     },
-    /// A dependency that was given up.
+    /// A dependency that was rejected.
     #[error("task `{task}` depends on `{dependency}`, which is REJECTED")]
     RejectedDependency {
         /// The task.
         task: TaskId,
-        /// What it names.
+        /// The dependency.
         dependency: TaskId,
     },
-    /// A cycle, its members in order, the first one again at the end.
+    /// A cycle, its members in order, with the first one again at the end.
     #[error("dependencies form a cycle: {}", .0.iter().map(TaskId::as_str).collect::<Vec<_>>().join(" -> "))]
     Cycle(Vec<TaskId>),
     /// A role that the plan does not define.
-    #[error("task `{task}` is for the role `{role}`, which the plan does not define")]
+    #[error("task `{task}` needs the role `{role}`, which the plan does not define")]
     UnknownRole {
         /// The task.
         task: TaskId,
-        /// What it names.
+        /// The role.
         role: RoleName,
     },
-    /// No command in the task nor in its role.
-    #[error("task `{task}` has no command, and neither has its role `{role}`")]
+    /// Neither the task nor its role has a command.
+    #[error("neither task `{task}` nor its role `{role}` has a command")]
     NoCommand {
         /// The task.
         task: TaskId,
@@ -293,7 +293,7 @@ pub enum Problem {
         role: RoleName,
     },
     /// Zero attempts.
-    #[error("task `{0}` is allowed no attempt")]
+    #[error("task `{0}` allows no attempt")]
     NoAttempts(TaskId),
     /// A description over the limit.
     #[error("the description of task `{task}` takes {bytes} bytes; {max} are allowed")]
@@ -308,12 +308,12 @@ pub enum Problem {
     /// The id of a task that devstack made for a conflict.
     #[error("task `{0}` has the id of a resolution task that devstack made")]
     ResolutionId(TaskId),
-    /// A change to a task that has started or is over.
+    /// A change to a task that has started or ended.
     #[error("task `{task}` has changed in the plan, but it is {status}")]
     Changed {
         /// The task.
         task: TaskId,
-        /// Where it is.
+        /// Its status.
         status: Status,
     },
     /// A change to a task whose resolution is being merged.
@@ -322,8 +322,8 @@ pub enum Problem {
     /// A task of an earlier submission that is missing.
     #[error("task `{0}` of an earlier submission is missing")]
     Removed(TaskId),
-    /// A role twice.
-    #[error("role `{0}` is there twice")]
+    /// A role is defined twice.
+    #[error("role `{0}` is defined twice")]
     DuplicateRole(RoleName),
     /// A role without slots.
     #[error("role `{0}` has a count of 0, so its tasks could never run")]
@@ -333,23 +333,23 @@ pub enum Problem {
     RoleNameTooLong {
         /// The role.
         role: RoleName,
-        /// How long.
+        /// The length in bytes.
         bytes: usize,
         /// The limit.
         max: usize,
     },
-    /// A role that unfinished tasks need is gone.
-    #[error("role `{role}` is gone, but the unfinished task `{task}` is for it")]
+    /// A role that unfinished tasks need is missing.
+    #[error("role `{role}` is missing, but the unfinished task `{task}` needs it")]
     RoleInUse {
         /// The role.
         role: RoleName,
         /// One of its tasks.
         task: TaskId,
     },
-    /// The resolver is no role.
+    /// The resolver is not a role.
     #[error("the resolver `{0}` is not a role of the plan")]
     UnknownResolver(RoleName),
-    /// The resolver has no command of its own, and a resolution task names none.
+    /// The resolver has no command of its own, and a resolution task has none.
     #[error("the resolver `{0}` has no command")]
     ResolverWithoutCommand(RoleName),
     /// Checks need a role to run in.
@@ -358,9 +358,9 @@ pub enum Problem {
     /// A name that ends up in facts and records of its own.
     #[error("{what} has {bytes} bytes; {max} are allowed")]
     NameTooLong {
-        /// Which.
+        /// The name.
         what: String,
-        /// How long.
+        /// The length in bytes.
         bytes: usize,
         /// The limit.
         max: usize,
@@ -376,7 +376,7 @@ pub enum Problem {
     /// More tasks than the engine holds.
     #[error("the plan brings the number of tasks to {tasks}; {max} are allowed")]
     TooManyTasks {
-        /// How many there would be.
+        /// The number of tasks with this plan.
         tasks: usize,
         /// The limit.
         max: usize,
@@ -384,12 +384,12 @@ pub enum Problem {
     /// The hub is missing.
     #[error("the project has a repository but no integration head is known")]
     NoHead,
-    /// Something fixed at creation has changed.
-    #[error("project `{project}` has another `{what}` already, and it cannot be changed")]
+    /// A setting that was fixed at creation has changed.
+    #[error("project `{project}` already has another `{what}`, which cannot be changed")]
     ProjectFixed {
         /// The project.
         project: ProjectName,
-        /// Which key of `[project]`.
+        /// The key of `[project]`.
         what: &'static str,
     },
 }
@@ -427,7 +427,7 @@ impl Problem {
         }
     }
 
-    /// The task it is about, to find its line in the plan file.
+    /// The task that the problem is about, to find its line in the plan file.
     pub fn task(&self) -> Option<&TaskId> {
         match self {
             Self::DuplicateTask(task)
@@ -448,7 +448,7 @@ impl Problem {
         }
     }
 
-    /// What to do.
+    /// The next step.
     pub fn hint(&self) -> String {
         match self {
             Self::DuplicateTask(_) | Self::DuplicateRole(_) => "give one of them another name".into(),
@@ -460,19 +460,19 @@ impl Problem {
             Self::NoCommand { role, .. } => format!("add `command` to the task or to `[agents.{role}]`"),
             Self::NoAttempts(_) => "set `attempts` to 1 or more".into(),
             Self::TaskTooLarge { .. } => {
-                "shorten title and command, or gather dependencies in intermediate tasks with `allow_empty`".into()
+                "shorten title and command, or group dependencies in intermediate tasks with `allow_empty`".into()
             }
             Self::ResolutionId(_) => "give the task another id".into(),
             Self::Changed { status, .. } => match status {
                 Status::Completed | Status::Rejected => "add the change as a new task with another id".into(),
-                _ => "put it back as it was, or reject the task and add a new one".into(),
+                _ => "undo the change, or reject the task and add a new one".into(),
             },
             Self::ChangedMerging(_) => "wait until the merge has landed or was lost".into(),
-            Self::Removed(task) => format!("put it back, or reject it first with `devstack task reject {task}`"),
+            Self::Removed(task) => format!("restore the task, or reject it first with `devstack task reject {task}`"),
             Self::EmptyRole(_) => "set `count` to 1 or more".into(),
             Self::RoleNameTooLong { .. } => "give the role a shorter name".into(),
             Self::NameTooLong { .. } => "use a shorter one".into(),
-            Self::RoleInUse { role, .. } => format!("keep `[agents.{role}]` until its tasks are over"),
+            Self::RoleInUse { role, .. } => format!("keep `[agents.{role}]` until its tasks have ended"),
             Self::UnknownResolver(role) => format!("add `[agents.{role}]` or remove `resolver`"),
             Self::ResolverWithoutCommand(role) => format!("add `command` to `[agents.{role}]` or remove `resolver`"),
             Self::ChecksWithoutRole => "add a role, or remove `checks`".into(),

@@ -1,12 +1,12 @@
-//! An index of hosts for placement: which have room, in the order in which they are tried, and which fit a role. Asked at
-//! every start of an attempt; a scan of a thousand hosts for each would be most of its cost.
-//! Deliberately absent: what it means to fit (`placement`); `invariants` compares it with that.
+//! An index of hosts for placement: which hosts have free slots, in the order of preference, and which fit a role. It
+//! is used at every start of an attempt; a scan of a thousand hosts would be most of the cost of a start.
+//! Deliberately absent: the rule of what fits (`placement`); `invariants` compares the index with that rule.
 
 use std::collections::BTreeMap;
 
 use crate::{engine::state::Host, ids::HostName};
 
-/// Index of a host, in memory only; that of a removed host is given again.
+/// Index of a host, in memory only; the index of a removed host is reused.
 pub(crate) type HostIx = u32;
 
 /// A set of hosts.
@@ -37,16 +37,16 @@ impl Hosts {
     }
 }
 
-/// The hosts for a role, with or without room.
+/// The hosts for a role, with or without free slots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fits {
-    /// It meets all needs.
+    /// The host meets all needs.
     pub(crate) able: Hosts,
-    /// It also has the image; all that are able, where there is none.
+    /// The host also has the image; all able hosts, if the role has no image.
     pub(crate) at_once: Hosts,
 }
 
-/// Hosts with room, the least loaded first, equal ones by name.
+/// Hosts with free slots, the least loaded first, equally loaded ones by name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Room {
     order: BTreeMap<(u64, HostName), HostIx>,
@@ -59,7 +59,7 @@ impl Room {
         self.order == other.order
     }
 
-    /// Puts a host where it stands now.
+    /// Inserts a host at its present position.
     pub(crate) fn enter(&mut self, host: &Host) {
         if host.free() > 0 {
             self.order.insert((load(host), host.name.clone()), host.ix);
@@ -67,7 +67,7 @@ impl Room {
         }
     }
 
-    /// Takes a host out, before it changes.
+    /// Removes a host, before it changes.
     pub(crate) fn leave(&mut self, host: &Host) {
         if host.free() > 0 {
             self.order.remove(&(load(host), host.name.clone()));
@@ -75,7 +75,7 @@ impl Room {
         }
     }
 
-    /// The least loaded that has the image, else the least loaded.
+    /// The least loaded host that has the image, else the least loaded host.
     pub(crate) fn choose(&self, fits: &Fits) -> Option<&HostName> {
         if !fits.able.meets(&self.members) {
             return None;
@@ -86,7 +86,7 @@ impl Room {
 }
 
 impl Room {
-    /// As [`Self::choose`], of all but one; `None`: no other has room.
+    /// Like [`Self::choose`], without one host; `None`: no other host has a free slot.
     pub(crate) fn choose_other(&self, fits: &Fits, but: HostIx) -> Option<&HostName> {
         let others = || self.order.iter().filter(|&(_, &ix)| ix != but);
         let first = |wanted: &Hosts| others().find(|&(_, &ix)| wanted.has(ix));

@@ -1,4 +1,4 @@
-"""The local cluster for the scripts in Python beside this one: its directories, its tools, what devstack says of it."""
+"""The local cluster for the scripts in Python beside this one: its directories, its tools, and devstack's view of it."""
 
 import json
 import os
@@ -12,7 +12,7 @@ SOCKET = ROOT / "host-1/state/api.sock"
 
 
 def tool(name, *args):
-    """Runs a script beside this one; what it printed. An interrupt waits for it: it cleans up its own."""
+    """Runs a script beside this one and returns its output. An interrupt waits for the script, which cleans up."""
     process = subprocess.Popen([HERE / name, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     try:
         printed, _ = process.communicate()
@@ -24,13 +24,13 @@ def tool(name, *args):
 
 
 def program(variable, name):
-    """A program of ours, found as the shell scripts find it."""
+    """A program of devstack, found as the shell scripts find it."""
     script = f'here={HERE}; . "$here/common"; program {variable} {name}'
     return subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 class Devstack:
-    """The command, asking the Taskmaster on its socket."""
+    """The `devstack` command, connected to the Taskmaster's socket."""
 
     def __init__(self, project=None):
         self.project = project
@@ -59,7 +59,7 @@ def agent_hosts():
 
 
 def until(what, seconds, holds):
-    """Polls until `holds` gives something true, and gives that."""
+    """Polls until `holds` returns something true, and returns that."""
     deadline = time.monotonic() + seconds
     while not (result := holds()):
         if time.monotonic() > deadline:

@@ -3,7 +3,7 @@
 #![no_main]
 
 #[allow(dead_code, reason = "what writes bundles is not used")]
-#[path = "../../src/repository/bundle_header.rs"]
+#[path = "../../crates/repository/src/bundle_header.rs"]
 mod bundle_header;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -4,7 +4,7 @@
 #![no_main]
 
 #[allow(dead_code, reason = "only what comes from hosts is read")]
-#[path = "../../src/wire.rs"]
+#[path = "../../crates/node/src/wire.rs"]
 mod wire;
 #[path = "../../dag/tests/common/mod.rs"]
 mod common;

@@ -1,12 +1,12 @@
-//! Any bytes are a row of the store or an error, an accepted row is exactly what would be written, and one flipped bit of
-//! a row or of its key is found out. What is in rows, facts and records, is read from any bytes or refused.
+//! Any bytes are a row of the store or an error, an accepted row is exactly what would be written, and one flipped bit
+//! of a row or of its key is found out. What is in rows, facts and records, is read from any bytes or refused.
 //! Deliberately absent: sled below it, and the version before (its decoder is for rows that hold).
 #![no_main]
 
 use devstack_dag::{fact::Fact, record::Record};
 use serde::{Serialize, de::DeserializeOwned};
 
-#[path = "../../src/store/envelope.rs"]
+#[path = "../../crates/store/src/envelope.rs"]
 mod envelope;
 
 /// As rows are read (`src/store/schema.rs`).

@@ -1,5 +1,5 @@
-//! Any bytes are the first frame of a session or an error; a hello is written again as it was read, but for what a later
-//! minor version appended, and a refusal is one line.
+//! Any bytes are the first frame of a session or an error; a hello is written again as it was read, but for what a
+//! later minor version appended, and a refusal is one line.
 //! Deliberately absent: TLS, which comes before.
 #![no_main]
 

@@ -1,9 +1,10 @@
-//! Any bytes are a task list or mistakes, whoever's list they are taken for; what is taken keeps the promises of its type.
+//! Any bytes are a task list or mistakes, whoever's list they are taken for; what is taken keeps the promises of its
+//! type.
 //! Deliberately absent: what a plan says to it (the plan file has property tests of its own).
 #![no_main]
 
 #[allow(dead_code, reason = "writing lists is not used")]
-#[path = "../../src/exchange/mod.rs"]
+#[path = "../../crates/exchange/src/lib.rs"]
 mod exchange;
 
 use std::collections::HashSet;

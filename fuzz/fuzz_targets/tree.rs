@@ -3,7 +3,7 @@
 #![no_main]
 
 #[allow(dead_code, reason = "what asks for the kind of an entry is not used")]
-#[path = "../../src/repository/trees/entries.rs"]
+#[path = "../../crates/repository/src/trees/entries.rs"]
 mod entries;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

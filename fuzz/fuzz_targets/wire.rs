@@ -1,10 +1,11 @@
 //! Any bytes are a message between a Taskmaster and a host or an error, and an accepted one is written as it was read
-//! or shorter: numbers may be longer than they need to be, and a message of version 1 is written as one of this version.
+//! or shorter: numbers may be longer than they need to be, and a message of version 1 is written as one of this
+//! version.
 //! Deliberately absent: what a message means.
 #![no_main]
 
 #[allow(dead_code, reason = "the kinds of frames are not used")]
-#[path = "../../src/wire.rs"]
+#[path = "../../crates/node/src/wire.rs"]
 mod wire;
 
 use wire::{ToHost, ToTaskmaster};

@@ -1,6 +1,6 @@
-//! Which commits an agent left, by the names it gave them: where its HEAD is, its given branch, and other branches.
+//! Finds the commits that an agent left, by the names it gave them: its HEAD, its assigned branch, and other branches.
 //!
-//! Deliberately absent: what was not committed (`leftovers`), tags and stashes.
+//! Deliberately absent: uncommitted files (`leftovers`), tags and stashes.
 
 use devstack_shim::{
     layout,
@@ -10,7 +10,7 @@ use git2::{BranchType, Oid, Reference, Repository};
 
 use crate::{left::Left, trouble::Failure};
 
-/// So many branches are looked at: an honest agent makes a few.
+/// Maximum number of branches that are examined: an honest agent makes a few.
 const LOOKED_AT: usize = 256;
 
 /// A branch of the workspace.
@@ -25,16 +25,16 @@ pub(crate) struct Commits<'r> {
     repository: &'r Repository,
     /// The integration head that the attempt started from.
     pub(crate) base: Oid,
-    /// Where HEAD is; `None`: on no commit.
+    /// The commit of HEAD; `None` if HEAD points to no commit.
     pub(crate) head: Option<Oid>,
-    /// Where the branch is that the agent was given.
+    /// The commit of the branch that the agent was assigned.
     pub(crate) given: Option<Oid>,
-    /// Every other one with commits on top of the base, by name.
+    /// All other branches with commits on top of the base, by name.
     others: Vec<Branch>,
 }
 
 impl<'r> Commits<'r> {
-    /// Reads them. The error says what is destroyed.
+    /// Reads the commits. The error says what is destroyed.
     pub(crate) fn read(repository: &'r Repository, git: &Git, left: &mut Left) -> Result<Self, Failure> {
         let base = repository.find_commit(Oid::from_str(git.start.base())?)?.id();
         let head = repository.head().and_then(|head| head.peel_to_commit()).ok().map(|commit| commit.id());
@@ -56,7 +56,7 @@ impl<'r> Commits<'r> {
             let reference = branch.into_reference();
             let full = String::from_utf8_lossy(reference.name_bytes()).into_owned();
             let Ok(tip) = reference.peel_to_commit().map(|commit| commit.id()) else {
-                left.skip(&full, "the branch leads to no commit");
+                left.skip(&full, "the branch does not point to a commit");
                 continue;
             };
             let name = full.trim_start_matches("refs/heads/").to_owned();
@@ -68,22 +68,22 @@ impl<'r> Commits<'r> {
             if plain {
                 all.push(Branch { name, tip });
             } else if self.is_new(tip) {
-                left.skip(&full, "the branch's name cannot be kept");
+                left.skip(&full, "the branch's name is not allowed");
             }
             if all.len() > LOOKED_AT {
-                left.skip("refs/heads", "more branches than are looked at");
+                left.skip("refs/heads", "too many branches to examine");
                 break;
             }
         }
         all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        // Where one is a file none can be a directory: git makes no such names.
+        // A name cannot be both a file and a directory: git makes no such names.
         let mut before: Option<String> = None;
         all.retain(|branch| {
             let below =
                 |name: &String| branch.name.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('/'));
             let clashes = before.as_ref().is_some_and(below);
             if clashes {
-                left.skip(&format!("refs/heads/{}", branch.name), "the branch's name cannot be kept beside another's");
+                left.skip(&format!("refs/heads/{}", branch.name), "the branch's name conflicts with another branch");
             } else {
                 before = Some(branch.name.clone());
             }
@@ -92,7 +92,7 @@ impl<'r> Commits<'r> {
         Ok(all)
     }
 
-    /// Is it anything beyond what the agent was given? What cannot be told is.
+    /// Whether the commit contains anything beyond what the agent started with. If this is unknown, it counts as new.
     pub(crate) fn is_new(&self, tip: Oid) -> bool {
         tip != self.base && !self.repository.graph_descendant_of(self.base, tip).unwrap_or(false)
     }
@@ -101,7 +101,7 @@ impl<'r> Commits<'r> {
         tip == base || self.repository.graph_descendant_of(tip, base).unwrap_or(false)
     }
 
-    /// The committed result: where HEAD is, else the given branch, else the one other branch that has commits.
+    /// The committed result: HEAD, else the assigned branch, else the only other branch with commits.
     pub(crate) fn result(&self) -> Option<Oid> {
         let new = |tip: Option<Oid>| tip.filter(|tip| self.is_new(*tip));
         new(self.head).or(new(self.given)).or(match self.others.as_slice() {
@@ -110,7 +110,8 @@ impl<'r> Commits<'r> {
         })
     }
 
-    /// What comes along beside `result`: the branches that it does not contain, and the one that it was taken from.
+    /// The branches to include besides `result`: the branches that it does not contain, and the branch from which it
+    /// was taken.
     pub(crate) fn beside(&self, result: Option<Oid>, given: &str, left: &mut Left) -> Vec<Branch> {
         let own = self.given.map(|tip| Branch { name: given.to_owned(), tip });
         let own = own.filter(|own| self.is_new(own.tip) && self.is_on(own.tip, self.base));
@@ -122,7 +123,7 @@ impl<'r> Commits<'r> {
         let mut beside: Vec<Branch> = own.into_iter().chain(self.others.iter().cloned()).filter(wanted).collect();
         beside.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         for branch in beside.iter().skip(BRANCHES_MAX) {
-            left.skip(&format!("refs/heads/{}", branch.name), "more branches with commits than come along");
+            left.skip(&format!("refs/heads/{}", branch.name), "too many branches with commits");
         }
         beside.truncate(BRANCHES_MAX);
         beside

@@ -1,5 +1,5 @@
-//! Writes commits as a bundle of version 2: the result first, then the branches that come along.
-//! Deliberately absent: reading one (the node does, in quarantine).
+//! Writes commits as a bundle of version 2: the result first, then the extra branches. Deliberately absent: reading a
+//! bundle (the node does, in quarantine).
 
 use std::{fs::File, io::Write};
 
@@ -11,20 +11,20 @@ use crate::{
     trouble::{self, Failure},
 };
 
-/// What a bundle holds.
+/// The content of a bundle.
 pub(crate) struct Content<'a> {
     pub(crate) result: Oid,
     pub(crate) branches: &'a [Branch],
-    /// What the reader has.
+    /// Commits that the reader has.
     pub(crate) known: &'a [Oid],
 }
 
-/// Why there is none.
+/// Why no bundle was written.
 #[derive(Debug)]
 pub(crate) enum Unwritten {
-    /// It would be larger than it may.
+    /// It would exceed its size limit.
     TooLarge,
-    /// Anything else.
+    /// Any other failure.
     Failed(Failure),
 }
 
@@ -40,7 +40,7 @@ impl From<std::io::Error> for Unwritten {
     }
 }
 
-/// Writes it over whatever is in `out`.
+/// Writes the bundle over the content of `out`.
 pub(crate) fn write(repository: &Repository, content: &Content<'_>, max: u64, out: &File) -> Result<(), Unwritten> {
     let Content { result, branches, known } = content;
     trouble::empty(out)?;

@@ -1,4 +1,4 @@
-//! The clock of deadlines: CLOCK_BOOTTIME never jumps and counts while the machine sleeps.
+//! The clock for deadlines: CLOCK_BOOTTIME never jumps and keeps counting while the machine sleeps.
 
 use nix::time::{ClockId, clock_gettime};
 

@@ -1,9 +1,9 @@
-//! Reads the agent's repository and writes what it made as a bundle to standard output: committed work first, then, path by
-//! path, what was left uncommitted, then other branches. The answer goes to standard error. libgit2 runs no hook, no
-//! filter program and no fsmonitor, and this process has nothing that the agent did not have, so a hostile repository
-//! gains nothing here.
+//! Reads the agent's repository and writes the agent's work as a bundle to standard output: first the commits, then the
+//! uncommitted files, path by path, then other branches. The summary goes to standard error. libgit2 runs no hook, no
+//! filter program and no fsmonitor, and this process has only what the agent also had, so a hostile repository gains
+//! nothing here.
 //!
-//! Deliberately absent: judging what was made. The node does, in quarantine.
+//! Deliberately absent: judging the work. The node does, in quarantine.
 
 use std::{
     fs::{self, File},
@@ -25,16 +25,16 @@ use crate::{
     worktree,
 };
 
-/// How much is looked at.
+/// The scope of a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Everything.
     All,
-    /// Commits alone: the working directory and its index are not read.
+    /// Only commits: the working directory and its index are not read.
     Commits,
 }
 
-/// The whole child. Its answer is always one JSON object.
+/// The whole child process. Its answer is always one JSON object.
 pub(crate) fn main(spec: &Spec, scope: Scope) {
     let harvested = match &spec.git {
         None => Harvested { error: Some("the attempt has no repository".into()), ..Harvested::default() },
@@ -48,7 +48,7 @@ pub(crate) fn main(spec: &Spec, scope: Scope) {
     }
 }
 
-/// The machine's failure.
+/// A failure of the machine.
 fn failed(why: &str, left: Left) -> Harvested {
     let why = Some(why.to_owned());
     let mut harvested = Harvested { error: why.clone(), failed: why, ..Harvested::default() };
@@ -56,7 +56,7 @@ fn failed(why: &str, left: Left) -> Harvested {
     harvested
 }
 
-/// An end without a repository that could be used: not the same as one without changes.
+/// A result without a usable repository: not the same as a result without changes.
 fn destroyed(failure: &Failure) -> Harvested {
     let mut left = Left::default();
     match failure {
@@ -111,7 +111,7 @@ fn collect(spec: &Spec, git: &Git, scope: Scope, out: &File) -> Harvested {
     harvested
 }
 
-/// Writes as much as fits: all of it, then without other branches, then what was committed alone.
+/// Writes as much as fits: everything, else without other branches, else only the committed work.
 fn write(
     repository: &Repository,
     commits: &Commits<'_>,
@@ -135,7 +135,7 @@ fn write(
         if result.is_none() && branches.is_empty() {
             break;
         }
-        // A bundle whose result is the base carries branches alone.
+        // A bundle whose result is the base contains only branches.
         let tip = result.unwrap_or(commits.base);
         match bundle::write(repository, &Content { result: tip, branches, known }, git.bundle_max, out) {
             Ok(()) => {
@@ -174,13 +174,13 @@ fn write(
 }
 
 /// Why something was left out of a bundle.
-const TOO_LARGE: &str = "the result would be larger than it may be";
+const TOO_LARGE: &str = "the result would exceed its size limit";
 
 fn named(branch: &Branch) -> spec::Branch {
     spec::Branch { name: branch.name.clone(), commit: branch.tip.to_string() }
 }
 
-/// Commits what was left on top of where HEAD is. One that leads nowhere does not lose it.
+/// Commits the uncommitted work on top of HEAD. If HEAD points to no commit, the work is not lost.
 fn uncommitted(
     repository: &Repository,
     commits: &Commits<'_>,
@@ -192,14 +192,17 @@ fn uncommitted(
     let onto = Onto { repository, parent: repository.find_commit(onto)?, workspace: &spec.workspace };
     let leftovers = leftovers::commit(&onto, spec, git, left)?;
     if commits.head.is_none() {
-        left.skip(".git/HEAD", &format!("it leads to no commit: work was taken on top of {}", onto.parent.id()));
+        left.skip(
+            ".git/HEAD",
+            &format!("it does not point to a commit: work was taken on top of {}", onto.parent.id()),
+        );
     }
     Ok(leftovers)
 }
 
-/// Opens the repository of a workspace. What leads elsewhere (a `gitdir:` file, a link, `commondir`) is refused: where the
-/// agent has no user of its own, the harvest would commit into a person's. `core.worktree` leads nowhere: the working
-/// directory is the workspace.
+/// Opens the repository of a workspace. Everything that points elsewhere (a `gitdir:` file, a link, `commondir`) is
+/// refused: where the agent has no separate user, the harvest could otherwise commit into a user's repository.
+/// `core.worktree` is ignored: the working directory is the workspace.
 fn open(workspace: &Path) -> Result<Repository, Failure> {
     let workspace = workspace.canonicalize()?;
     let git = workspace.join(".git");

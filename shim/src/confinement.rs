@@ -1,43 +1,44 @@
-//! What must be in force around an agent ([`Demand`]), and what is ([`Measured`]), as the kernel tells it in
-//! `/proc/self/status`. Pure.
+//! The confinement that must be in force around an agent ([`Demand`]), and the confinement that is in force
+//! ([`Measured`]), as the kernel reports it in `/proc/self/status`. Pure.
 //!
 //! Deliberately absent: putting anything in force, and reading the file.
 
 use serde::{Deserialize, Serialize};
 
-/// What an order demands beside what always must be: a user that is not root, no new privileges, no capability in force.
+/// What an order demands in addition to what is always required: a user that is not root, no new privileges, no
+/// capability in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Demand {
-    /// A filter of system calls.
+    /// A system call filter.
     pub filter: bool,
-    /// Capabilities that may be left in the bounding set, as bits; none may be inherited then. `None`: any, where nothing but the
-    /// user stands around the agent.
+    /// Capabilities that may remain in the bounding set, as bits; none may be inheritable then. `None`: any, where only
+    /// the user separates the agent.
     pub bounding: Option<u64>,
 }
 
-/// What the kernel says of a process.
+/// The confinement of a process, as the kernel reports it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
-    /// Real, effective, saved and file system user.
+    /// Real, effective, saved and file system user id.
     pub users: [u32; 4],
-    /// No program gives it rights that it has not.
+    /// No program can give it new privileges.
     pub no_new_privileges: bool,
-    /// 0: no filter of system calls; 1: strict; 2: a filter.
+    /// 0: no system call filter; 1: strict; 2: a filter.
     pub seccomp: u32,
-    /// Capabilities as bits: inherited by programs that ask for them.
+    /// Capabilities as bits: inheritable.
     pub inheritable: u64,
-    /// Those that it may take.
+    /// Permitted capabilities.
     pub permitted: u64,
-    /// Those in force.
+    /// Effective capabilities.
     pub effective: u64,
-    /// Those that a program may ever give it.
+    /// Capabilities in the bounding set.
     pub bounding: u64,
-    /// Those that every program keeps.
+    /// Ambient capabilities.
     pub ambient: u64,
 }
 
 impl Measured {
-    /// Reads `/proc/<pid>/status`; `None`: a line is missing, as of a kernel without filters of system calls.
+    /// Reads `/proc/<pid>/status`; `None` if a line is missing, as on a kernel without system call filters.
     pub fn read(status: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(status).ok()?;
         let mut found = Self::default();
@@ -67,7 +68,7 @@ impl Measured {
         (lines == 8).then_some(found)
     }
 
-    /// What is demanded and not in force, for people; empty: nothing.
+    /// The demands that are not in force, as text; empty if all are.
     pub fn missing(&self, demand: &Demand) -> Vec<String> {
         let mut missing = Vec::new();
         let mut must = |holds: bool, what: &str| {
@@ -80,7 +81,7 @@ impl Measured {
         must(self.effective == 0 && self.permitted == 0 && self.ambient == 0, "no capability");
         must(!demand.filter || self.seccomp == 2, "the filter of system calls");
         if let Some(bounding) = demand.bounding {
-            must(self.inheritable == 0 && self.bounding & !bounding == 0, "no capability within reach");
+            must(self.inheritable == 0 && self.bounding & !bounding == 0, "no attainable capability");
         }
         missing
     }
@@ -125,15 +126,15 @@ mod tests {
             ("CapEff:\t0000000000000000", "CapEff:\t0000000000000001", "no capability"),
             ("CapPrm:\t0000000000000000", "CapPrm:\t0000000000200000", "no capability"),
             ("CapAmb:\t0000000000000000", "CapAmb:\t0000000000001000", "no capability"),
-            ("CapInh:\t0000000000000000", "CapInh:\t0000000000200000", "within reach"),
-            ("CapBnd:\t00000000000000c0", "CapBnd:\t000001ffffffffff", "within reach"),
+            ("CapInh:\t0000000000000000", "CapInh:\t0000000000200000", "attainable"),
+            ("CapBnd:\t00000000000000c0", "CapBnd:\t000001ffffffffff", "attainable"),
         ] {
             let missing = measured(from, to).missing(&all);
             assert!(missing.len() == 1 && missing[0].contains(what), "{from} {to}: {missing:?}");
         }
     }
 
-    /// Where nothing but the user stands around an agent.
+    /// Where only the user separates the agent.
     #[test]
     fn without_a_sandbox_only_the_user_and_its_rights_are_demanded() {
         let little = Demand { filter: false, bounding: None };

@@ -1,7 +1,8 @@
-//! What an attempt has on disk, looked at while its agent runs. Walking a large tree is dear, so it is walked when the
-//! file system lost enough room for the limit to be near, and now and then for what others freed meanwhile.
+//! Measures the disk use of an attempt while its agent runs. Walking a large tree is expensive. It is walked when the
+//! file system lost so much free space that the limit may be near, and from time to time in case other processes freed
+//! space meanwhile.
 //!
-//! Deliberately absent: the size of one file, which RLIMIT_FSIZE keeps.
+//! Deliberately absent: the size of one file, which RLIMIT_FSIZE limits.
 
 use std::{
     fs::{self, Permissions},
@@ -13,18 +14,18 @@ use std::{
 use devstack_shim::{layout, spec::Spec};
 use nix::{errno::Errno, sys::statvfs::statvfs};
 
-/// Between two looks at the room that is left, in milliseconds.
+/// The interval between two checks of the free space, in milliseconds.
 const LOOK_MS: u64 = 2_000;
-/// Between two walks at the latest, in milliseconds.
+/// The longest interval between two walks, in milliseconds.
 const WALK_MS: u64 = 60_000;
-/// The least that a name counts, in bytes: an inode and its entry cost about as much as a small block.
+/// The minimum size of an entry, in bytes: an inode and its directory entry cost about as much as a small block.
 const ENTRY: u64 = 4096;
 
-/// The watch over one attempt's disk.
+/// Watches the disk use of one attempt.
 pub(crate) struct Disk {
     limit: u64,
     roots: Vec<PathBuf>,
-    /// When to look next, on the shim's clock; never without a limit.
+    /// The time of the next check, on the shim's clock; never, without a limit.
     pub(crate) next_look: u64,
     next_walk: u64,
     used: u64,
@@ -32,7 +33,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Starts at what the workspace holds now.
+    /// Starts with the current size of the workspace.
     pub(crate) fn new(spec: &Spec, now: u64) -> Self {
         let Some(limit) = spec.disk_max else {
             return Self {
@@ -48,7 +49,7 @@ impl Disk {
         Self { limit, roots, next_look: now + LOOK_MS, next_walk: now, used: 0, free: u64::MAX }
     }
 
-    /// True: it is over its limit.
+    /// Returns true if the attempt exceeds its limit.
     pub(crate) fn is_over(&mut self, now: u64) -> bool {
         if now < self.next_look {
             return false;
@@ -65,24 +66,25 @@ impl Disk {
     }
 }
 
-/// Room that is left, in bytes and in files.
+/// Free space, in bytes and in files.
 fn free(path: &Path) -> u64 {
     // The unit's types differ between platforms.
     #[allow(clippy::unnecessary_cast, reason = "the types differ between C libraries")]
     statvfs(path).map_or(0, |disk| {
         let bytes = disk.blocks_available() as u64 * disk.fragment_size() as u64;
-        // Empty files take no block, but each takes a place in the table of files.
+        // Empty files take no block, but each takes an inode.
         bytes.saturating_add((disk.files_available() as u64).saturating_mul(ENTRY))
     })
 }
 
-/// Adds up a tree. True: more than `limit`, or hidden deeper than a path reaches, which no honest tree is.
+/// Adds up the size of a tree. Returns true if it is larger than `limit`, or deeper than a path can reach, which no
+/// honest tree is.
 fn walk(root: &Path, limit: u64, used: &mut u64) -> bool {
     let mut open = vec![root.to_owned()];
     while let Some(dir) = open.pop() {
         match list(&dir, &mut open, limit, used) {
             Err(error) if error.raw_os_error() == Some(Errno::ENAMETOOLONG as i32) => return true,
-            // It went away meanwhile, or is somebody else's: then its content is, too.
+            // The entry vanished meanwhile, or belongs to another user: then its content does too.
             Err(_) | Ok(()) => {}
         }
         if *used > limit {
@@ -95,7 +97,7 @@ fn walk(root: &Path, limit: u64, used: &mut u64) -> bool {
 fn list(dir: &Path, open: &mut Vec<PathBuf>, limit: u64, used: &mut u64) -> io::Result<()> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            // The agent's own directory without permissions: it is the same user's, so it can be opened up.
+            // A directory of the agent without permissions: it belongs to the same user, so its mode can be changed.
             fs::set_permissions(dir, Permissions::from_mode(0o700))?;
             fs::read_dir(dir)?
         }

@@ -1,7 +1,8 @@
-//! Ends every process below this one: children, orphans, those that called setsid or forked twice (the shim is
-//! their subreaper, so all of them are below it).
+//! Ends every process below this one: children, orphans, and processes that called setsid or forked twice (the shim is
+//! their subreaper, so all of them are its descendants).
 //!
-//! A process that forks without end is stopped first: what is stopped cannot fork, so each round leaves fewer.
+//! Processes are stopped first, in case one forks without end: a stopped process cannot fork, so each round leaves
+//! fewer.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -17,20 +18,20 @@ use nix::{
 
 use crate::clock;
 
-/// How long to try. A process that the kernel holds in an uninterruptible call cannot be ended by anyone.
+/// How long to try. Nobody can end a process that is in an uninterruptible system call.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What [`reap`] found.
+/// The result of [`reap`].
 pub(crate) enum Reaped {
-    /// This child is over.
+    /// This child ended.
     Child(Pid, WaitStatus),
-    /// Children exist, none is over.
+    /// Children exist, but none ended.
     NoneYet,
-    /// There is no child, so no descendant either.
+    /// No child exists, so no descendant either.
     Childless,
 }
 
-/// Takes the status of one child that is over, if there is one.
+/// Reaps one child that ended, if there is one.
 pub(crate) fn reap() -> Reaped {
     loop {
         return match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -45,7 +46,7 @@ pub(crate) fn reap() -> Reaped {
     }
 }
 
-/// All processes below this one that can still do something.
+/// All processes below this one that are still alive.
 pub(crate) fn below() -> Vec<Process> {
     let all = procs::all().unwrap_or_default();
     procs::descendants(&all, &[getpid().as_raw()]).into_iter().filter(Process::is_alive).collect()
@@ -54,12 +55,12 @@ pub(crate) fn below() -> Vec<Process> {
 /// Sends a signal to all of them.
 pub(crate) fn signal(processes: &[Process], signal: Signal) {
     for process in processes {
-        // A process that is over since, or changed its user, is no reason to leave the others.
+        // A process that ended meanwhile, or changed its user, must not stop the loop.
         let _ = kill(Pid::from_raw(process.pid), signal);
     }
 }
 
-/// Ends everything below, and reaps it. False: something would not go within `patience`.
+/// Ends and reaps everything below. Returns false if a process did not end within `patience`.
 pub(crate) fn end_all(patience: Duration) -> bool {
     let deadline = clock::now_ms() + patience.as_millis() as u64;
     let mut stopped: HashSet<(i32, u64)> = HashSet::new();
@@ -79,7 +80,7 @@ pub(crate) fn end_all(patience: Duration) -> bool {
         for process in &all {
             new |= stopped.insert((process.pid, process.started));
         }
-        // Stop until nothing new appears; then none of them can fork, and all can be killed at leisure.
+        // Stop processes until no new one appears; then none can fork, and all can be killed.
         if new {
             signal(&all, Signal::SIGSTOP);
         } else {

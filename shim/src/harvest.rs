@@ -1,5 +1,5 @@
-//! Harvests in a child: the agent's repository is hostile input for a large C library. The child gets a limit of
-//! time and memory, and whatever becomes of it, this process writes the exit record.
+//! Harvests in a child process, because the agent's repository is hostile input for a large C library. The child has a
+//! limit on time and memory. Whatever happens to the child, this process writes the exit record.
 
 use std::{
     fs::File,
@@ -20,29 +20,30 @@ use nix::{
 
 use crate::{clock, confine, ending, left::Left, trouble};
 
-/// The child that takes everything.
+/// The child that collects everything.
 pub(crate) const ALL: &str = "collect";
-/// The child that takes commits alone, after the other one failed: what was committed does not depend on what was not.
+/// The child that collects only commits, after the other one failed: commits do not depend on uncommitted files.
 pub(crate) const COMMITS: &str = "collect-commits";
 
 /// Wall-clock time for a harvest: a repository of 50,000 files takes 10 s on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Wall-clock time for commits alone.
 const PATIENCE_COMMITS: Duration = Duration::from_secs(30);
-/// Processor time for either.
+/// Processor time for either child.
 const CPU_SECONDS: u64 = 80;
-/// Address space for it: libgit2 maps whole packs.
+/// Address space for a child: libgit2 maps whole packs.
 const ADDRESS_SPACE: u64 = 8 << 30;
-/// The child's answer is one JSON object: an error message and bounded lists, with every byte escaped at worst.
+/// The child's answer is one JSON object: an error message and bounded lists, with every byte escaped in the worst
+/// case.
 const ANSWER_MAX: u64 = 128 << 10;
 
-/// The bundle's file, opened while the shim still may.
+/// The bundle's file, opened while the shim still has the permission.
 pub(crate) fn output(spec: &Spec) -> io::Result<Option<File>> {
     let wanted = spec.git.as_ref().is_some_and(|git| git.harvest);
     wanted.then(|| confine::create(&spec.dir.join(layout::BUNDLE))).transpose()
 }
 
-/// Harvests into `bundle`. `quiet`: nothing of the agent runs any more.
+/// Harvests into `bundle`. `quiet`: no process of the agent runs any more.
 pub(crate) fn harvest(spec: &Spec, bundle: Option<File>, quiet: bool) -> Harvested {
     let Some(bundle) = bundle else { return Harvested::default() };
     if !quiet {
@@ -58,7 +59,7 @@ pub(crate) fn harvest(spec: &Spec, bundle: Option<File>, quiet: bool) -> Harvest
     }
 }
 
-/// The machine's failure, or that of what the agent left running.
+/// A failure of the machine, or caused by what the agent left running.
 fn failed(why: &str) -> Harvested {
     Harvested { error: Some(why.to_owned()), failed: Some(why.to_owned()), ..Harvested::default() }
 }
@@ -67,7 +68,7 @@ fn take(spec: &Spec, bundle: &File) -> io::Result<Harvested> {
     if let Some(harvested) = collect(spec, bundle, ALL, PATIENCE)? {
         return Ok(harvested);
     }
-    const CRASHED: &str = "reading the workspace crashed, or used more time or memory than a harvest may";
+    const CRASHED: &str = "reading the workspace crashed, or exceeded the time or memory limit of a harvest";
     trouble::empty(bundle)?;
     let mut harvested = collect(spec, bundle, COMMITS, PATIENCE_COMMITS)?.unwrap_or_default();
     let what = if harvested.tip.is_some() { "only commits were taken" } else { "nothing was taken" };
@@ -78,7 +79,7 @@ fn take(spec: &Spec, bundle: &File) -> io::Result<Harvested> {
     Ok(harvested)
 }
 
-/// One child; `None`: it did not get to an answer.
+/// Runs one child; `None` if it gave no answer.
 fn collect(spec: &Spec, bundle: &File, mode: &str, patience: Duration) -> io::Result<Option<Harvested>> {
     let mut child = Command::new("/proc/self/exe");
     child.arg(mode).arg(spec.dir.join(layout::SPEC)).env_clear();
@@ -100,7 +101,7 @@ fn collect(spec: &Spec, bundle: &File, mode: &str, patience: Duration) -> io::Re
     Ok(serde_json::from_slice(&answer).ok())
 }
 
-/// Waits for output or the end of it. False: the time is over.
+/// Waits for output or its end. Returns false if the time is up.
 fn readable(pipe: &impl std::os::fd::AsFd, deadline: u64) -> io::Result<bool> {
     let left = deadline.saturating_sub(clock::now_ms());
     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
@@ -111,7 +112,7 @@ fn readable(pipe: &impl std::os::fd::AsFd, deadline: u64) -> io::Result<bool> {
     }
 }
 
-/// The child's own limits: within those of the agent, if it has any.
+/// The child's own limits: never above those of the agent, if it has any.
 pub(crate) fn limit() -> io::Result<()> {
     for (resource, value) in [(Resource::RLIMIT_CPU, CPU_SECONDS), (Resource::RLIMIT_AS, ADDRESS_SPACE)] {
         let (_, hard) = getrlimit(resource)?;

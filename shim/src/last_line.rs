@@ -1,13 +1,13 @@
-//! Sees the agent's last line go by and gives it a grace to exit: some command line tools say that they are done and
-//! then hang. Whatever they say after it starts the grace again.
-//! Deliberately absent: which line that is (the spec says) and ending the agent (`watch` does).
+//! Detects the agent's last line and then gives the agent a grace period to exit: some command line tools report that
+//! they are done and then hang. Any later output starts the grace period again. Deliberately absent: which line is the
+//! last (the spec says it) and ending the agent (`watch` does it).
 
 use devstack_shim::{spec::Spec, tool::Last};
 
-/// A longer line is no last line, in bytes: it holds the final answer of a model.
+/// A line longer than this, in bytes, is not the last line: the last line contains the final answer of a model.
 const LINE_MAX: usize = 4 << 20;
 
-/// The output so far, as lines.
+/// Splits the output into lines.
 pub(crate) struct LastLine<'s> {
     rule: Option<&'s Last>,
     line: Vec<u8>,
@@ -26,14 +26,14 @@ impl<'s> LastLine<'s> {
         Self { rule, line: Vec::new(), too_long: false, seen: None }
     }
 
-    /// More output, at this time.
+    /// More output arrived at this time.
     pub(crate) fn see(&mut self, bytes: &[u8], now: u64) {
         let Some(rule) = self.rule else { return };
         if let Some(seen) = &mut self.seen {
             seen.until = now.saturating_add(rule.grace_ms);
         }
         let mut lines = bytes.split(|&byte| byte == b'\n');
-        // What is behind the last line break is not a line yet.
+        // The text after the last line break is not a complete line yet.
         let rest = lines.next_back().unwrap_or_default();
         for part in lines {
             self.extend(part);
@@ -56,12 +56,13 @@ impl<'s> LastLine<'s> {
         }
     }
 
-    /// When to look again.
+    /// When to check again.
     pub(crate) fn due(&self) -> u64 {
         self.seen.as_ref().map_or(u64::MAX, |seen| seen.until)
     }
 
-    /// It said that it is done, and did not exit in time: the status that it said. A deadline ends the grace.
+    /// The agent reported that it is done, and did not exit in time: returns the status that it reported. A deadline
+    /// ends the grace period.
     pub(crate) fn over(&self, now: u64, deadline: u64) -> Option<i32> {
         self.seen.as_ref().filter(|seen| now >= seen.until.min(deadline)).map(|seen| seen.status)
     }

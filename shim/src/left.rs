@@ -1,8 +1,8 @@
-//! What could not be taken, by name and bounded.
+//! The names of what could not be taken; a bounded list.
 
 use devstack_shim::spec::{Harvested, SKIPPED_MAX, SKIPPED_PATH_MAX, SKIPPED_WHY_MAX, Skipped};
 
-/// The list.
+/// The list of skipped paths.
 #[derive(Default)]
 pub(crate) struct Left {
     skipped: Vec<Skipped>,
@@ -10,7 +10,7 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    /// This could not be taken.
+    /// Adds a path that could not be taken, with the reason.
     pub(crate) fn skip(&mut self, path: &str, why: &str) {
         if self.skipped.len() < SKIPPED_MAX {
             let (path, why) = (plain(path, SKIPPED_PATH_MAX), plain(why, SKIPPED_WHY_MAX));
@@ -20,7 +20,7 @@ impl Left {
         }
     }
 
-    /// Puts it behind what a harvest names already.
+    /// Appends the list to a harvest.
     pub(crate) fn add_to(self, harvested: &mut Harvested) {
         let mut all = Self { skipped: std::mem::take(&mut harvested.skipped), more: harvested.more };
         self.skipped.iter().for_each(|one| all.skip(&one.path, &one.why));
@@ -28,7 +28,7 @@ impl Left {
     }
 }
 
-/// For people: without control characters, and cut.
+/// For display: without control characters, and cut.
 fn plain(text: &str, max: usize) -> String {
     let mut plain: String =
         text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();

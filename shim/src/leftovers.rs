@@ -1,7 +1,7 @@
-//! Takes what the agent left uncommitted, path by path, into a commit of its own on top of its last one. Nothing of the
-//! repository is changed but that objects are added: no index, no reference, so nobody's lock counts.
+//! Puts the agent's uncommitted files, path by path, into an extra commit on top of the agent's last commit. The
+//! repository only gains objects: no index and no reference changes, so nobody's lock matters.
 //!
-//! Deliberately absent: resolving a merge. One that is not resolved stays as it is.
+//! Deliberately absent: resolving a merge. An unresolved merge stays as it is.
 
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,8 @@ use crate::{
 
 /// The start of a line that a conflict leaves.
 const MARKERS: [&[u8]; 2] = [b"<<<<<<< ", b">>>>>>> "];
-/// Markers are looked for in files up to this size, in bytes; git makes none in larger ones (`core.bigFileThreshold`).
+/// Markers are searched in files up to this size, in bytes; git writes none into larger files
+/// (`core.bigFileThreshold`).
 const MARKED_MAX: u64 = 512 << 20;
 
 /// Types of files, as git writes them.
@@ -39,24 +40,24 @@ const STAGE: u16 = 0x3000;
 /// In the extended flags of an entry: outside of a sparse checkout.
 const SKIP_WORKTREE: u16 = 1 << 14;
 
-/// What became of it.
+/// The result of the commit.
 pub(crate) enum Leftovers {
     /// Nothing was left that could be taken.
     None,
-    /// This commit has it.
+    /// The commit with the leftovers.
     Commit(Oid),
     /// A merge is not resolved: this path still has a conflict.
     Unresolved(String),
 }
 
-/// Where uncommitted work goes.
+/// Where the uncommitted work goes.
 pub(crate) struct Onto<'r> {
     pub(crate) repository: &'r Repository,
     pub(crate) parent: Commit<'r>,
     pub(crate) workspace: &'r Path,
 }
 
-/// Commits what is there; what cannot be taken is named.
+/// Commits the leftovers; paths that cannot be taken are listed in `left`.
 pub(crate) fn commit(onto: &Onto<'_>, spec: &Spec, git: &Git, left: &mut Left) -> Result<Leftovers, Failure> {
     let Onto { repository, parent, workspace } = onto;
     let head = parent.tree()?;
@@ -94,7 +95,7 @@ pub(crate) fn commit(onto: &Onto<'_>, spec: &Spec, git: &Git, left: &mut Left) -
     Ok(Leftovers::Commit(commit))
 }
 
-/// The index, and when it was written. One that cannot be read is made anew from the last commit.
+/// The index, and when it was written. An unreadable index is rebuilt from the last commit.
 fn index_of(repository: &Repository, head: &Tree<'_>, left: &mut Left) -> Result<(Index, IndexTime), Failure> {
     let path = repository.path().join("index");
     let written = fs::metadata(&path).map(|file| time(file.mtime(), file.mtime_nsec()));
@@ -107,12 +108,12 @@ fn index_of(repository: &Repository, head: &Tree<'_>, left: &mut Left) -> Result
         }
         (Ok(_), Err(_)) => {}
     }
-    left.skip(".git/index", "it cannot be read: what was only staged is lost");
+    left.skip(".git/index", "it cannot be read: staged changes without a file are lost");
     let mut index = Index::new()?;
     index.read_tree(head)?;
     let sparse = repository.config().and_then(|config| config.get_bool("core.sparseCheckout")).unwrap_or(false);
     if sparse {
-        // Without it everything outside of the checkout would look deleted.
+        // Without the index everything outside of the checkout would look deleted.
         return Err(Failure::Other("the index of a sparse checkout cannot be read".into()));
     }
     repository.set_index(&mut index)?;
@@ -124,13 +125,13 @@ pub(crate) fn path_of(entry: &IndexEntry) -> PathBuf {
     PathBuf::from(OsString::from_vec(entry.path.clone()))
 }
 
-/// What of the index is not as in the working directory.
+/// Differences between the index and the working directory.
 #[derive(Default)]
 struct Changes {
     gone: Vec<PathBuf>,
-    /// Changed, or in a conflict that was resolved.
+    /// Changed, or resolved from a conflict.
     changed: BTreeSet<PathBuf>,
-    /// Repositories within, as git notes them.
+    /// Nested repositories, as git records them.
     links: Vec<IndexEntry>,
 }
 
@@ -145,7 +146,7 @@ fn compare(index: &Index, workspace: &Path, found: &Found, written: IndexTime) -
         if found.is_shut(&path) {
             continue;
         }
-        // Reached through a link it is another file.
+        // A file that is reached through a link is another file.
         let in_place = path.parent().is_some_and(|dir| found.dirs.contains(dir));
         let file = if in_place { fs::symlink_metadata(workspace.join(&path)).ok() } else { None };
         match file.filter(|file| !file.is_dir()) {
@@ -156,14 +157,14 @@ fn compare(index: &Index, workspace: &Path, found: &Found, written: IndexTime) -
                     changes.changed.insert(path);
                 }
             }
-            // The walk named it.
+            // The walk already listed it.
             Some(_) => {}
         }
     }
     changes
 }
 
-/// A repository within is no work that can be merged: it stays what it was before the agent.
+/// A nested repository cannot be merged: its entry stays as it was before the agent.
 fn without_link(
     index: &mut Index,
     head: &Tree<'_>,
@@ -192,7 +193,8 @@ fn without_link(
     Ok(())
 }
 
-/// As git tells: everything that the index notes of the file is as it was, and that was noted after the file's last change.
+/// Decides like git: the file is unchanged if all its data in the index is the same, and the index was written after
+/// the file's last change.
 fn is_unchanged(entry: &IndexEntry, file: &Metadata, written: IndexTime) -> bool {
     let mode = match file.permissions().mode() {
         _ if file.is_symlink() => LINK,
@@ -208,7 +210,7 @@ fn is_unchanged(entry: &IndexEntry, file: &Metadata, written: IndexTime) -> bool
         && changed < written
 }
 
-/// The index keeps 32 bits of each.
+/// The index stores 32 bits of each number.
 fn time(seconds: i64, nanoseconds: i64) -> IndexTime {
     IndexTime::new(seconds as i32, nanoseconds as u32)
 }
@@ -218,9 +220,9 @@ fn take(index: &mut Index, workspace: &Path, path: &Path, max: u64, left: &mut L
     let place = workspace.join(path);
     let named = path.to_string_lossy();
     match fs::symlink_metadata(&place) {
-        // Before the library compresses it: the bundle could not hold it.
+        // Checked before the library compresses the file: the bundle could not hold it.
         Ok(file) if file.len() > max => {
-            left.skip(&named, &format!("a result is at most {max} bytes, and it has {}", file.len()));
+            left.skip(&named, &format!("the limit of a result is {max} bytes, and the file has {}", file.len()));
             return Ok(());
         }
         _ => {}
@@ -229,7 +231,7 @@ fn take(index: &mut Index, workspace: &Path, path: &Path, max: u64, left: &mut L
     let Failure::Other(text) = Failure::from(error) else {
         return Err(Failure::Machine(format!("{named} cannot be taken: the disk is full or broken")));
     };
-    // The library's words begin with a long path.
+    // The library's message begins with a long path.
     let why = File::open(&place).err().map_or(text, |error| error.to_string());
     left.skip(&named, &why);
     Ok(())
@@ -244,8 +246,8 @@ fn merge_head(repository: &Repository) -> Result<Option<Oid>, Failure> {
     Ok(Some(Oid::from_str(text.lines().next().unwrap_or_default())?))
 }
 
-/// A path whose conflict nobody resolved. One with markers is resolved when they are gone, for an agent without
-/// git; one that git cannot mark (a deletion, a binary file) needs `git add` or `git rm`.
+/// A path with an unresolved conflict. A conflict with markers is resolved when the markers are gone, for an agent
+/// without git; a conflict that git cannot mark (a deletion, a binary file) needs `git add` or `git rm`.
 fn unresolved(index: &Index, dir: &Path) -> Result<Option<String>, Failure> {
     if !index.has_conflicts() {
         return Ok(None);

@@ -1,17 +1,18 @@
-//! The supervisor beside one agent, one process per attempt:
-//! workspace → agent, watched → everything it left behind ended → harvest → exit record.
+//! The supervisor of one agent, one process per attempt. It prepares the workspace, runs and watches the agent, ends
+//! every process that the agent left behind, harvests the result, and writes the exit record.
 //!
-//! `devstack-shim run SPEC` is that whole way. `harvest SPEC` does the end of it again, for an attempt whose shim
-//! was killed. `inside SPEC` and `harvest-inside SPEC` are the same within the sandbox that `run` and `harvest`
-//! enter when the spec has a wrapper. `collect SPEC` is the child that reads the agent's repository, `collect-commits SPEC`
-//! the one that reads only its commits where that failed.
+//! `devstack-shim run SPEC` does all of this. `harvest SPEC` repeats the last part for an attempt whose shim was
+//! killed. `inside SPEC` and `harvest-inside SPEC` are the same commands within the sandbox that `run` and `harvest`
+//! enter when the spec has a wrapper. `collect SPEC` is the child that reads the agent's repository; `collect-commits
+//! SPEC` reads only its commits, where `collect` failed.
 //!
-//! Architecture invariants: no thread, no network, no environment of its own; it runs as the agent's user, so what
-//! it says is checked by the node; it outlives the node.
+//! Architecture invariants: no thread, no network, no environment of its own; the shim runs as the agent's user, so the
+//! node checks everything that the shim reports; the shim outlives the node.
 
-// Without the standard library's start: it parses /proc/self/maps and makes a signal stack to be able to say that a stack
-// overflowed, which is a fifth of what starting this program costs, in every attempt. Nothing else of it is missed: what
-// writes to a pipe blocks SIGPIPE first (`tee`), and whoever starts a shim gives it its three standard descriptors.
+// Without the start code of the standard library. That code parses /proc/self/maps and makes a signal stack to report
+// stack overflows, which is a fifth of the cost of starting this program, in every attempt. Nothing else of it is
+// needed: the code that writes to a pipe blocks SIGPIPE first (`tee`), and the starter of a shim gives it its three
+// standard descriptors.
 #![cfg_attr(not(test), no_main)]
 
 mod branches;
@@ -50,16 +51,16 @@ use devstack_shim::{
     spec::{ALREADY_RUN, Ending, ExitRecord, Harvested, Spec, VERSION},
 };
 
-/// Exit statuses, as programs have them.
+/// Exit statuses.
 const SUCCESS: c_int = 0;
 const FAILURE: c_int = 1;
 const USAGE: c_int = 2;
 
-/// The C library's entry.
+/// The entry point that the C library calls.
 #[allow(unsafe_code, reason = "the name is what the C library calls, and nothing else here has it")]
 #[cfg_attr(not(test), unsafe(no_mangle))]
 extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
-    // Filled in by the C library before it calls this.
+    // The C library fills these in before it calls this function.
     let args: Vec<String> = env::args_os().filter_map(|arg| arg.into_string().ok()).collect();
     let [_, mode, path] = args.as_slice() else {
         eprintln!("usage: devstack-shim run|harvest SPEC");
@@ -97,7 +98,7 @@ fn dispatch(mode: &str, path: &Path) -> io::Result<c_int> {
     Ok(SUCCESS)
 }
 
-/// The whole way of an attempt.
+/// Runs an attempt from start to end.
 fn run(spec: &Spec) -> io::Result<()> {
     let secrets = secrets::read(spec.secrets.as_ref())?;
     let log = confine::create(&spec.dir.join(layout::LOG))?;
@@ -118,7 +119,7 @@ fn run(spec: &Spec) -> io::Result<()> {
     output.finish();
     let quiet = ending::end_all(ending::PATIENCE);
     let processes_refused = confine::processes_refused();
-    // Half a workspace is nobody's work, and taken for some it would delete the other half.
+    // Half a workspace is not work, and taking it for work would delete the other half.
     let started = !matches!(ending, Ending::NotStarted(_));
     let harvest = if started { harvest::harvest(spec, bundle, quiet) } else { Harvested::default() };
     write_record(
@@ -138,16 +139,16 @@ fn run(spec: &Spec) -> io::Result<()> {
     )
 }
 
-/// Is everything in force that the order demands? Looked at, not believed: an engine, a sandbox or a kernel may have left
-/// something out.
+/// Checks that everything the order demands is in force. It is measured, not trusted: an engine, a sandbox or a kernel
+/// may have ignored something.
 fn confined(spec: &Spec, measured: &mut Option<Measured>) -> Result<(), String> {
     let Some(demand) = &spec.demand else { return Ok(()) };
-    let found = confine::measure().map_err(|error| format!("what holds the agent cannot be measured: {error}"))?;
+    let found = confine::measure().map_err(|error| format!("cannot measure the agent's confinement: {error}"))?;
     *measured = Some(found);
     let missing = found.missing(demand);
     match missing.is_empty() {
         true => Ok(()),
-        false => Err(format!("what must hold the agent is not in force here: {}", missing.join(", "))),
+        false => Err(format!("required confinement is not in force: {}", missing.join(", "))),
     }
 }
 
@@ -157,19 +158,19 @@ fn attempt(
     output: &mut output::Output,
     mark: &mut mark::Mark,
 ) -> Result<Ending, String> {
-    let signals = watch::signals().map_err(|error| format!("signals cannot be received: {error}"))?;
+    let signals = watch::signals().map_err(|error| format!("cannot receive signals: {error}"))?;
     if let Some(git) = &spec.git {
-        workspace::prepare(spec, git).map_err(|error| format!("the workspace cannot be made: {error}"))?;
+        workspace::prepare(spec, git).map_err(|error| format!("cannot make the workspace: {error}"))?;
     }
-    confine::limit(&spec.limits).map_err(|error| format!("a limit cannot be set: {error}"))?;
+    confine::limit(&spec.limits).map_err(|error| format!("cannot set a limit: {error}"))?;
     let (files, variables) = secret_files::split(spec, secrets);
     let _laid = secret_files::lay(spec, &files)?;
-    mark.set().map_err(|error| format!("its start cannot be noted: {error}"))?;
+    mark.set().map_err(|error| format!("cannot mark the agent's start: {error}"))?;
     let agent = spawn::spawn(spec, &variables)?;
-    watch::watch(spec, agent, signals, output).map_err(|error| format!("the agent cannot be watched: {error}"))
+    watch::watch(spec, agent, signals, output).map_err(|error| format!("cannot watch the agent: {error}"))
 }
 
-/// Only the end of the way, for an attempt whose shim was killed: no secret, no agent.
+/// Only the last part, for an attempt whose shim was killed: no secret, no agent.
 fn harvest_again(spec: &Spec) -> io::Result<()> {
     let exit = confine::create(&spec.dir.join(layout::HARVEST))?;
     let bundle = harvest::output(spec)?;
@@ -191,7 +192,7 @@ fn harvest_again(spec: &Spec) -> io::Result<()> {
     write_record(spec.dir.join(layout::HARVEST), exit, &record)
 }
 
-/// In one write: a reader sees all of it or text that does not parse.
+/// Writes the record in one write: a reader sees all of it, or text that does not parse.
 fn write_record(path: PathBuf, file: File, record: &ExitRecord) -> io::Result<()> {
     confine::still(&path, file)?.write_all(&serde_json::to_vec(record)?)
 }

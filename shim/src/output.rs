@@ -1,6 +1,6 @@
-//! The log: the agent's output, redacted before it reaches the disk, bounded, and never a reason for the agent to
-//! wait. The head is written as it comes (somebody may follow it); past it only the newest part is kept, in memory,
-//! and written at the end. So a flood costs a read and a copy, and no disk.
+//! The log: the agent's output, redacted before it reaches the disk, bounded, and never a reason for the agent to wait.
+//! The head is written as it arrives (somebody may follow it). After the head only the newest part is kept, in memory,
+//! and written at the end. A flood of output therefore costs a read and a copy, and no disk.
 //!
 //! Deliberately absent: which stream a byte came from. The order is what matters.
 
@@ -10,21 +10,21 @@ use devstack_shim::redact::Redactor;
 
 use crate::tee::Tee;
 
-/// Read at once: the size of a pipe.
+/// Bytes read at once: the size of a pipe.
 const BUFFER: usize = 64 << 10;
 
-/// Where output goes.
+/// The destination of the output.
 pub(crate) struct Output {
     file: File,
-    /// The same, for whoever keeps the container's output.
+    /// The copy for the reader of the container's output.
     tee: Tee,
     redactor: Redactor,
     buffer: Vec<u8>,
-    /// Bytes that the head may still take.
+    /// Bytes that still fit into the head.
     head_left: u64,
-    /// Read for the head and not yet written: it may be the start of a secret.
+    /// Bytes read for the head but not written yet: they may be the start of a secret.
     pending: Vec<u8>,
-    /// Raw, newest last; at most twice `tail_max` long.
+    /// Raw bytes, newest last; at most twice `tail_max` long.
     tail: Vec<u8>,
     tail_max: usize,
     seen: u64,
@@ -51,10 +51,10 @@ impl Output {
         }
     }
 
-    /// Room to read into.
+    /// The buffer to read into.
     pub(crate) fn buffer(&mut self) -> &mut [u8] {
         if self.buffer.is_empty() {
-            // Zeroed by the kernel as it is touched: an agent that says nothing costs nothing.
+            // The kernel zeroes pages on first use: an agent without output costs nothing.
             self.buffer = vec![0; BUFFER];
         }
         &mut self.buffer
@@ -75,7 +75,7 @@ impl Output {
         let ready = self.redactor.settled(head);
         let text = self.redactor.redact(head.get(..ready).unwrap_or_default(), 0);
         self.head_left = if full { 0 } else { self.head_left - ready as u64 };
-        // A full disk must not end the agent; what is missing is counted.
+        // A full disk must not end the agent; missing bytes are counted.
         if self.file.write_all(&text).is_err() {
             self.left_out += ready as u64;
         }
@@ -95,11 +95,11 @@ impl Output {
         }
     }
 
-    /// Writes what is held back. There is no more output.
+    /// Writes all withheld bytes. There is no more output.
     pub(crate) fn finish(&mut self) {
         let held = if self.head_left > 0 { &mut self.pending } else { &mut self.tail };
         let held = std::mem::take(held);
-        // Where something was left out before it, a secret's end may be all that is left of it: skip as much.
+        // If bytes before it were left out, it may begin with the end of a secret: skip that much.
         let mut from = 0;
         if self.left_out > 0 || held.len() > self.tail_max {
             from = held.len().saturating_sub(self.tail_max) + self.redactor.longest().saturating_sub(1);
@@ -116,7 +116,7 @@ impl Output {
         self.tee.finish(&text);
     }
 
-    /// The copy of the log that is on its way to somebody else.
+    /// The copy of the log that is still to be written.
     pub(crate) fn tee(&mut self) -> &mut Tee {
         &mut self.tee
     }
@@ -126,7 +126,7 @@ impl Output {
         self.seen
     }
 
-    /// Bytes of it that are not in the log.
+    /// Bytes of output that are not in the log.
     pub(crate) fn left_out(&self) -> u64 {
         self.left_out
     }

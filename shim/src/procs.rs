@@ -1,27 +1,27 @@
-//! The process table: who descends from whom, read from `/proc`.
-//! Deliberately absent: signals. Who reads decides.
+//! The process table: the ancestry of processes, read from `/proc`. Deliberately absent: signals. The caller decides
+//! about them.
 
 use std::{collections::HashMap, fs, io};
 
-/// One process as `/proc/<pid>/stat` tells it.
+/// One process as `/proc/<pid>/stat` describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
-    /// Its id.
+    /// Its process id.
     pub pid: i32,
-    /// Its parent's.
+    /// Its parent's process id.
     pub parent: i32,
-    /// Its session.
+    /// Its session id.
     pub session: i32,
-    /// `Z`: only its exit status is left; `T`: stopped.
+    /// `Z`: zombie, only its exit status remains; `T`: stopped.
     pub state: char,
     /// User plus system time, its own and that of its reaped children, in clock ticks (10 ms).
     pub cpu_ticks: u64,
-    /// When it started, in clock ticks since boot: with the pid it names a process of one boot.
+    /// When it started, in clock ticks since boot: together with the pid it identifies a process within one boot.
     pub started: u64,
 }
 
 impl Process {
-    /// Can it still do anything?
+    /// Whether it can still do anything.
     pub fn is_alive(&self) -> bool {
         self.state != 'Z' && self.state != 'X'
     }
@@ -37,13 +37,13 @@ pub fn this() -> Option<Process> {
     parse(&fs::read("/proc/self/stat").ok()?)
 }
 
-/// Every process there is.
+/// All processes.
 pub fn all() -> io::Result<Vec<Process>> {
     let numbers = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     Ok(numbers.filter_map(get).collect())
 }
 
-/// Those of `all` that descend from one of `roots`; the roots themselves are left out.
+/// The processes of `all` that descend from one of `roots`, without the roots themselves.
 pub fn descendants(all: &[Process], roots: &[i32]) -> Vec<Process> {
     let mut children: HashMap<i32, Vec<Process>> = HashMap::new();
     for process in all {
@@ -52,7 +52,7 @@ pub fn descendants(all: &[Process], roots: &[i32]) -> Vec<Process> {
     let mut found = Vec::new();
     let mut open = roots.to_vec();
     while let Some(pid) = open.pop() {
-        // Removed, so that no torn reading of the table can make a circle.
+        // Removed, so that an inconsistent table cannot cause an endless loop.
         for child in children.remove(&pid).unwrap_or_default() {
             open.push(child.pid);
             found.push(child);
@@ -61,7 +61,7 @@ pub fn descendants(all: &[Process], roots: &[i32]) -> Vec<Process> {
     found
 }
 
-/// The name in parentheses may hold anything, a parenthesis too: the fields start after the last one.
+/// The name in parentheses may contain anything, also a parenthesis: the fields start after the last one.
 fn parse(stat: &[u8]) -> Option<Process> {
     let open = stat.iter().position(|&byte| byte == b'(')?;
     let close = stat.iter().rposition(|&byte| byte == b')')?;

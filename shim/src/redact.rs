@@ -1,24 +1,24 @@
-//! Finds secret values in output, as they are and as programs commonly write them ([`Spellings`]).
+//! Finds secret values in output, in plain form and as programs commonly write them ([`Spellings`]).
 //!
-//! Deliberately absent: guessing. Only values the attempt was given are found; scanning for unknown secrets is for
+//! Deliberately absent: guessing. Only the attempt's own secret values are found; the scan for unknown secrets runs on
 //! commits, elsewhere.
 
 use crate::spellings::Spellings;
 
 /// Shorter values are not redacted: they would hide ordinary text and protect nothing.
 const SHORTEST: usize = 4;
-/// What stands instead.
+/// The replacement.
 const MASK: &[u8] = b"***";
 
 /// The texts to find.
 pub struct Redactor {
-    /// By first byte, longest first, so that the longest match at a place wins.
+    /// By first byte, longest first, so that the longest match at a position wins.
     by_first: Vec<Vec<Vec<u8>>>,
     longest: usize,
 }
 
 impl Redactor {
-    /// Finds these values.
+    /// Makes a redactor for these values.
     pub fn new<'a>(values: impl Iterator<Item = &'a str>) -> Self {
         let mut patterns: Vec<Vec<u8>> = values.flat_map(forms).collect();
         patterns.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -36,12 +36,12 @@ impl Redactor {
         Self { by_first, longest }
     }
 
-    /// Length of the longest text that is looked for; 0: nothing is.
+    /// Length of the longest text to find; 0 if there is none.
     pub fn longest(&self) -> usize {
         self.longest
     }
 
-    /// How much of `text` can be redacted now: what follows may be the start of a secret.
+    /// How many bytes of `text` can be redacted now: the rest may be the start of a secret.
     pub fn settled(&self, text: &[u8]) -> usize {
         let from = text.len().saturating_sub(self.longest.saturating_sub(1));
         // A match that starts before `from` is complete, and one that reaches past it must not be cut.
@@ -53,7 +53,7 @@ impl Redactor {
         (from..text.len()).find(open).unwrap_or(text.len())
     }
 
-    /// `text` from `from` on, with secrets masked, also those that begin before `from`.
+    /// `text` from position `from`, with secrets masked, including those that begin before `from`.
     pub fn redact(&self, text: &[u8], from: usize) -> Vec<u8> {
         let mut clean = Vec::with_capacity(text.len().saturating_sub(from));
         let mut copied = from;

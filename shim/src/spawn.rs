@@ -1,7 +1,9 @@
-//! Starts the agent: its own process group, the clean environment of the spec plus its secrets, the prompt as its
-//! standard input (or none, where a profile hands it over otherwise), one pipe for both outputs (so their order is kept).
+//! Starts the agent with its own process group, the clean environment of the spec plus its secrets, the prompt as its
+//! standard input (or none, where a profile passes the prompt in another way), and one pipe for both outputs (so that
+//! their order is kept).
 //!
-//! posix_spawn and not fork: it costs the same however large the shim is, and it says when a program cannot be run.
+//! It uses posix_spawn, not fork: posix_spawn costs the same however large the shim is, and it reports when a program
+//! cannot be run.
 
 use std::{
     ffi::{CString, NulError},
@@ -27,27 +29,28 @@ pub(crate) struct Agent {
     pub(crate) output: File,
 }
 
-/// Starts the agent in its workspace. The error is a sentence for people: what is missing.
+/// Starts the agent in its workspace. The error is a sentence for users that names what is missing.
 pub(crate) fn spawn(spec: &Spec, secrets: &[(String, String)]) -> Result<Agent, String> {
     let program = spec.command.first().ok_or("the command is empty")?;
     let workspace = &spec.workspace;
     std::env::set_current_dir(workspace)
-        .map_err(|error| format!("the working directory {} cannot be entered: {error}", workspace.display()))?;
+        .map_err(|error| format!("cannot enter the working directory {}: {error}", workspace.display()))?;
     let path = find(program, &spec.env)?;
 
     let pairs = spec.env.iter().chain(secrets);
     let env: Vec<CString> = pairs
         .map(|(name, value)| CString::new(format!("{name}={value}")))
         .collect::<Result<_, NulError>>()
-        .map_err(|_| "a variable of the environment holds a NUL byte")?;
+        .map_err(|_| "an environment variable contains a NUL byte")?;
     let args: Vec<CString> = spec
         .command
         .iter()
         .map(|arg| CString::new(arg.as_str()))
         .collect::<Result<_, NulError>>()
-        .map_err(|_| "an argument of the command holds a NUL byte")?;
+        .map_err(|_| "a command argument contains a NUL byte")?;
 
-    let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(|error| format!("no pipe for the output: {error}"))?;
+    let (read, write) =
+        pipe2(OFlag::O_CLOEXEC).map_err(|error| format!("cannot make a pipe for the output: {error}"))?;
     let prompt = match &spec.tool {
         Some(tool) if !tool.prompt_on_stdin => PathBuf::from("/dev/null"),
         _ => spec.dir.join(layout::PROMPT),
@@ -68,7 +71,8 @@ fn start(path: &Path, args: &[CString], env: &[CString], input: &File, output: &
         files.add_dup2(from, to)?;
     }
     let mut attributes = PosixSpawnAttr::init()?;
-    // Its own group, so that `kill 0` in a script does not reach the shim; signals as a shell would hand them on.
+    // A separate group, so that `kill 0` in a script does not reach the shim; signal settings as a shell passes them
+    // on.
     attributes.set_flags(
         PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
             | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
@@ -80,7 +84,7 @@ fn start(path: &Path, args: &[CString], env: &[CString], input: &File, output: &
     posix_spawn(path, &files, &attributes, args, env)
 }
 
-/// Looks a program up as a shell does, in the agent's PATH; a name with a slash is taken from the workspace.
+/// Finds a program like a shell does, in the agent's PATH; a name with a slash is relative to the workspace.
 fn find(program: &str, env: &[(String, String)]) -> Result<PathBuf, String> {
     let usable =
         |path: &Path| path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);

@@ -1,8 +1,8 @@
-//! The order of one attempt and its exit record, as JSON files. Both are versioned, since a shim outlives the
-//! node that started it and may meet a newer one.
+//! The order of one attempt and its exit record, as JSON files. Both are versioned, because a shim outlives the node
+//! that started it and may meet a newer node.
 //!
-//! Deliberately absent: secret values. They come on the shim's stdin as one JSON object, or as files of a tmpfs, and touch
-//! no disk.
+//! Deliberately absent: secret values. They arrive on the shim's stdin as one JSON object, or as files of a tmpfs, and
+//! touch no disk.
 
 use std::path::PathBuf;
 
@@ -16,12 +16,12 @@ use crate::{
 /// The version this code writes.
 pub const VERSION: u32 = 1;
 
-/// The word of [`Spec::wrapper`] that stands for the descriptor of one of [`Spec::wrapper_files`].
+/// The placeholder in [`Spec::wrapper`] for the descriptor of one of [`Spec::wrapper_files`].
 pub fn wrapper_file(index: usize) -> String {
     format!("{{file {index}}}")
 }
 
-/// Exit status of a shim whose attempt has, or had, another one: it did nothing.
+/// Exit status of a shim whose attempt has, or had, another shim: it did nothing.
 pub const ALREADY_RUN: u8 = 3;
 
 /// Everything the shim needs to run one attempt.
@@ -37,19 +37,20 @@ pub struct Spec {
     pub dir: PathBuf,
     /// The agent's working directory, absolute.
     pub workspace: PathBuf,
-    /// The boot this was written in (`/proc/sys/kernel/random/boot_id`): a pid means nothing after it.
+    /// The boot in which this was written (`/proc/sys/kernel/random/boot_id`): a pid is meaningless in another boot.
     pub boot_id: String,
-    /// CLOCK_BOOTTIME when the node ordered it, in milliseconds: what is left of the time after a node's restart.
+    /// CLOCK_BOOTTIME when the node ordered it, in milliseconds: gives the remaining time after a node's restart.
     pub ordered_at_ms: u64,
-    /// A program with arguments that the shim becomes first, and that runs it again inside a sandbox; empty: none.
+    /// A program with arguments that the shim becomes first, and which runs the shim again inside a sandbox; empty:
+    /// none.
     pub wrapper: Vec<String>,
     /// The agent's argv.
     pub command: Vec<String>,
     /// The agent's whole environment, without its secrets.
     pub env: Vec<(String, String)>,
-    /// Where its secrets come from; `None`: it has none.
+    /// The source of its secrets; `None` if it has none.
     pub secrets: Option<Secrets>,
-    /// Who the agent is; `None`: whoever started the shim, who must not be root.
+    /// The agent's user; `None`: the user who started the shim, who must not be root.
     pub user: Option<User>,
     /// Limits of the process.
     pub limits: Rlimits,
@@ -59,35 +60,35 @@ pub struct Spec {
     pub timeout_ms: u64,
     /// Between SIGTERM and SIGKILL, in milliseconds.
     pub grace_ms: u64,
-    /// No output and no processor time for this long ends it, in milliseconds.
+    /// The agent is ended after this long without output and processor time, in milliseconds.
     pub idle_timeout_ms: u64,
-    /// The log is never longer, in bytes (but for one line that says what was left out).
+    /// The maximum size of the log, in bytes (plus one line that says what was left out).
     pub log_max: u64,
-    /// What the attempt may have on disk, workspace and result together, in bytes; `None`: what the disk has.
+    /// Maximum disk use of the attempt, workspace and result together, in bytes; `None`: no limit but the disk.
     pub disk_max: Option<u64>,
-    /// The workspace; `None`: an empty directory, and nothing is harvested.
+    /// The workspace; `None`: an empty directory, and no harvest.
     pub git: Option<Git>,
-    /// What is special about the agent; `None`: a plain command.
+    /// Special properties of the agent; `None`: a plain command.
     #[serde(default)]
     pub tool: Option<Tool>,
-    /// Does the log go to the shim's standard output, too?
+    /// Whether the log also goes to the shim's standard output.
     #[serde(default)]
     pub tee: bool,
-    /// Files that the wrapper inherits, open for reading; its arguments name their descriptors by [`wrapper_file`].
+    /// Files that the wrapper inherits, open for reading; its arguments refer to their descriptors by [`wrapper_file`].
     #[serde(default)]
     pub wrapper_files: Vec<PathBuf>,
-    /// What must be in force around the agent, or it does not start; `None`: an order of an earlier version, which demands
-    /// nothing.
+    /// The confinement that must be in force around the agent, otherwise it does not start; `None`: an order of an
+    /// earlier version, which demands nothing.
     #[serde(default)]
     pub demand: Option<Demand>,
 }
 
-/// How the shim gets the values of secrets.
+/// How the shim gets the secret values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Secrets {
     /// One JSON object on stdin.
     Stdin,
-    /// One file each, named like the secret, in this directory of a tmpfs.
+    /// One file per secret, named like the secret, in this directory of a tmpfs.
     Directory(PathBuf),
 }
 
@@ -125,11 +126,11 @@ pub struct Git {
     pub branch: String,
     /// The integration branch, seen as `origin/<integration>`.
     pub integration: String,
-    /// What is checked out.
+    /// The commits to check out.
     pub start: GitStart,
     /// Author of the agent's commits.
     pub name: String,
-    /// Their mail address.
+    /// Mail address of the author.
     pub email: String,
     /// Commit leftovers and write a bundle at the end.
     pub harvest: bool,
@@ -137,21 +138,21 @@ pub struct Git {
     pub bundle_max: u64,
 }
 
-/// What a workspace holds at first.
+/// The initial content of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GitStart {
     /// `tip` on the agent's branch.
     Commit {
         /// The integration head.
         base: String,
-        /// The same, or what an earlier attempt left.
+        /// The same, or the commit that an earlier attempt left.
         tip: String,
     },
-    /// `base` on the agent's branch with `theirs` being merged.
+    /// `base` on the agent's branch, with a merge of `theirs` in progress.
     Merging {
         /// The integration head.
         base: String,
-        /// The blocked commit.
+        /// The commit whose merge is blocked.
         theirs: String,
     },
 }
@@ -170,26 +171,26 @@ impl GitStart {
 pub enum Ending {
     /// It exited.
     Exited(i32),
-    /// A signal ended it that the shim did not send.
+    /// A signal ended it, not sent by the shim.
     Signalled(i32),
     /// The shim ended it at its deadline.
     TimedOut,
-    /// The shim ended it for idleness.
+    /// The shim ended it because it was idle.
     Stalled,
-    /// The shim was asked to end it: by the node, if [`crate::layout::STOP`] is there, else from elsewhere.
+    /// The shim was asked to end it: by the node, if [`crate::layout::STOP`] exists, else by somebody else.
     Stopped,
-    /// It never ran. Says what is missing.
+    /// It never ran; the text says what is missing.
     NotStarted(String),
-    /// The shim ended it for more than [`Spec::disk_max`] on disk.
+    /// The shim ended it because it used more than [`Spec::disk_max`] on disk.
     OutOfDisk,
 }
 
-/// The end of an attempt.
+/// The exit record of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
     /// [`VERSION`].
     pub version: u32,
-    /// How the agent ended; `None` when only the harvest was asked for.
+    /// How the agent ended; `None` if only a harvest was requested.
     pub ending: Option<Ending>,
     /// How long the agent ran, in milliseconds.
     pub elapsed_ms: u64,
@@ -197,16 +198,17 @@ pub struct ExitRecord {
     pub output_bytes: u64,
     /// Bytes of output that are not in the log.
     pub left_out_bytes: u64,
-    /// What the agent made.
+    /// The agent's result.
     pub harvest: Harvested,
-    /// How often the limit of processes refused one, where the control group can be read.
+    /// How often the process limit refused a process, where the control group is readable.
     #[serde(default)]
     pub processes_refused: u64,
-    /// Was an agent started in a workspace that was whole? What anything else left is nobody's work. A record without the
-    /// field is of a version that harvested after every end.
+    /// Whether an agent was started in a complete workspace. Otherwise nothing that is left counts as work. A record
+    /// without this field is from a version that harvested after every end.
     #[serde(default = "yes")]
     pub started: bool,
-    /// What was in force around the agent just before it was to start; `None`: nothing was demanded, or it was not got that far.
+    /// The confinement measured just before the agent's start; `None`: nothing was demanded, or the start was not
+    /// reached.
     #[serde(default)]
     pub measured: Option<Measured>,
 }
@@ -218,17 +220,17 @@ fn yes() -> bool {
 /// The result of a harvest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Harvested {
-    /// The result, when it is not the base; the base where only other branches have commits, which the bundle carries.
+    /// The result, if it is not the base; the base if only other branches have commits, which the bundle then contains.
     pub tip: Option<String>,
-    /// Why there is none although there should be, or why it is not whole.
+    /// Why an expected result is missing, or is incomplete.
     pub error: Option<String>,
-    /// What could not be taken, at most [`SKIPPED_MAX`].
+    /// Paths that could not be taken, at most [`SKIPPED_MAX`].
     #[serde(default)]
     pub skipped: Vec<Skipped>,
-    /// So many more could not be taken.
+    /// Number of further paths that could not be taken.
     #[serde(default)]
     pub more: u32,
-    /// Other branches with commits on top of the base, at most [`BRANCHES_MAX`]; the bundle has them as refs.
+    /// Other branches with commits on top of the base, at most [`BRANCHES_MAX`]; the bundle contains them as refs.
     #[serde(default)]
     pub branches: Vec<Branch>,
     /// The machine failed, not the agent: its disk was full, or could not be read or written.
@@ -236,12 +238,12 @@ pub struct Harvested {
     pub failed: Option<String>,
 }
 
-/// Something that could not be taken.
+/// A path that could not be taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// Relative to the workspace, for people: at most [`SKIPPED_PATH_MAX`] bytes. `.git` is the whole repository.
+    /// Relative to the workspace, for display: at most [`SKIPPED_PATH_MAX`] bytes. `.git` means the whole repository.
     pub path: String,
-    /// At most [`SKIPPED_WHY_MAX`] bytes.
+    /// The reason, at most [`SKIPPED_WHY_MAX`] bytes.
     pub why: String,
 }
 
@@ -254,13 +256,13 @@ pub struct Branch {
     pub commit: String,
 }
 
-/// So many paths that could not be taken are named; the rest is counted.
+/// Maximum number of listed paths that could not be taken; the others are counted.
 pub const SKIPPED_MAX: usize = 50;
-/// The longest path that is named, in bytes; a longer one is cut.
+/// The longest listed path, in bytes; a longer one is cut.
 pub const SKIPPED_PATH_MAX: usize = 200;
 /// The longest reason, in bytes; a longer one is cut.
 pub const SKIPPED_WHY_MAX: usize = 120;
-/// So many branches come along beside the result.
+/// Maximum number of branches besides the result.
 pub const BRANCHES_MAX: usize = 16;
-/// The longest name of a branch that comes along, in bytes.
+/// The longest name of such a branch, in bytes.
 pub const BRANCH_NAME_MAX: usize = 200;

@@ -1,10 +1,10 @@
-//! The ways in which programs commonly write a secret value: as it is, a single line of several, JSON-escaped,
-//! percent-encoded, in base64 (both alphabets, at any offset inside a longer text) and in hexadecimal.
+//! The ways in which programs commonly write a secret value: unchanged, as a single line of a multi-line value,
+//! JSON-escaped, percent-encoded, in base64 (both alphabets, at any offset inside a longer text) and in hexadecimal.
 //!
-//! Used by the redactor of logs and by the scanner of commits, so that both find the same.
-//! Deliberately absent: searching, and spellings that only somebody who hides something would use.
+//! Used by the redactor of logs and by the scanner of commits, so that both find the same. Deliberately absent:
+//! searching, and spellings that are used only to hide a value.
 
-/// Lines of a value with several lines are secrets of their own from this length: the first lines of a key are
+/// In a value with several lines, lines of at least this length are secrets by themselves: the first lines of a key are
 /// public boilerplate, the others are not.
 const SHORTEST_LINE: usize = 16;
 /// Encoded forms shorter than this would match by accident.
@@ -13,14 +13,14 @@ const SHORTEST_CODE: usize = 6;
 /// The spellings of one value.
 #[derive(Debug, Default)]
 pub struct Spellings {
-    /// Texts that are written as they are: the value, its lines, JSON-escaped, percent-encoded.
+    /// Texts that are matched literally: the value, its lines, JSON-escaped, percent-encoded.
     pub texts: Vec<Vec<u8>>,
     /// Codes that programs break into lines of any length: base64 and hexadecimal.
     pub codes: Vec<Vec<u8>>,
 }
 
 impl Spellings {
-    /// All of `value`, which is not trimmed. Empty for an empty value.
+    /// All spellings of `value`, which is not trimmed. Empty for an empty value.
     pub fn of(value: &str) -> Self {
         if value.is_empty() {
             return Self::default();
@@ -30,7 +30,7 @@ impl Spellings {
         let lines = value.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE && line.len() < value.len());
         texts.extend(lines.filter(|line| !is_armor(line)).map(|line| line.as_bytes().to_vec()));
         if let Ok(json) = serde_json::to_string(value) {
-            // Without the quotes around it, and nothing of the value's own.
+            // Without the surrounding quotes, but with all of the value.
             texts.push(json.as_bytes().get(1..json.len().saturating_sub(1)).unwrap_or_default().to_vec());
         }
         texts.extend([true, false].map(|upper| percent(bytes, upper)));
@@ -44,7 +44,7 @@ impl Spellings {
     }
 }
 
-/// `-----BEGIN … KEY-----`: the same in everybody's keys.
+/// `-----BEGIN … KEY-----`: the same in all keys.
 fn is_armor(line: &str) -> bool {
     line.starts_with("-----") && line.ends_with("-----")
 }
@@ -52,10 +52,10 @@ fn is_armor(line: &str) -> bool {
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// The characters that depend on nothing but `value` when it stands `shift` bytes into a group of three.
+/// The characters that depend only on `value` when it begins `shift` bytes into a group of three.
 fn base64(value: &[u8], shift: usize, alphabet: &[u8; 64]) -> Vec<u8> {
     let bit = |n: usize| value.get(n / 8).map_or(0, |byte| byte >> (7 - n % 8) & 1) as usize;
-    // The value's bits start at bit `shift * 8` of the stream; only whole characters of 6 bits are ours.
+    // The value's bits start at bit `shift * 8` of the stream; only complete 6-bit characters count.
     let skip = (6 - shift * 8 % 6) % 6;
     let whole = (value.len() * 8).saturating_sub(skip) / 6;
     let code = |n: usize| (0..6).fold(0, |code, k| code << 1 | bit(skip + n * 6 + k));

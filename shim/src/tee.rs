@@ -1,6 +1,6 @@
-//! A second copy of the log, for whoever keeps the container's output: the engine's log driver, at the other end of a pipe. It is
-//! redacted and bounded like the log, and it never makes anybody wait: what the other end does not take in time is left out here
-//! (the log has it), and one that is gone is written to no more.
+//! A second copy of the log for the reader of the container's output: the engine's log driver, at the other end of a
+//! pipe. The copy is redacted and bounded like the log, and it never blocks anything. Output that the reader does not
+//! take in time is left out of the copy (the log has it), and a closed pipe gets no more writes.
 //!
 //! Deliberately absent: which stream a byte came from, as in the log.
 
@@ -19,28 +19,28 @@ use nix::{
 
 use crate::clock;
 
-/// Kept for a reader that is behind, in bytes: sixteen pipes full, and little of any memory limit.
+/// Bytes kept for a slow reader: sixteen pipes full, and little compared with any memory limit.
 const QUEUE: usize = 1 << 20;
-/// Handed over at once at the end, in bytes: the size of a pipe.
+/// Bytes written at once at the end: the size of a pipe.
 const CHUNK: usize = 64 << 10;
-/// For the last words, in milliseconds: an engine that is frozen must not keep a container.
+/// How long to wait for the last output to be read, in milliseconds: a frozen engine must not keep a container alive.
 const PATIENCE_MS: u64 = 2_000;
 
-/// The other end, while there is one.
+/// The other end of the pipe, while it is open.
 pub(crate) struct Tee {
     out: Option<File>,
     queue: VecDeque<u8>,
-    /// Bytes that were not taken in time, since the last that were.
+    /// Bytes lost since the last successful write.
     lost: u64,
 }
 
 impl Tee {
-    /// To nobody.
+    /// A copy without a reader.
     pub(crate) fn none() -> Self {
         Self { out: None, queue: VecDeque::new(), lost: 0 }
     }
 
-    /// To standard output, if it can be written to without waiting.
+    /// A copy to standard output, if it can be written without blocking.
     pub(crate) fn stdout() -> Self {
         let out = io::stdout().as_fd().try_clone_to_owned();
         out.and_then(|out| Self::to(File::from(out))).unwrap_or_else(|_| Self::none())
@@ -48,12 +48,12 @@ impl Tee {
 
     fn to(out: File) -> io::Result<Self> {
         fcntl(&out, FcntlArg::F_SETFL(OFlag::O_WRONLY | OFlag::O_NONBLOCK))?;
-        // A reader that is gone is an error of the write, not the end of the shim. The agent gets a mask of its own.
+        // A closed pipe must be an error of the write, not the end of the shim. The agent gets its own signal mask.
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from_iter([Signal::SIGPIPE])), None)?;
         Ok(Self { out: Some(out), ..Self::none() })
     }
 
-    /// Hands over, or keeps for later, what the log got.
+    /// Writes log output, or keeps it for later.
     pub(crate) fn put(&mut self, text: &[u8]) {
         if self.out.is_none() || text.is_empty() {
             return;
@@ -70,7 +70,7 @@ impl Tee {
         self.flush();
     }
 
-    /// The same for the last words: waits a little for the other end.
+    /// Writes the last output: waits a little for the reader.
     pub(crate) fn finish(&mut self, text: &[u8]) {
         let until = clock::now_ms() + PATIENCE_MS;
         for chunk in text.chunks(CHUNK) {
@@ -84,12 +84,12 @@ impl Tee {
         }
     }
 
-    /// What to wait for until more can be handed over; `None`: there is nothing to hand over.
+    /// The descriptor to wait for until more can be written; `None` if nothing is left to write.
     pub(crate) fn waiting(&self) -> Option<BorrowedFd<'_>> {
         self.out.as_ref().filter(|_| !self.queue.is_empty()).map(AsFd::as_fd)
     }
 
-    /// Hands over what the other end takes now.
+    /// Writes as much as the reader takes now.
     pub(crate) fn flush(&mut self) {
         while !self.queue.is_empty()
             && let Some(out) = &mut self.out
@@ -141,7 +141,7 @@ mod tests {
     fn a_reader_that_is_behind_misses_what_the_queue_cannot_hold_and_is_told() {
         let (mut read, mut tee) = tee();
         let line = [b'x'; 1023].into_iter().chain([b'\n']).collect::<Vec<u8>>();
-        // The pipe and the queue, and then some: none of it waits.
+        // More than the pipe and the queue hold: none of it blocks.
         for _ in 0..2000 {
             tee.put(&line);
         }

@@ -1,23 +1,23 @@
-//! What a profile says about an agent that its shim must know: how it is fed, which secrets are files, and which line of
-//! its output is its last. And how lines of JSON are looked into, here and on the host.
-//! Deliberately absent: any agent's name, and what the numbers in its output mean.
+//! The part of an agent's profile that the shim must know: how the agent gets its prompt, which secrets are files, and
+//! which line of its output is the last. Also: how fields are looked up in JSON lines, here and on the host.
+//! Deliberately absent: any agent's name, and the meaning of the numbers in its output.
 
 use std::{borrow::Cow, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What is special about an agent.
+/// Special properties of an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
-    /// The prompt is on its standard input; else that is empty.
+    /// Whether the prompt is on its standard input; otherwise the input is empty.
     pub prompt_on_stdin: bool,
-    /// Secrets that are files, and not in its environment.
+    /// Secrets that are files, not environment variables.
     pub secret_files: Vec<SecretFile>,
-    /// A directory to make on a file system in memory, where those files are kept; HOME has links to them. `None`: HOME is
-    /// in memory itself.
+    /// A directory to create on a file system in memory, where those files are kept; HOME has links to them. `None` if
+    /// HOME itself is in memory.
     pub secret_dir: Option<PathBuf>,
-    /// Which line is its last.
+    /// The rule for its last line.
     pub last: Option<Last>,
 }
 
@@ -30,21 +30,21 @@ pub struct SecretFile {
     pub path: String,
 }
 
-/// The line after which an agent has nothing more to do. Some hang there.
+/// The line after which an agent has nothing more to do. Some agents hang there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Last {
-    /// A line of JSON in which each of these paths has one of the values.
+    /// A JSON line in which each of these paths has one of the values.
     pub when: Vec<(String, Vec<String>)>,
-    /// Such a line says that it failed.
+    /// Such a line with these values reports a failure.
     pub error: Vec<(String, Vec<String>)>,
-    /// With no more output it has so long to exit, in milliseconds.
+    /// How long the agent has to exit after its last output, in milliseconds.
     pub grace_ms: u64,
 }
 
 impl Last {
-    /// The status that a line says, if it is the last one: 0, or 1 for a failure.
+    /// The status that a line reports, if it is the last line: 0, or 1 for a failure.
     pub fn status(&self, line: &[u8]) -> Option<i32> {
-        // A quick look first: most lines of a long session are others.
+        // A cheap check first: most lines of a long session do not match.
         let (_, values) = self.when.first()?;
         let candidate = |value: &String| line.windows(value.len().max(1)).any(|part| part == value.as_bytes());
         if !line.starts_with(b"{") || !values.iter().any(candidate) {
@@ -59,12 +59,12 @@ impl Last {
     }
 }
 
-/// Is the scalar at a path one of these?
+/// Whether the scalar at a path is one of these values.
 pub fn is_one_of<T: AsRef<str>>(line: &Value, path: &str, values: &[T]) -> bool {
     at(line, path).and_then(scalar).is_some_and(|found| values.iter().any(|value| value.as_ref() == found))
 }
 
-/// What is at a path: names with dots between them.
+/// The value at a path: names separated by dots.
 pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |value, name| match value {
         Value::Array(items) => items.get(name.parse::<usize>().ok()?),
@@ -72,7 +72,7 @@ pub fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     })
 }
 
-/// A text, number or truth value as text.
+/// A string, number or boolean as text.
 pub fn scalar(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
@@ -81,7 +81,7 @@ pub fn scalar(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The parts of a secret file that are secrets by themselves: the texts in a file of JSON, if they are long enough to be
+/// The parts of a secret file that are secrets by themselves: the strings in a JSON file that are long enough to be
 /// tokens.
 pub fn parts_of(secret: &str) -> Vec<String> {
     const TOKEN_MIN: usize = 16;

@@ -1,25 +1,25 @@
-//! Tells the machine's failures from what an agent left: a disk that is full or broken must not be taken for a decision
-//! of the agent's, neither for work nor for its absence.
+//! Tells failures of the machine from the agent's results: a full or broken disk must not be taken for a decision of
+//! the agent, neither for work nor for missing work.
 
 use std::{fs::File, io, io::Seek};
 
 use nix::errno::Errno;
 
-/// What only the machine can cause, or whoever fills it.
+/// Errors that only the machine, or a process that fills its disk, can cause.
 const MACHINE: [Errno; 7] =
     [Errno::EIO, Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS, Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE];
 
 /// Why something could not be done.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The machine failed: everything may still be there.
+    /// The machine failed: the work may still exist.
     Machine(String),
-    /// It is what it is, for people.
+    /// Any other reason, as text.
     Other(String),
 }
 
 impl From<git2::Error> for Failure {
-    /// libgit2 keeps no error number: its messages end with the system's words for it.
+    /// libgit2 keeps no error number: its messages end with the system's text for the error.
     fn from(error: git2::Error) -> Self {
         let text = error.message().to_owned();
         let machine = MACHINE.iter().any(|errno| text.contains(&words(*errno)));
@@ -34,13 +34,13 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What the C library calls it.
+/// The C library's text for an error.
 fn words(errno: Errno) -> String {
     let text = io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-/// Empties a file that is to be written again.
+/// Empties a file before it is written again.
 pub(crate) fn empty(mut file: &File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()

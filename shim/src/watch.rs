@@ -1,5 +1,5 @@
-//! Watches the agent until it is over: output, exit, deadline, idleness, a request to stop. One thread, one poll.
-//! Deliberately absent: what happens to what the agent left running (`ending`).
+//! Watches the agent until it ends: output, exit, deadline, idleness, a request to stop. One thread, one poll.
+//! Deliberately absent: ending the processes that the agent left running (`ending`).
 
 use std::{
     io::{self, ErrorKind, Read},
@@ -31,27 +31,27 @@ use crate::{
     spawn::Agent,
 };
 
-/// Read in one go between two looks at signals and clocks, in chunks: a flood must not hide a deadline.
+/// Number of chunks read between two checks of signals and clocks: a flood of output must not hide a deadline.
 const CHUNKS: usize = 16;
 /// A clock tick of `/proc`, in milliseconds.
 const TICK_MS: u64 = 10;
-/// Processor time below this share of an interval is the timer of an idle event loop, not work (1 in 1000).
+/// Processor time below this share of an interval is an idle event loop, not work (1 in 1000).
 const IDLE_SHARE: u64 = 1000;
 
-/// Blocks the signals that [`watch`] reads, so none is lost from here on.
+/// Blocks the signals that [`watch`] reads, so that none is lost from here on.
 pub(crate) fn signals() -> io::Result<SignalFd> {
     let set = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None)?;
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
-/// Why the shim ends the agent, and when it stops asking nicely.
+/// Why the shim ends the agent, and when SIGKILL follows.
 struct Verdict {
     ending: Ending,
     kill_at: u64,
 }
 
-/// Runs until the agent is over; nothing else of its processes is looked after.
+/// Runs until the agent ends; does not handle its other processes.
 pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut Output) -> io::Result<Ending> {
     let Agent { pid, output: mut pipe } = agent;
     fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
@@ -110,7 +110,7 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
             Some(_) => {}
         }
     };
-    // Whoever else holds the pipe is ended before its last words are read: they end with the agent.
+    // Other processes that hold the pipe are ended before the last output is read: they end with the agent.
     ending::end_all(ending::PATIENCE);
     if open {
         drain(&mut pipe, output, &mut last, usize::MAX)?;
@@ -123,8 +123,8 @@ pub(crate) fn watch(spec: &Spec, agent: Agent, signals: SignalFd, output: &mut O
     })
 }
 
-/// Waits for a signal, output, a reader of the output's copy or the clock. True: somebody asked to stop. In a name space of its own the shim hears only
-/// who is outside of it: the sender within has an id there, and is the agent.
+/// Waits for a signal, output, the reader of the output's copy, or the clock. Returns true if somebody asked to stop.
+/// In a separate pid namespace the shim obeys only senders outside of it: a sender with an id inside is the agent.
 fn wait(
     signals: &SignalFd,
     pipe: Option<&std::fs::File>,
@@ -146,7 +146,7 @@ fn wait(
     Ok(stop)
 }
 
-/// Reaps what is over; `Some` when the agent is among it. `Some(None)` cannot be told from a lost child.
+/// Reaps children that ended; `Some` when the agent is among them. `Some(None)` is indistinguishable from a lost child.
 fn reap_until(agent: nix::unistd::Pid) -> Option<Option<WaitStatus>> {
     let mut found = None;
     loop {
@@ -185,7 +185,7 @@ fn drain(pipe: &mut std::fs::File, output: &mut Output, last: &mut LastLine<'_>,
     Ok(drained)
 }
 
-/// Idleness: neither output nor processor time. Looked at four times per limit, and only while no output comes.
+/// Detects idleness: neither output nor processor time. Checked four times per limit, and only while no output arrives.
 struct Idle {
     limit: u64,
     last_active: u64,
@@ -209,7 +209,7 @@ impl Idle {
         }
         let (before, interval) = (self.cpu, self.limit / 4);
         self.cpu = cpu_ms();
-        // It can fall too: what a process used is lost when its parent does not wait for it.
+        // It can decrease too: a process's time is lost when its parent does not wait for it.
         if self.cpu.abs_diff(before) > (interval / IDLE_SHARE).max(TICK_MS - 1) {
             self.active(now);
         }
@@ -218,7 +218,7 @@ impl Idle {
     }
 }
 
-/// Processor time of everything below, living and reaped, in milliseconds.
+/// Processor time of everything below, alive and reaped, in milliseconds.
 fn cpu_ms() -> u64 {
     let reaped = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| {
         let ms =

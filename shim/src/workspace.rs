@@ -1,9 +1,10 @@
-//! Makes the agent's workspace: a standalone clone on the agent's branch that borrows objects from the mirror.
-//! Done as the agent's user, before the agent exists, so nothing here reads what an agent wrote.
+//! Makes the agent's workspace: a standalone clone on the agent's branch that borrows objects from the mirror. This
+//! runs as the agent's user, before the agent exists, so it reads nothing that an agent wrote.
 //!
-//! The repository is made beside its place and renamed to `.git` when everything is checked out: whatever fails or ends
-//! this half-way leaves files and no repository, so nothing that could be compared with them. The files are not moved
-//! (the directory is a mount point in a container, and a move would make git read every file again).
+//! The repository is built next to its final place and renamed to `.git` when everything is checked out. An
+//! interruption half-way therefore leaves files without a repository, and nothing to compare them with. The files
+//! themselves are not moved (the directory is a mount point in a container, and a move would make git read every file
+//! again).
 
 use std::{
     fs::{self, OpenOptions},
@@ -20,11 +21,11 @@ use git2::{Commit, MergeOptions, Oid, Repository, RepositoryInitOptions, build::
 /// Git follows renames among at most so many files on each side; with libgit2's default (1,000) it misses some.
 const RENAME_LIMIT: u32 = 20_000;
 
-/// Where the repository is made: git refuses this name in a tree (it means `.git` on file systems of DOS), so nothing that
-/// is checked out has it.
+/// Where the repository is built. git refuses this name in a tree (it means `.git` on DOS file systems), so no
+/// checked-out file has it.
 const STAGE: &str = "git~1";
 
-/// What went wrong, in words.
+/// An error as text.
 pub(crate) type Error = Box<dyn std::error::Error>;
 
 /// Makes the workspace that the spec asks for.
@@ -56,7 +57,7 @@ fn fill(spec: &Spec, git: &Git, repository: &Repository) -> Result<(), Error> {
     }
 }
 
-/// A repository in `stage` whose files are in `dir`.
+/// Makes a repository in `stage` whose files are in `dir`.
 fn create(dir: &Path, stage: &Path, git: &Git) -> Result<Repository, Error> {
     let mut options = RepositoryInitOptions::new();
     options.no_reinit(true).external_template(false).initial_head(&git.branch);
@@ -65,19 +66,19 @@ fn create(dir: &Path, stage: &Path, git: &Git) -> Result<Repository, Error> {
     fs::create_dir_all(repository.path().join("objects/info"))?;
     fs::write(repository.path().join("objects/info/alternates"), format!("{objects}\n"))?;
     OpenOptions::new().append(true).open(repository.path().join("config"))?.write_all(config(git).as_bytes())?;
-    // Opened again, so that the alternates and the configuration are seen.
+    // Opened again, so that the alternates and the configuration take effect.
     let repository = Repository::open(repository.path())?;
     repository.set_workdir(dir, false)?;
     Ok(repository)
 }
 
-/// What is added to its configuration. A workspace lives for one attempt: packing it would be work for nothing.
+/// Additions to its configuration. A workspace lives for one attempt, so packing it would be wasted work.
 fn config(git: &Git) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"));
     format!("[user]\n\tname = {}\n\temail = {}\n[gc]\n\tauto = 0\n", quoted(&git.name), quoted(&git.email))
 }
 
-/// Takes the objects of a bundle: a header of lines up to an empty one, then a pack.
+/// Imports the objects of a bundle: a header of lines up to an empty one, then a pack.
 fn import(repository: &Repository, path: &Path) -> Result<(), Error> {
     let bytes = fs::read(path)?;
     let header = bytes.windows(2).position(|pair| pair == b"\n\n").ok_or("not a bundle: its header has no end")?;

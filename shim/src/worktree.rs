@@ -1,5 +1,5 @@
-//! Walks the working directory for what is not tracked, and for what git could not take or would wait for: closed
-//! directories, repositories within, pipes. One unreadable entry never hides another.
+//! Walks the working directory for untracked entries, and for entries that git could not take or would block on:
+//! unreadable directories, nested repositories, pipes. One unreadable entry never hides another.
 //!
 //! Deliberately absent: following links, and reading any file.
 
@@ -14,10 +14,10 @@ use git2::{Index, Repository};
 
 use crate::left::Left;
 
-/// What is said of a repository within, be it a clone, a submodule or a worktree of git.
-pub(crate) const NESTED: &str = "a git repository of its own: its files are left out";
+/// The message about a nested repository, be it a clone, a submodule or a git worktree.
+pub(crate) const NESTED: &str = "a nested git repository: its files are left out";
 
-/// What is tracked: files, and the directories that they are in. Relative, as everything here.
+/// Tracked files, and their directories. All paths here are relative.
 #[derive(Default)]
 pub(crate) struct Tracked {
     files: HashSet<PathBuf>,
@@ -40,25 +40,25 @@ impl Tracked {
     }
 }
 
-/// What the walk found.
+/// The result of the walk.
 #[derive(Default)]
 pub(crate) struct Found {
     /// Real directories that were read; the root is empty.
     pub(crate) dirs: HashSet<PathBuf>,
     /// Files and links that are neither tracked nor ignored.
     pub(crate) untracked: Vec<PathBuf>,
-    /// Directories that were not read, each named: what is below is neither taken nor missing.
+    /// Directories that were not read, each listed: their content is neither taken nor missing.
     pub(crate) shut: HashSet<PathBuf>,
 }
 
 impl Found {
-    /// Is it in a directory that was not looked into?
+    /// Whether the path is in a directory that was not read.
     pub(crate) fn is_shut(&self, path: &Path) -> bool {
         path.ancestors().skip(1).any(|dir| self.shut.contains(dir))
     }
 }
 
-/// Walks all of it but the repository.
+/// Walks everything except the repository.
 pub(crate) fn walk(repository: &Repository, root: &Path, tracked: &Tracked, left: &mut Left) -> Found {
     let mut found = Found::default();
     let mut open = vec![PathBuf::new()];
@@ -96,7 +96,7 @@ pub(crate) fn walk(repository: &Repository, root: &Path, tracked: &Tracked, left
     found
 }
 
-/// By the rules of git; a path that it cannot judge is not ignored.
+/// Whether git's rules ignore the path; a path that git cannot judge is not ignored.
 fn is_ignored(repository: &Repository, path: &Path) -> bool {
     repository.is_path_ignored(path).unwrap_or(false)
 }
@@ -107,8 +107,8 @@ enum Listing {
     Repository,
 }
 
-/// The content of a directory. What the library would wait for is taken away before it looks (an agent that is over has no
-/// use for a pipe); its own words say that it was there.
+/// The content of a directory. Entries on which the library would block are removed before it reads them (an agent that
+/// ended needs no pipe); its messages still mention them.
 fn list(dir: &Path, is_root: bool) -> std::io::Result<Listing> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -132,7 +132,7 @@ fn is_gits(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".git")
 }
 
-/// Neither a file nor a directory, or a link to such a thing: to open it may be to wait for ever.
+/// Neither a file nor a directory, or a link to such an entry: opening it may block forever.
 fn never_ends(path: &Path, kind: FileType) -> bool {
     if kind.is_symlink() {
         return fs::metadata(path).is_ok_and(|file| !file.is_file() && !file.is_dir());
@@ -140,11 +140,11 @@ fn never_ends(path: &Path, kind: FileType) -> bool {
     !kind.is_file() && !kind.is_dir()
 }
 
-/// Takes pipes and their like out of the repository itself.
+/// Removes pipes and similar entries from the repository itself.
 pub(crate) fn free_of_pipes(git: &Path) -> std::io::Result<()> {
     let mut open = vec![git.to_path_buf()];
     while let Some(dir) = open.pop() {
-        // A directory that cannot be read is for libgit2 to complain about, if it needs it.
+        // If libgit2 needs an unreadable directory, it reports the error.
         for entry in fs::read_dir(&dir).into_iter().flatten() {
             let entry = entry?;
             let kind = entry.file_type()?;

@@ -43,7 +43,8 @@ struct Args {
 enum Command {
     /// Check the configuration and do nothing else
     Check,
-    /// Make this machine an agent host of a cluster, with the line that `devstack token create --role agent-host` printed
+    /// Make this machine an agent host of a cluster, with the line that `devstack token create --role agent-host`
+    /// printed
     Join {
         /// The token; `-`: read it from stdin
         token: String,

@@ -1,5 +1,5 @@
-//! The agent command lines that people use, for real: in containers of the docker runtime, by their shipped profiles, against
-//! a scripted model of our own. What is proven here may say `tested = true` in its profile.
+//! The agent command lines that people use, for real: in containers of the docker runtime, by their shipped profiles,
+//! against a scripted model of our own. What is proven here may say `tested = true` in its profile.
 //!
 //! Deliberately absent: agents that attack (tests/hostile), and quality of work: the model is scripted.
 

@@ -1,5 +1,5 @@
-//! A machine beyond the host, for one test: a network namespace behind a pair of virtual interfaces, with the stub in it.
-//! The private bridge keeps containers from the host's own addresses, so the stub cannot be on one.
+//! A machine beyond the host, for one test: a network namespace behind a pair of virtual interfaces, with the stub in
+//! it. The private bridge keeps containers from the host's own addresses, so the stub cannot be on one.
 //!
 //! Deliberately absent: the world. Nothing else is reachable there, and only what the host forwards reaches it.
 

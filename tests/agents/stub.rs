@@ -1,8 +1,8 @@
 //! A model that plays a script, behind the endpoints of the providers: Anthropic's Messages, OpenAI's Responses and
 //! Google's generateContent. It asks once for a file to be written by the agent's own tool, and then ends its turn.
 //!
-//! The first word of the path is the scenario, so that a base URL chooses it: `write`; `limit` (the first request is refused
-//! until a moment that it names); `hold` (the answer after the tool's waits for a gate).
+//! The first word of the path is the scenario, so that a base URL chooses it: `write`; `limit` (the first request is
+//! refused until a moment that it names); `hold` (the answer after the tool's waits for a gate).
 //! Deliberately absent: being right about anything a scripted agent does not look at.
 
 use std::{

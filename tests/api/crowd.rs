@@ -1,5 +1,5 @@
-//! A6: whoever takes connections takes their own. Hundreds of idle ones and of half-written requests, of viewers, a member
-//! and strangers, keep neither an operator nor another member out.
+//! A6: whoever takes connections takes their own. Hundreds of idle ones and of half-written requests, of viewers, a
+//! member and strangers, keep neither an operator nor another member out.
 
 use std::{
     sync::Arc,

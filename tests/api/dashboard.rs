@@ -159,7 +159,7 @@ async fn errors_are_pages_for_those_who_read_pages() {
     let api = Api::start(0);
     let missing = page(&api, "/tasks/shop/nobody").await;
     assert_eq!(missing.status, 404);
-    assert!(missing.text.contains("There is no such thing here") && missing.text.contains("DS02"), "{}", missing.text);
+    assert!(missing.text.contains("Page not found") && missing.text.contains("DS02"), "{}", missing.text);
     assert_eq!(page(&api, "/tasks?status=%3Cb%3E").await.status, 400);
     // Programs get the object.
     assert_eq!(api.get("/nowhere").await.error(), (404, "DS0302".to_owned()));
@@ -228,7 +228,7 @@ async fn a_form_that_nobody_sent_on_purpose_changes_nothing() {
 async fn what_would_be_refused_is_said_before_it_is_tried() {
     let api = with_tasks().await;
     let form = page(&api, "/tasks/shop/done/act/stop").await;
-    assert!(form.text.contains("It would be refused now") && !form.text.contains("<form method=\"post\""));
+    assert!(form.text.contains("The node would refuse this now") && !form.text.contains("<form method=\"post\""));
     assert_eq!(page(&api, "/tasks/shop/done/act/explode").await.status, 404);
     assert_eq!(page(&api, "/tasks/shop/nobody/act/stop").await.status, 404);
 }

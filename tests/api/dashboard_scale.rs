@@ -1,5 +1,6 @@
 //! How large the dashboard's pages are, and what they cost, with ten thousand tasks. Sizes are asserted; times are
-//! printed, since a test's machine says nothing about them: `cargo test --release --test api ten_thousand -- --nocapture`.
+//! printed, since a test's machine says nothing about them: `cargo test --release --test api ten_thousand --
+//! --nocapture`.
 
 use std::time::Instant;
 

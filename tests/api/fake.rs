@@ -12,7 +12,7 @@ use axum::body::Bytes;
 use devstack::config::problem::Problem;
 use devstack::gateway::{
     ApiError, Backend, ByteStream, Download, FactPage, FactSearch, FactStream, GraphQuery, Nodes, NumberedQuery,
-    Origin, Repos, RequestId, Standing, TaskQuery, WaitQuery, Wanted, dto, view,
+    Origin, Repos, RequestId, Standing, TaskQuery, WaitQuery, Wanted, dto, pages, view,
 };
 use devstack_cluster::NodeName;
 use devstack_dag::{
@@ -246,9 +246,9 @@ impl Backend for Fake {
         }
         Err(ApiError::state("DS0217", format!("`{task}` takes no result of a person")).hint("look at it"))
     }
-    async fn sides(&self, _: TaskRef, _: usize) -> Result<dto::Sides, ApiError> {
-        let side = |text: &str| dto::Side { patch: text.to_owned(), cut: false };
-        Ok(dto::Sides {
+    async fn sides(&self, _: TaskRef, _: usize) -> Result<pages::Sides, ApiError> {
+        let side = |text: &str| pages::Side { patch: text.to_owned(), cut: false };
+        Ok(pages::Sides {
             ours: side("diff --git a/<i>x b/<i>x\n@@ -1 +1 @@\n-a\n+ours\n"),
             theirs: side("diff --git a/<i>x b/<i>x\n@@ -1 +1 @@\n-a\n+theirs\n"),
         })
@@ -286,12 +286,12 @@ impl Backend for Fake {
         let hosts = self.hosts().await?;
         Ok(self.look(|engine| view::overview(engine, hosts)))
     }
-    async fn glance(&self) -> Result<dto::Glance, ApiError> {
+    async fn glance(&self) -> Result<pages::Glance, ApiError> {
         let hosts = self.hosts().await?;
         let now = Timestamp(self.inner.lock().unwrap().now);
         Ok(self.look(|engine| view::glance(engine, now, hosts)))
     }
-    async fn board(&self, project: Option<ProjectName>, shown: usize) -> Result<dto::Board, ApiError> {
+    async fn board(&self, project: Option<ProjectName>, shown: usize) -> Result<pages::Board, ApiError> {
         let now = Timestamp(self.inner.lock().unwrap().now);
         self.look(|engine| view::board(engine, now, project.as_ref(), shown))
     }
@@ -301,7 +301,7 @@ impl Backend for Fake {
             Standing::of(engine, hosts, &|host| (host.as_str() == "two").then_some(Duration::from_millis(1500)))
         }))
     }
-    async fn graph(&self, query: GraphQuery) -> Result<dto::Graph, ApiError> {
+    async fn graph(&self, query: GraphQuery) -> Result<pages::Graph, ApiError> {
         self.look(|engine| view::graph(engine, &query))
     }
     async fn timeline(
@@ -309,7 +309,7 @@ impl Backend for Fake {
         project: Option<ProjectName>,
         window: u64,
         most: usize,
-    ) -> Result<dto::Timeline, ApiError> {
+    ) -> Result<pages::Timeline, ApiError> {
         let now = Timestamp(self.inner.lock().unwrap().now);
         self.look(|engine| view::timeline(engine, now, project.as_ref(), window, most))
     }
@@ -318,10 +318,10 @@ impl Backend for Fake {
         project: Option<ProjectName>,
         entries: usize,
         landed: usize,
-    ) -> Result<Vec<dto::MergeQueue>, ApiError> {
+    ) -> Result<Vec<pages::MergeQueue>, ApiError> {
         self.look(|engine| view::merge_queues(engine, project.as_ref(), entries, landed))
     }
-    async fn history(&self, search: FactSearch) -> Result<dto::History, ApiError> {
+    async fn history(&self, search: FactSearch) -> Result<pages::History, ApiError> {
         let inner = self.inner.lock().unwrap();
         let last = inner.facts.len() as u64;
         let before = search.before.unwrap_or(last + 1).min(last + 1);
@@ -329,7 +329,7 @@ impl Backend for Fake {
         let shown = numbers.map(|seq| view::fact(seq, &inner.facts[seq as usize - 1]));
         let facts: Vec<_> = shown.filter(|fact| search.wants(fact)).take(search.limit).collect();
         let older = facts.last().map(|fact| fact.seq).filter(|seq| *seq > inner.horizon + 1);
-        Ok(dto::History { facts, older, searched: last - inner.horizon })
+        Ok(pages::History { facts, older, searched: last - inner.horizon })
     }
     async fn wait(&self, query: WaitQuery) -> Result<dto::Settled, ApiError> {
         let mut news = self.news.subscribe();

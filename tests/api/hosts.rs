@@ -104,11 +104,11 @@ async fn a_host_is_drained_and_used_again() {
     api.plan(SLOW).await;
     let drained = api.post("/v1/hosts/one/drain", "").await.json();
     assert_eq!(drained["changed"], true);
-    assert_eq!(drained["message"], "one gets no more attempts; those that run there finish");
+    assert_eq!(drained["message"], "one gets no new attempts; running attempts finish");
     assert_eq!(api.post("/v1/hosts/one/drain", r#"{"deadline":null}"#).await.json()["changed"], false);
     let limited = api.post("/v1/hosts/one/drain", r#"{"deadline":"10m"}"#).await.json();
     assert_eq!(limited["changed"], true);
-    assert!(limited["message"].as_str().unwrap().contains("in 10m are stopped, uncharged"), "{limited}");
+    assert!(limited["message"].as_str().unwrap().contains("in 10m are stopped and not charged"), "{limited}");
     let host = api.get("/v1/hosts/one").await.json()["host"].clone();
     assert_eq!((&host["free"], &host["used"], &host["presence"]), (&json!(0), &json!(1), &json!("present")));
     let minutes = |text: &Value| text.as_str().unwrap().split(':').nth(1).unwrap().parse::<u32>().unwrap();
@@ -161,7 +161,7 @@ async fn a_host_in_use_is_removed_by_force_only() {
         refused.text()
     );
     let removed = api.post_with_key("/v1/hosts/one/remove", "k1", r#"{"force":true}"#).await.json();
-    assert_eq!((&removed["changed"], &removed["message"]), (&json!(true), &json!("one is removed")));
+    assert_eq!((&removed["changed"], &removed["message"]), (&json!(true), &json!("one removed")));
     assert_eq!(api.post_with_key("/v1/hosts/one/remove", "k1", r#"{"force":true}"#).await.json(), removed);
     assert_eq!(api.post("/v1/hosts/one/remove", r#"{"force":true}"#).await.error(), (404, "DS0221".into()));
     assert_eq!(api.get("/v1/hosts").await.json()["hosts"], json!([]));
@@ -185,7 +185,7 @@ async fn a_removed_host_is_no_member_any_more() {
     assert_ne!(renewed().await, 403);
     post("/v1/hosts/node-1/drain", "{}").await;
     let removed = post("/v1/hosts/node-1/remove", "{}").await.json();
-    assert_eq!(removed["message"], "node-1 is removed; its machine can join again with a new token");
+    assert_eq!(removed["message"], "node-1 removed; its machine can join again with a new token");
     assert_eq!(renewed().await, 403);
     assert_eq!(get(&people, "/v1/hosts/node-1", Some(&token)).await.unwrap().status, 404);
 

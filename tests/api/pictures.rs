@@ -1,5 +1,5 @@
-//! The pages that show plans, attempts, hosts, merges and the history: what is on them, what may be asked for, and that nothing a task
-//! says becomes more than text.
+//! The pages that show plans, attempts, hosts, merges and the history: what is on them, what may be asked for, and that
+//! nothing a task says becomes more than text.
 
 use devstack_dag::command::{Command, HostReport, Quarantine};
 
@@ -28,7 +28,7 @@ async fn a_graph_has_a_box_for_each_task_and_no_arrow_that_follows_from_others()
         let link = format!("class=\"node {class}\" href=\"/tasks/shop/{id}\"");
         assert_eq!(page.matches(&link).count(), 1, "{link} in {page}");
     }
-    assert!(page.contains("5 tasks · 4 arrows") && page.contains("1 arrows that follow from others"), "{page}");
+    assert!(page.contains("5 tasks · 4 arrows") && page.contains("1 arrows implied by others"), "{page}");
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_graph_is_folded_focused_and_cut_down_by_its_address() {
         assert_eq!(api.get(&format!("/dag?{wrong}")).await.status, status, "{wrong}");
     }
     assert_eq!(api.get("/dag?project=shop&focus=zz&only=1").await.status, 404);
-    assert!(html(&api.get("/dag?project=shop&focus=zz").await).contains("There is no task zz"));
+    assert!(html(&api.get("/dag?project=shop&focus=zz").await).contains("Task zz is not in this graph"));
 }
 
 #[tokio::test]
@@ -78,11 +78,11 @@ async fn the_timeline_has_a_bar_for_each_attempt() {
     let page = html(&api.get("/gantt").await);
     assert!(page.contains("4 attempts by 3 agents"), "{page}");
     assert!(page.contains("class=\"bar running\"") && page.contains("class=\"now\""), "{page}");
-    assert!(page.contains("shop/alone/1 works as bad1 on one: failed"), "{page}");
+    assert!(page.contains("shop/alone/1 (work) by bad1 on one: failed"), "{page}");
     assert!(html(&api.get("/gantt?hours=24&project=shop").await).contains("4 attempts"));
     assert_eq!(api.get("/gantt?hours=0").await.status, 400);
     assert_eq!(api.get("/gantt?project=none").await.status, 404);
-    assert!(html(&Api::start(2).get("/gantt").await).contains("No attempt ran"));
+    assert!(html(&Api::start(2).get("/gantt").await).contains("No attempts ran"));
 }
 
 #[tokio::test]
@@ -95,8 +95,8 @@ async fn hosts_show_room_attempts_and_what_they_are() {
     api.fake.tell(Command::ReportHost(HostReport { quarantine, ..host }));
     api.post("/v1/hosts/two/drain", "{}").await;
     let page = html(&api.get("/hosts").await);
-    assert!(page.contains("2 hosts · 1 of 5 slots at work"), "{page}");
-    assert!(page.contains("1 slot cannot be used for now: the &#60;engine&#62; is gone"), "{page}");
+    assert!(page.contains("2 hosts · 1 of 5 slots in use"), "{page}");
+    assert!(page.contains("1 slot unusable: the &#60;engine&#62; is gone"), "{page}");
     assert!(page.contains("/hosts/two/act/undrain") && page.contains("/hosts/one/act/drain"));
     assert!(page.contains("gpu=a100") && page.contains("10.9.0.0/24") && page.contains("/tasks/shop/c"));
     assert!(page.contains("1 of 200 ports") && page.contains("unsandboxed"));
@@ -110,7 +110,7 @@ async fn merges_say_what_there_is_to_merge() {
         .replace("name = \"shop\"", "name = \"shop\"\nrepo = \"/src/shop\"");
     assert_eq!(api.post("/v1/plans", body).await.status, 200);
     let page = html(&api.get("/merges").await);
-    assert!(page.contains("/merges?project=shop") && page.contains("Nothing has landed yet"), "{page}");
+    assert!(page.contains("/merges?project=shop") && page.contains("Nothing has been merged yet"), "{page}");
     assert_eq!(api.get("/merges?project=none").await.status, 404);
 }
 
@@ -120,14 +120,14 @@ async fn facts_are_found_by_project_task_kind_and_text() {
     api.plan(DIAMOND).await;
     let count = |page: &str| page.matches("<li id=\"f-").count();
     let all = html(&api.get("/facts").await);
-    assert!(count(&all) > 10 && all.contains("Nothing older is kept"), "{all}");
+    assert!(count(&all) > 10 && all.contains("Older facts are not kept"), "{all}");
     let place = |what: &str| all.find(&format!(">{what}<")).unwrap_or_else(|| panic!("{what} in {all}"));
     assert!(place("attempt-ended") < place("plan-submitted"), "the newest stand first");
     let of_task = html(&api.get("/facts?task=shop%2Falone&kind=attempt-started").await);
     assert_eq!(count(&of_task), 1, "{of_task}");
-    assert_eq!(count(&html(&api.get("/facts?text=HOST+ONE+IS").await)), 1);
+    assert_eq!(count(&html(&api.get("/facts?text=HOST+ONE+REPORTED").await)), 1);
     let before = html(&api.get("/facts?before=2").await);
     assert_eq!(count(&before), 1);
-    assert!(html(&api.get("/facts?task=none").await).contains("is like that"));
+    assert!(html(&api.get("/facts?task=none").await).contains("No matches in the"));
     assert_eq!(api.get("/facts?task=%3Cb%3E").await.status, 400);
 }

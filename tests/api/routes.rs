@@ -236,7 +236,7 @@ async fn projects_are_paused_resumed_and_cancelled() {
     );
     assert_eq!(project["integration"], Value::Null);
     assert_eq!(api.post("/v1/plans/shop/cancel", r#"{"plan":7}"#).await.error(), (404, "DS0203".into()));
-    assert_eq!(api.post("/v1/plans/shop/cancel", "").await.json()["message"], "2 tasks given up");
+    assert_eq!(api.post("/v1/plans/shop/cancel", "").await.json()["message"], "rejected 2 tasks");
     assert_eq!(api.get("/v1/projects/none").await.error(), (404, "DS0201".into()));
     assert_eq!(api.post("/v1/projects/none/pause", "").await.error(), (404, "DS0201".into()));
 }
@@ -292,7 +292,7 @@ async fn a_query_that_cannot_be_read_is_said_in_our_words_and_bounded() {
     api.plan(TWO).await;
     for number in ["abc", "-1", "99999999999999999999", ""] {
         let said = api.get(&format!("/v1/tasks?limit={number}")).await.json()["error"]["message"].clone();
-        assert_eq!(said, "the query cannot be understood: limit: it must be a whole number", "{number}");
+        assert_eq!(said, "cannot read the query: limit: must be a whole number", "{number}");
     }
     let long = api.get(&format!("/v1/tasks?{}=1", "x".repeat(20_000))).await;
     assert_eq!(long.status, 400);

@@ -1,4 +1,5 @@
-//! The dashboard of a cluster over TLS: a token is pasted, a page is seen, the token is revoked, and the browser is out.
+//! The dashboard of a cluster over TLS: a token is pasted, a page is seen, the token is revoked, and the browser is
+//! out.
 
 use std::fs;
 
@@ -57,7 +58,7 @@ async fn a_token_lets_a_browser_in_until_it_is_revoked() {
     page.width(DESK).await;
     page.type_into("#token", "dst1.0000000000000000.00000000000000000000000000000000").await;
     page.press("main form button").await;
-    page.until_says("not known, has expired or was revoked").await;
+    page.until_says("unknown, expired or revoked").await;
     page.picture("login-refused").await;
     // That a person is refused is said on the console by Chromium, and no more.
     let complaints = page.complaints().await;

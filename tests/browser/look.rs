@@ -6,8 +6,8 @@ use crate::{
     desk::Desk,
 };
 
-/// The least contrast of text that can be read (WCAG AA), computed from what the browser would paint: each text's colour
-/// against the nearest backgrounds behind it. Gives what is below it.
+/// The least contrast of text that can be read (WCAG AA), computed from what the browser would paint: each text's
+/// colour against the nearest backgrounds behind it. Gives what is below it.
 const PALE: &str = r#"
 const parse = (text) => { const n = (text.match(/[\d.]+/g) ?? []).map(Number); return text.startsWith("color(srgb") ? [n[0]*255, n[1]*255, n[2]*255, n[3] ?? 1] : [n[0], n[1], n[2], n[3] ?? 1]; };
 const over = (top, below) => [0, 1, 2].map((i) => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);

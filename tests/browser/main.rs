@@ -1,6 +1,6 @@
-//! The dashboard in a real Chromium, as a person uses it: through `devstack dashboard open`, over a real node that runs a
-//! real plan. Where there is no Chromium, that is said loudly and the tests pass.
-//! Pictures of every page are left in `target/browser-screenshots`.
+//! The dashboard in a real Chromium, as a person uses it: through `devstack dashboard open`, over a real node that runs
+//! a real plan. Where there is no Chromium, that is said loudly and the tests pass. Pictures of every page are left in
+//! `target/browser-screenshots`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

@@ -147,7 +147,7 @@ fn a_cluster_is_founded_joined_and_used() {
     // Again changes nothing, and says so.
     let before = fs::read(founder.path("state/cluster/members.json")).unwrap();
     let again = founder.init("30d");
-    assert!(again.code == Some(0) && again.out.contains("founded before"), "{again:?}");
+    assert!(again.code == Some(0) && again.out.contains("already exists"), "{again:?}");
     assert_eq!(fs::read(founder.path("state/cluster/members.json")).unwrap(), before);
 
     founder.start();
@@ -169,15 +169,15 @@ fn a_cluster_is_founded_joined_and_used() {
     assert!(founder.members().iter().any(|member| member["name"] == "node-2"));
 
     for (token, name, place, code, says) in [
-        (token.as_str(), "node-3", "third", 4, "used before, by node-2"),
-        (&founder.token("agent-host"), "node-2", "third", 5, "member of the cluster already"),
-        (&founder.token("agent-host"), "NODE-2", "third", 5, "member of the cluster already"),
-        (&founder.token("agent-host"), "localhost", "third", 5, "the Taskmaster's own"),
+        (token.as_str(), "node-3", "third", 4, "already used, by node-2"),
+        (&founder.token("agent-host"), "node-2", "third", 5, "already a member of the cluster"),
+        (&founder.token("agent-host"), "NODE-2", "third", 5, "already a member of the cluster"),
+        (&founder.token("agent-host"), "localhost", "third", 5, "the name of the Taskmaster"),
         (&founder.token("agent-host"), "a b", "third", 2, "--name"),
-        (&founder.token("agent-host"), "node-3", "second", 5, "is there already"),
-        ("hello", "node-3", "third", 2, "no join token"),
+        (&founder.token("agent-host"), "node-3", "second", 5, "already exists"),
+        ("hello", "node-3", "third", 2, "not a join token"),
         (&wrong_ca(&token), "node-3", "third", 6, "the secret was not sent"),
-        (&token.replace(&founder.api, &own_address().to_string()), "node-3", "third", 6, "nobody answers"),
+        (&token.replace(&founder.api, &own_address().to_string()), "node-3", "third", 6, "does not answer"),
     ] {
         let ran = founder.join(token, name, place);
         assert!(ran.code == Some(code) && ran.err.contains(says), "{name}: {ran:?}");
@@ -223,7 +223,7 @@ fn hosts_of_a_cluster_are_drained_and_removed() {
     assert_eq!(founder.join(&founder.token("agent-host"), "node-2", "second").code, Some(0));
     let removed = founder.devstack(&["host", "remove", "node-2"]);
     assert!(removed.code == Some(0) && removed.out.contains("join again with a new token"), "{removed:?}");
-    assert_eq!(founder.devstack(&["host", "remove", "node-2"]).out, "it was so already\n");
+    assert_eq!(founder.devstack(&["host", "remove", "node-2"]).out, "nothing to change\n");
     let node = founder.members().into_iter().find(|member| member["name"] == "node-2").unwrap();
     assert!(node["removed_at"].is_string(), "{node}");
     assert_eq!(founder.refused(&["host", "remove", "node-3"]), (Some(3), "DS0221".to_owned()));

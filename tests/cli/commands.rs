@@ -71,7 +71,7 @@ fn a_good_plan_is_checked_without_a_node() {
     let place = Place::new();
     place.write("devstack.toml", &plan("shop", TWO));
     let ran = place.run(&["plan", "check", "devstack.toml"]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "devstack.toml: a good plan for shop: 2 tasks, 3 roles\n"));
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "OK: project shop, 2 tasks, 3 roles\n"));
     let json = place.run(&["plan", "check", "devstack.toml", "-o", "json"]).json();
     assert_eq!(json, json!({"apiVersion": "v1", "project": "shop", "tasks": 2, "roles": 3}));
 }
@@ -184,10 +184,10 @@ fn hosts_are_emptied_and_removed_and_what_is_not_known_is_said() {
     let drained = place.run(&["host", "drain", "one", "--deadline", "10m"]);
     assert!(drained.code == Some(0) && drained.out.contains("in 10m are stopped"), "{drained:?}");
     let page = place.run(&["host", "show", "one"]).out;
-    assert!(page.contains("drained    since 2026-01-01T") && page.contains("is stopped at 2026-01-01T"), "{page}");
+    assert!(page.contains("drained    since 2026-01-01T") && page.contains("are stopped at 2026-01-01T"), "{page}");
     assert!(place.run(&["host", "list"]).out.contains("suspect drained"));
     assert_eq!(place.run(&["host", "undrain", "one"]).out, "one gets attempts again\n");
-    assert_eq!(place.run(&["host", "undrain", "one"]).out, "it was so already\n");
+    assert_eq!(place.run(&["host", "undrain", "one"]).out, "nothing to change\n");
     assert_eq!(place.run(&["host", "remove", "one", "-o", "json"]).json()["changed"], true);
     assert_eq!(place.run(&["host", "list", "-o", "json"]).json()["hosts"], json!([]));
     assert!(place.run(&["status"]).out.contains("hosts: none\n"));
@@ -291,7 +291,7 @@ fn a_command_line_that_cannot_be_read_is_said_as_it_was_asked_for() {
 fn a_directory_that_cannot_be_made_is_named() {
     let ran = Place::new().run(&["quickstart", "--dir", "/proc/nowhere/x"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.err.contains("cannot make /proc/nowhere/x: ") && ran.err.contains("hint: "), "{ran:?}");
+    assert!(ran.err.contains("cannot create /proc/nowhere/x: ") && ran.err.contains("hint: "), "{ran:?}");
 }
 
 #[test]

@@ -118,7 +118,7 @@ fn the_address_lets_one_browser_in_and_nothing_else_does() {
     assert_eq!(with("POST /v1/plans", &[("host", &host), ("origin", &own)]), 403, "that is for programs");
     let ended = open.end();
     assert_eq!(ended.code, Some(130), "{ended:?}");
-    assert!(ended.err.contains("Ctrl-C ends it"), "{ended:?}");
+    assert!(ended.err.contains("press Ctrl-C to stop"), "{ended:?}");
 }
 
 /// An agent without a sandbox may reach the port, and a server of its own may be sent the cookie.

@@ -41,7 +41,7 @@ fn tasks_json_has_what_is_known_of_each_task_and_comes_in_again() {
     let (place, _node) = place();
     let out = place.run(&["plan", "export", "shop", "--format", "tasks-json"]);
     assert_eq!(out.code, Some(0), "{out:?}");
-    assert!(out.err.contains("`timeout` of T-2: tasks.json has no place for it"), "{out:?}");
+    assert!(out.err.contains("`timeout` of T-2: tasks.json has no field for it"), "{out:?}");
     let list: Value = serde_json::from_str(&out.out).unwrap();
     let first = &list["tasks"][0];
     let wanted = json!({

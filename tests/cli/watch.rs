@@ -54,7 +54,7 @@ impl Watch {
             });
         }
         let watch = Self { child, said };
-        watch.until_said("are in step");
+        watch.until_said("are synchronized");
         watch
     }
 
@@ -154,10 +154,10 @@ fn a_status_is_a_command_where_it_can_only_mean_one() {
     watch.until_said("B: retry");
     until("it failed again", || field(&place, "B", "status") == "BLOCKED" && field(&place, "B", "attempts") == 2);
     set(&place, "W", "status", "COMPLETED");
-    watch.until_said("W: refused: its status is WIP, and becomes COMPLETED by work alone");
+    watch.until_said("W: refused: its status is WIP; only work can change it to COMPLETED");
     until("the true status is back", || field(&place, "W", "status") == "WIP");
     set(&place, "W", "description", "Something else");
-    watch.until_said("W: refused: it is WIP after 1 attempts: what it is told stays");
+    watch.until_said("W: refused: it is WIP (attempts: 1), so its texts cannot change");
     until("the true words are back", || field(&place, "W", "description") == "");
     set(&place, "T", "description", "Something else");
     watch.until_said("T: changed");

@@ -1,5 +1,6 @@
 //! What agents do in these stories: each attempt writes down that it begins, changes a file, waits at a gate that the
-//! test opens, and writes down that it ends. The notes lie outside all workspaces, in the order in which things happened.
+//! test opens, and writes down that it ends. The notes lie outside all workspaces, in the order in which things
+//! happened.
 //! Deliberately absent: what must be true of the notes (`history`).
 
 use std::{

@@ -1,5 +1,5 @@
-//! Much travels over a network that is slow and drops its connections: a repository to its host, a result back, a prompt,
-//! a log that somebody follows. Or it does not travel at all, and nobody waits for it for ever.
+//! Much travels over a network that is slow and drops its connections: a repository to its host, a result back, a
+//! prompt, a log that somebody follows. Or it does not travel at all, and nobody waits for it for ever.
 //! Deliberately absent: networks that are cut for long (`partitions`).
 
 use std::fs;
@@ -105,7 +105,7 @@ fn a_result_that_does_not_come_through_is_given_up() {
     assert_ne!(cluster.begun("a", 2), blocked);
     let first = cluster.ask(&["task", "show", "a"])["task"]["attempt_list"][0].clone();
     assert_eq!((&first["outcome"], &first["charged"]), (&"infrastructure".into(), &false.into()), "{first}");
-    assert!(first["message"].as_str().unwrap().contains("could not be handed over within 2s"), "{first}");
+    assert!(first["message"].as_str().unwrap().contains("was not delivered within 2s"), "{first}");
     cluster.meeting.open_all();
     cluster.completed();
     assert_eq!(cluster.attempts("a"), 2);

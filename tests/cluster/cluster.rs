@@ -176,8 +176,9 @@ impl Cluster {
     /// What names daemons of another version.
     pub(crate) const IS_SKEWED: [&str; 2] = ["DEVSTACK_TEST_TASKMASTER", "DEVSTACK_TEST_HOST"];
 
-    /// One more process of a node. `DEVSTACK_TEST_TASKMASTER` and `DEVSTACK_TEST_HOST` name the daemon of another version, for the
-    /// upgrade rule: these tests must hold with either one a version behind, but for those of what is new.
+    /// One more process of a node. `DEVSTACK_TEST_TASKMASTER` and `DEVSTACK_TEST_HOST` name the daemon of another
+    /// version, for the upgrade rule: these tests must hold with either one a version behind, but for those of what is
+    /// new.
     pub(crate) fn node(&self, name: &str) -> Process {
         let daemon = std::env::var(Self::IS_SKEWED[usize::from(name != "taskmaster")]);
         let mut node = self.command(daemon.as_deref().unwrap_or(env!("CARGO_BIN_EXE_devstack-node")), &["--config"]);

@@ -1,5 +1,5 @@
-//! A hundred hosts come back at once, because the network lost all connections and because the Taskmaster was killed: each
-//! with a certificate and a link of its own, simulated in this process.
+//! A hundred hosts come back at once, because the network lost all connections and because the Taskmaster was killed:
+//! each with a certificate and a link of its own, simulated in this process.
 //! Deliberately absent: what runs on hosts (they only keep account), and figures (benches/cluster).
 
 use std::{

@@ -87,8 +87,8 @@ impl Cluster {
         self.git(&["fsck", "--strict"], Self::HUB);
     }
 
-    /// What is kept of attempts that were given up is in no history. One that was stopped and reported in time is no such:
-    /// the next may go on from it.
+    /// What is kept of attempts that were given up is in no history. One that was stopped and reported in time is no
+    /// such: the next may go on from it.
     fn fenced_stay_out(&self, tasks: &BTreeMap<String, Value>) {
         let pinned =
             self.git(&["for-each-ref", "--format=%(refname) %(objectname)", "refs/devstack/attempts"], Self::HUB);

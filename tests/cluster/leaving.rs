@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What the node of a removed host says.
-const REMOVED: &str = "no member of its cluster any more: its attempts are ended";
+const REMOVED: &str = "no longer a member of its cluster: ending its attempts";
 
 #[test]
 fn a_host_is_drained_used_again_and_removed() {
@@ -44,8 +44,8 @@ fn a_host_is_drained_used_again_and_removed() {
 }
 
 impl Cluster {
-    /// Waits until nothing of an attempt runs on a host that nobody orders anything any more. The agents here wait for a
-    /// gate that stays closed, with a timeout of half an hour.
+    /// Waits until nothing of an attempt runs on a host that nobody orders anything any more. The agents here wait for
+    /// a gate that stays closed, with a timeout of half an hour.
     #[track_caller]
     fn ends_its_attempts(&mut self, host: &str) {
         self.until("its node says why", |cluster| cluster.log(host).contains(REMOVED));

@@ -35,8 +35,8 @@ fn of_attempt(change: impl FnOnce(&mut Report)) -> ToTaskmaster {
     ToTaskmaster::Exited { report, result: None }
 }
 
-/// Messages with a list or text each, and how the reason begins. Each costs its sender a wait before it may dial again: the
-/// other fields are refused in `tests/wire`.
+/// Messages with a list or text each, and how the reason begins. Each costs its sender a wait before it may dial again:
+/// the other fields are refused in `tests/wire`.
 fn too_much() -> Vec<(ToTaskmaster, &'static str)> {
     let shard = |n: usize| ShardReport { name: format!("s{n}"), subnet: String::new(), ports: 0, capacity: 0 };
     let skipped = |n: usize| Skipped { path: format!("p{n}").into(), why: "w".into() };

@@ -1,6 +1,6 @@
-//! A member that was taken over does, one after the other, what its certificate lets it try: it claims more than it has,
-//! fills the disk, reaches for what is not its own, rewrites what it said, makes a result up, holds an attempt for ever, asks
-//! without end. After each another host's plan gets done.
+//! A member that was taken over does, one after the other, what its certificate lets it try: it claims more than it
+//! has, fills the disk, reaches for what is not its own, rewrites what it said, makes a result up, holds an attempt for
+//! ever, asks without end. After each another host's plan gets done.
 //! Deliberately absent: speaking for others (`hostile`), and where checks run (dag/tests/rules).
 
 use std::{collections::BTreeMap, fs, path::Path};
@@ -157,7 +157,7 @@ fn claims(story: &mut Story, evil: &mut Evil) {
     }
     // A person lets it have more, twice the same way.
     let said = |story: &Story| story.cluster.says(&["host", "set", "evil", "--max-slots", "20"]);
-    assert!(said(story).contains("is held to this from now on") && !said(story).contains("is held"));
+    assert!(said(story).contains("limits of evil set") && !said(story).contains("limits of"));
     evil.say(&ToTaskmaster::Report(claim(20, vec![])));
     story.cluster.until("it gets them", |cluster| cluster.ask(&["host", "show", "evil"])["host"]["free"] == 20);
     assert_eq!(story.host("evil")["cut"], json!([]));
@@ -244,7 +244,7 @@ fn holds(story: &mut Story, evil: &mut Evil) {
     assert_eq!((&task["status"], &task["attempt_list"][0]["charged"]), (&json!("TODO"), &json!(false)), "{task}");
     assert_eq!((&host["owes"], &host["free"], &host["up"]), (&json!(["shop/stuck/1"]), &json!(0), &json!(true)));
     let why = story.cluster.says(&["task", "explain", "stuck"]);
-    assert!(why.contains("evil gets nothing until it says how shop/stuck/1 ended"), "{why}");
+    assert!(why.contains("evil gets no attempts until it reports how shop/stuck/1 ended"), "{why}");
     story.others_work("an attempt that never ends");
     story.cluster.says(&["host", "undrain", "evil"]);
     story

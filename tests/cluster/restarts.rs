@@ -12,7 +12,8 @@ fn a_killed_host_that_returns_keeps_its_work() {
     cluster.submit(&[("a", &[]), ("b", &[]), ("c", &[]), ("d", &["a", "b"]), ("e", &["c", "d"])]);
     let on = ["a", "b", "c"].map(|task| cluster.begun(task, 1));
     assert!(on[0] != on[1] && on[1] != on[2] && on[0] != on[2], "each has one slot: {on:?}");
-    // What it says of itself is shown, and stays while it is away; of a host or by a Taskmaster of the version before: nothing.
+    // What it says of itself is shown, and stays while it is away; of a host or by a Taskmaster of the version before:
+    // nothing.
     let setup = |cluster: &Cluster| {
         let host = cluster.ask(&["host", "show", &on[0]])["host"].clone();
         if Cluster::IS_SKEWED.iter().any(|variable| std::env::var_os(variable).is_some()) && host["version"].is_null() {

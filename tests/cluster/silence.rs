@@ -43,7 +43,7 @@ fn the_patient_keeps_its_attempt_where_the_hasty_is_replaced() {
 /// The node says of each attempt that it is stopped.
 fn is_stopped(cluster: &Cluster) -> bool {
     let log = cluster.log("h1");
-    let stopped = |task: &str| log.lines().any(|line| line.contains("it is stopped") && line.contains(task));
+    let stopped = |task: &str| log.lines().any(|line| line.contains("stopping the attempt") && line.contains(task));
     assert!(!stopped("patient"), "{log}");
     stopped("hasty")
 }

@@ -37,7 +37,7 @@ fn nobody_is_lost_because_the_taskmaster_slept() {
     cluster.taskmaster.as_ref().unwrap().freeze();
     // Longer than every limit: its hosts give their sessions up.
     cluster.until("both hosts notice", |cluster| {
-        ["h1", "h2"].iter().all(|host| cluster.log(host).contains("disconnected; attempts go on"))
+        ["h1", "h2"].iter().all(|host| cluster.log(host).contains("disconnected; attempts continue"))
     });
     cluster.taskmaster.as_ref().unwrap().thaw();
     cluster.meeting.open_all();

@@ -21,8 +21,8 @@ const KEYS: [(&str, &[&str]); 8] = [
     ("webhook", &["url", "secret_file", "ca_file", "events"]),
 ];
 
-/// `(section, key)` of each line that sets something at the top of a section, or would: `#key = …`, without a space, is for what
-/// is off by default.
+/// `(section, key)` of each line that sets something at the top of a section, or would: `#key = …`, without a space, is
+/// for what is off by default.
 fn keys(text: &str) -> Vec<(String, String)> {
     let mut section = String::new();
     let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! The Debian package under a real systemd, in a container whose first process that is: installed, started, upgraded while an
-//! attempt runs, removed and purged; the units of a cluster; the image of a Taskmaster.
+//! The Debian package under a real systemd, in a container whose first process that is: installed, started, upgraded
+//! while an attempt runs, removed and purged; the units of a cluster; the image of a Taskmaster.
 //! Deliberately absent: containers of agents in that container (`deploy/local-cluster` has hosts with engines).
 
 use std::{
@@ -205,7 +205,8 @@ fn the_units_of_a_cluster_run_under_systemd() {
 
     // The Taskmaster runs as a user of its own, without any capability, and serves what root founded.
     boss.sh("devstack cluster init --no-agents --advertise localhost && systemd-tmpfiles --create");
-    // What systemd cannot do in this container: give credentials to another user (they stay empty), make user name spaces.
+    // What systemd cannot do in this container: give credentials to another user (they stay empty), make user name
+    // spaces.
     boss.sh(
         "mkdir /etc/systemd/system/devstack-taskmaster.service.d && cd /etc/systemd/system/devstack-taskmaster.service.d && \
          printf '[Service]\\nPrivateUsers=no\\nLoadCredential=\\n' >container.conf && systemctl daemon-reload",

@@ -4,7 +4,8 @@ use std::{fs, path::Path, process::Command};
 
 use crate::shipped;
 
-/// The exposure that a unit may have at most, in tenths, as `docs/operations.md` has it: 0 is a sealed box, 96 a plain root service.
+/// The exposure that a unit may have at most, in tenths, as `docs/operations.md` has it: 0 is a sealed box, 96 a plain
+/// root service.
 const EXPOSURE: [(&str, u32); 3] =
     [("devstack-agent-host.service", 30), ("devstack-node.service", 60), ("devstack-taskmaster.service", 15)];
 

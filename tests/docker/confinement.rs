@@ -43,6 +43,6 @@ async fn no_attempt_runs_on_an_engine_whose_filter_is_switched_off() {
     let w = engine.world(|_| {}).await;
     let refused = w.runtime.start(&shell(1, "true")).await;
     let Err(RuntimeError::Refused(why)) = refused else { panic!("{refused:?}") };
-    assert!(why.contains("filter of system calls is switched off"), "{why}");
+    assert!(why.contains("system call filter is off"), "{why}");
     assert!(w.names().is_empty(), "no container was made");
 }

@@ -66,7 +66,7 @@ async fn every_way_to_end_is_told_as_what_it_is() {
     for number in 1..=5 {
         let lines = said_of(&attempt(number));
         assert!(
-            lines.iter().any(|line| line.contains("its container is over") && line.contains("outcome=")),
+            lines.iter().any(|line| line.contains("its container ended") && line.contains("outcome=")),
             "{number}: {lines:?}"
         );
     }

@@ -44,7 +44,8 @@ async fn nothing_outlives_its_deadline() {
     assert!(jobs.iter().all(|job| !said_of(&job.attempt).is_empty()));
 }
 
-/// The supervisor is the first process of its container: signals from within do not reach it, and are no request to stop.
+/// The supervisor is the first process of its container: signals from within do not reach it, and are no request to
+/// stop.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_supervisor_hears_nobody_within() {
     let Some(w) = world().await else { return };
@@ -67,7 +68,7 @@ async fn a_paused_container_is_ended_by_the_host() {
     w.docker(&["pause", &w.name(&attempt(1))]);
     assert_eq!(wait(&w.runtime, &attempt(1)).await.outcome, Outcome::TimedOut);
     assert_eq!(w.inspect(&attempt(1), "{{.State.Running}}"), "false");
-    assert!(said_of(&attempt(1)).iter().any(|line| line.contains("the container is killed")));
+    assert!(said_of(&attempt(1)).iter().any(|line| line.contains("killing the container")));
     w.remove(&attempt(1)).await;
 }
 

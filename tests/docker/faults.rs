@@ -1,5 +1,5 @@
-//! The engine stops, dies, freezes, disappears: no attempt is charged for it, nothing is said to be over that is not, and
-//! all goes on by itself when it is back.
+//! The engine stops, dies, freezes, disappears: no attempt is charged for it, nothing is said to be over that is not,
+//! and all goes on by itself when it is back.
 
 use std::{fs, sync::Arc, time::Duration};
 

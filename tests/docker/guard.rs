@@ -1,5 +1,6 @@
-//! What keeps agents on the private bridge from the host, its networks and metadata services holds whatever becomes of other
-//! firewalls; where it cannot hold, nothing starts. In a name space of networks of the test's own, with an engine in it.
+//! What keeps agents on the private bridge from the host, its networks and metadata services holds whatever becomes of
+//! other firewalls; where it cannot hold, nothing starts. In a name space of networks of the test's own, with an engine
+//! in it.
 
 use std::{
     future::Future,

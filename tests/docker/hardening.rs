@@ -8,7 +8,8 @@ use devstack_shim::procs;
 
 use crate::{harness::*, world::*};
 
-/// Everything in a container runs as nobody in particular, may nothing, and stays within its limits: the supervisor too.
+/// Everything in a container runs as nobody in particular, may nothing, and stays within its limits: the supervisor
+/// too.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kernel_shows_a_container_without_any_right() {
     let Some(w) = world().await else { return };

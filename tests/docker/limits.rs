@@ -18,7 +18,7 @@ use crate::{containers::Containers, harness::*, world::*};
 async fn ends(w: &Containers, job: &Job) -> Ended {
     let ended = run(&w.runtime, job).await;
     let lines = said_of(&job.attempt);
-    assert!(lines.iter().any(|line| line.contains("its container is over")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("its container ended")), "{lines:?}");
     ended
 }
 

@@ -160,7 +160,8 @@ async fn nobody_has_to_listen() {
     assert_eq!(log_config(&w)["Type"], "fluentd");
     let_go(&w).await;
     w.remove(&attempt(1)).await;
-    // This driver connects before the container starts. The configuration takes no TCP; a name that nobody knows fails alike.
+    // This driver connects before the container starts. The configuration takes no TCP; a name that nobody knows fails
+    // alike.
     let syslog = format!("tcp://{free}");
     let w = world_with(to(LogDriver::Syslog, &[("syslog-address", &syslog)])).await.unwrap();
     w.runtime.start(&talker()).await.unwrap();
@@ -188,7 +189,7 @@ async fn what_the_engine_does_not_know_is_named_with_its_key() {
     let Some(w) = world_with(to(LogDriver::JsonFile, &[("no-such-option", "1")])).await else { return };
     let refused = w.runtime.start(&shell(1, "exit 0")).await.unwrap_err();
     let RuntimeError::Refused(why) = &refused else { panic!("{refused:?}") };
-    let parts = ["log_driver = \"json-file\" of [agent_host]", "no-such-option", "mend them in node.toml"];
+    let parts = ["log_driver = \"json-file\" of [agent_host]", "no-such-option", "fix them in node.toml"];
     assert!(parts.iter().all(|part| why.contains(part)), "{why}");
     assert_eq!(w.names(), Vec::<String>::new());
 }

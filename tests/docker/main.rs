@@ -1,7 +1,9 @@
-//! Attempts in real containers of a real engine: what they find, what a hostile one gets done, what becomes of them when
-//! the engine fails. Outcomes are asserted from outside: by the engine's own command line, the kernel, the files of the host.
+//! Attempts in real containers of a real engine: what they find, what a hostile one gets done, what becomes of them
+//! when the engine fails. Outcomes are asserted from outside: by the engine's own command line, the kernel, the files
+//! of the host.
 //!
-//! Guarantees of architecture.md that are held here: 6 (deadlines), 7 (no leftovers, nothing foreign touched), 8 (secrets).
+//! Guarantees of architecture.md that are held here: 6 (deadlines), 7 (no leftovers, nothing foreign touched), 8
+//! (secrets).
 //! Deliberately absent: what every runtime promises (tests/runtime), plans and merges (tests/hostile).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]

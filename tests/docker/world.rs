@@ -13,7 +13,8 @@ use nix::unistd::geteuid;
 
 use crate::{containers::Containers, harness};
 
-/// Containers on the machine's engine; `None`, loudly: there is none, or this is not root, who alone sees what is asserted.
+/// Containers on the machine's engine; `None`, loudly: there is none, or this is not root, who alone sees what is
+/// asserted.
 pub(crate) async fn world() -> Option<Containers> {
     world_with(|_| {}).await
 }

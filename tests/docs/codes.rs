@@ -1,5 +1,5 @@
-//! Error codes and exit codes, from the sources: the comment above the constant or the variant that a code belongs to. A code has one
-//! meaning; where two layers speak of the same thing, both comments stand.
+//! Error codes and exit codes, from the sources: the comment above the constant or the variant that a code belongs to.
+//! A code has one meaning; where two layers speak of the same thing, both comments stand.
 
 use std::{
     collections::BTreeMap,
@@ -54,7 +54,7 @@ fn meaning(lines: &[&str], at: usize) -> Option<String> {
 pub(crate) fn section() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    for dir in ["src", "dag/src"] {
+    for dir in ["src", "crates", "dag/src"] {
         sources(&root.join(dir), &mut files);
     }
     files.sort();
@@ -85,7 +85,7 @@ pub(crate) fn section() -> String {
 
 /// The exit codes of the command line.
 pub(crate) fn exits() -> String {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/exit.rs")).unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/cli/src/exit.rs")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let start = lines.iter().position(|line| line.contains("pub enum Exit")).unwrap();
     let mut made = String::from("## Exit codes\n\n| code | it means |\n|---|---|\n");

@@ -1,5 +1,5 @@
-//! What `devstack` and each of its commands say of themselves, in one page: the snapshot of the public command line, too, so that a
-//! change of it shows in review.
+//! What `devstack` and each of its commands say of themselves, in one page: the snapshot of the public command line,
+//! too, so that a change of it shows in review.
 
 use std::{fmt::Write, process::Command};
 

@@ -1,5 +1,6 @@
-//! The pages that are made from the code: `docs/reference.md` (settings, error codes, exit codes) and `docs/commands.md`. They are as
-//! the code is now, or the test says so; `DEVSTACK_WRITE_DOCS=1 cargo test --test docs` writes them.
+//! The pages that are made from the code: `docs/reference.md` (settings, error codes, exit codes) and
+//! `docs/commands.md`. They are as the code is now, or the test says so; `DEVSTACK_WRITE_DOCS=1 cargo test --test docs`
+//! writes them.
 //! Deliberately absent: the HTTP API (docs/api.md has a test of its own).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]

@@ -1,5 +1,5 @@
-//! Every key of `node.toml`: its default as `devstack config show` prints it for an empty file, its meaning from the comment above
-//! it in the examples.
+//! Every key of `node.toml`: its default as `devstack config show` prints it for an empty file, its meaning from the
+//! comment above it in the examples.
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path, process::Command};
 

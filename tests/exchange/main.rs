@@ -1,5 +1,5 @@
-//! Task lists of other tools through the real `devstack plan import`: the plan that is written and the report of losses, as golden
-//! files beside the lists. `DEVSTACK_BLESS=1` writes them anew: look at the difference.
+//! Task lists of other tools through the real `devstack plan import`: the plan that is written and the report of
+//! losses, as golden files beside the lists. `DEVSTACK_BLESS=1` writes them anew: look at the difference.
 //! Deliberately absent: single fields and hostile lists (`src/exchange/tests.rs`), and nodes (tests/cli).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
@@ -97,7 +97,7 @@ fn a_plan_that_is_there_is_kept_or_added_to() {
     let again = devstack(&shop, &["plan", "import", "dev_stack.json", "--into", "devstack.toml"]);
     assert_eq!(again.status.code(), Some(2));
     assert!(
-        text(&again.stderr).contains("dev_stack.json:3: devstack.toml has a task `T-003` already"),
+        text(&again.stderr).contains("dev_stack.json:3: devstack.toml already has a task `T-003`"),
         "{}",
         text(&again.stderr)
     );
@@ -122,11 +122,11 @@ fn what_cannot_be_taken_is_refused_and_nothing_is_written() {
     write("tags.json", b"{\"a\": {\"tasks\": []}, \"b\": {\"tasks\": []}}");
     let table = [
         ("cycle.json", "cycle.json:2: these tasks wait for each other: a → b → a"),
-        ("twice.jsonl", "twice.jsonl:2: the id `a` stands twice, first on line 1"),
+        ("twice.jsonl", "twice.jsonl:2: duplicate id `a`, first on line 1"),
         ("bytes.json", "bytes.json:2: this is not UTF-8 text"),
-        ("done.json", "done.json: there is nothing to do in it"),
+        ("done.json", "done.json: the list has no unfinished task"),
         ("tags.json", "tags.json: the list has several tags: a, b"),
-        ("none.json", "none.json: cannot read it"),
+        ("none.json", "none.json: cannot read the file"),
     ];
     for (list, wanted) in table {
         let ran = devstack(&shop, &["plan", "import", list]);

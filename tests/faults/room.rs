@@ -1,5 +1,5 @@
-//! A disk that fills up, of bytes or of inodes: no new attempt, then no new plan, each said in words; what ends something goes
-//! on, and so does everything when there is room again, without anybody's help and in the same process.
+//! A disk that fills up, of bytes or of inodes: no new attempt, then no new plan, each said in words; what ends
+//! something goes on, and so does everything when there is room again, without anybody's help and in the same process.
 //! Deliberately absent: a disk on which nothing is kept free (`disk`), and the levels themselves (unit tests).
 
 use std::{
@@ -95,7 +95,7 @@ fn fills_up(of: Of) {
     node.wait_until("the host says why it takes nothing", |_| world.says(&["host", "list"]).contains("nearly full"));
     world.submits(&["held", "stopped", "next", "other"]);
     let why = world.says(&["task", "explain", "next"]);
-    assert!(why.contains("3 slots of box cannot be used") && why.contains("are kept free (disk_reserve)"), "{why}");
+    assert!(why.contains("3 slots of box cannot be used") && why.contains("must stay free (disk_reserve)"), "{why}");
     assert_eq!(world.metric("devstack_disk_low"), "1");
     assert_eq!(world.doctor(), "warning");
 
@@ -106,8 +106,8 @@ fn fills_up(of: Of) {
     let refused = world.submit(&["held", "stopped", "next", "other", "more"]);
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(5), "{said}");
-    assert!(said.contains("no plan is taken now: the disk of") && said.contains("[DS0331]"), "{said}");
-    assert!(said.contains("make room on the Taskmaster's disk"), "{said}");
+    assert!(said.contains("no plan is accepted now: the disk of") && said.contains("[DS0331]"), "{said}");
+    assert!(said.contains("free space on the Taskmaster's disk"), "{said}");
     world.says(&["task", "stop", "stopped"]);
     node.wait_until("one is stopped", |_| world.is("stopped", "TODO"));
     world.says(&["task", "reject", "other", "-m", "not wanted"]);

@@ -195,7 +195,10 @@ fn what_is_not_a_whole_announced_bundle_is_refused_and_leaves_nothing() {
     let (bundle, push) = two.bundle();
     let empty = Inbox::open(&two.project.root.path().join("empty.git"), Git::probe().expect("git")).expect("inbox");
     let taken = empty.take(&bundle, &push, MAX).expect("works");
-    assert!(matches!(&taken, Taken::Refused(Refusal::Damaged(why)) if why.contains("is not here")), "{taken:?}");
+    assert!(
+        matches!(&taken, Taken::Refused(Refusal::Damaged(why)) if why.contains("the Taskmaster does not have")),
+        "{taken:?}"
+    );
 }
 
 #[test]

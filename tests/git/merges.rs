@@ -164,7 +164,7 @@ fn unrelated_histories_are_refused() {
     let attempt = attempt("T-001", 1);
     project.hub.pin(&attempt, commit).expect("pinned");
     let prepared = project.hub.prepare(&request(&attempt, commit), now()).expect("prepare");
-    assert!(matches!(&prepared, Prepared::Refused(why) if why.contains("no history in common")), "{prepared:?}");
+    assert!(matches!(&prepared, Prepared::Refused(why) if why.contains("no common history")), "{prepared:?}");
 }
 
 #[test]

@@ -207,7 +207,7 @@ fn the_attempts_own_secrets_are_refused_wherever_they_are() {
         write(&workspace, file, content);
         project.commit(&workspace, message);
         let refusal = refused_with(&project, &project.bundle(&workspace, base), &expected);
-        is_policy(&refusal, "a secret that this attempt was given");
+        is_policy(&refusal, "a secret of this attempt");
         assert!(!format!("{refusal:?}").contains("battery"), "the value is never shown");
     }
 }
@@ -234,9 +234,9 @@ fn a_second_ref_in_the_bundle_is_refused() {
     let not = format!("^{base}");
     git(&workspace, &["update-ref", RESULT_REF, "HEAD"]);
     git(&workspace, &["bundle", "create", "-q", path.to_str().expect("utf-8"), RESULT_REF, "feat/dev1", &not]);
-    is_damaged(&refused(&project, &path, base), "neither the result's nor a branch's");
+    is_damaged(&refused(&project, &path, base), "neither the result nor a branch");
     git(&workspace, &["bundle", "create", "-q", path.to_str().expect("utf-8"), "feat/dev1", &not]);
-    is_damaged(&refused(&project, &path, base), "ref is not the result's");
+    is_damaged(&refused(&project, &path, base), "ref is not the result ref");
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn only_a_plain_bundle_file_is_read() {
     let bundle = project.bundle(&workspace, base);
     let link = project.root.path().join("link.bundle");
     std::os::unix::fs::symlink(&bundle, &link).expect("link");
-    is_damaged(&refused(&project, &link, base), "cannot be opened");
+    is_damaged(&refused(&project, &link, base), "cannot open the bundle");
     let pipe = project.root.path().join("pipe.bundle");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("pipe");
     is_damaged(&refused(&project, &pipe, base), "not a plain file");
@@ -500,10 +500,10 @@ fn names_of_branches_are_bounded_and_many_are_refused() {
     };
     let named = |name: &str| format!("{tip} refs/devstack/branches/{name}\n");
     for name in ["../x", "a..b", "a.lock", "", "-x", "a b", "a/", &"n".repeat(201), "a\u{1}"] {
-        is_damaged(&with(&named(name)), "neither the result's nor a branch's");
+        is_damaged(&with(&named(name)), "neither the result nor a branch");
     }
-    is_damaged(&with(&[named("a"), named("a")].concat()), "cannot be beside each other");
-    is_damaged(&with(&[named("a/b"), named("a")].concat()), "cannot be beside each other");
+    is_damaged(&with(&[named("a"), named("a")].concat()), "names conflict");
+    is_damaged(&with(&[named("a/b"), named("a")].concat()), "names conflict");
     is_damaged(&with(&(0..17).map(|n| named(&n.to_string())).collect::<String>()), "more than 16");
 }
 

@@ -1,5 +1,5 @@
-//! Real history: every two-parent merge of this project's own repository (or of the one that `DEVSTACK_REPLAY` names) is
-//! made again by `prepare` and by plain `git merge`; trees and conflicts agree.
+//! Real history: every two-parent merge of this project's own repository (or of the one that `DEVSTACK_REPLAY` names)
+//! is made again by `prepare` and by plain `git merge`; trees and conflicts agree.
 
 use std::path::{Path, PathBuf};
 

@@ -13,7 +13,8 @@ use devstack::repository::{
 
 use super::fixture::{Project, attempt, expectation, git, write};
 
-/// The longest time for a refusal. A debug build on a busy machine gets more than the second that it takes on an idle one.
+/// The longest time for a refusal. A debug build on a busy machine gets more than the second that it takes on an idle
+/// one.
 const SOON: Duration = Duration::from_secs(20);
 /// What a refusal may add to this process's memory, in KiB.
 const GROWTH_MAX: u64 = 50 << 10;
@@ -152,7 +153,7 @@ fn names_are_bounded() {
     let limits = Limits { case_twins: true, ..Limits::default() };
     let imported =
         project.hub.import_result(&bundle, &Expectation { limits, ..expectation(&one, base) }).expect("works");
-    let words = |why: &String| why.contains("upper and lower case");
+    let words = |why: &String| why.contains("differ only in case");
     assert!(matches!(&imported, Imported::Refused(Refusal::Policy(why)) if words(why)), "{imported:?}");
     let imported = project.import(&bundle, &one, base);
     assert!(matches!(imported, Imported::Accepted(_)), "twins are taken unless refused: {imported:?}");

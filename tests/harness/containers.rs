@@ -125,8 +125,8 @@ pub(crate) fn docker_at(socket: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// An image with what the minimal one lacks: this machine's `git`, and an `id` that is root's by its set-user-ID bit. Made
-/// once for an engine.
+/// An image with what the minimal one lacks: this machine's `git`, and an `id` that is root's by its set-user-ID bit.
+/// Made once for an engine.
 pub(crate) fn tools(socket: &str) -> String {
     const TAG: &str = "devstack-test/tools:1";
     if !docker_at(socket, &["images", "-q", TAG]).is_empty() {

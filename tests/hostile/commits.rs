@@ -7,7 +7,8 @@ use crate::{
     beside_honest,
 };
 
-/// A commit of a tree with one crafted entry: `kind` its mode, `name` its raw name. Written by hand, for git itself refuses.
+/// A commit of a tree with one crafted entry: `kind` its mode, `name` its raw name. Written by hand, for git itself
+/// refuses.
 const CRAFT: &str = r#"
 craft() { # MODE NAME OBJECT [parent-entry]
     python3 - "$@" <<'PY' || exit 41

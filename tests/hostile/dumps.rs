@@ -1,4 +1,5 @@
-//! Secrets in the node's memory stay there: it leaves no core dump, and processes of its own user can neither trace nor read it.
+//! Secrets in the node's memory stay there: it leaves no core dump, and processes of its own user can neither trace nor
+//! read it.
 
 use std::{
     fs::{self, Permissions},

@@ -1,5 +1,5 @@
-//! What becomes of the work of an agent that leaves a mess, and of a workspace that could not be made: committed work lands,
-//! what cannot be taken is named, and no failure of ours is ever taken for work.
+//! What becomes of the work of an agent that leaves a mess, and of a workspace that could not be made: committed work
+//! lands, what cannot be taken is named, and no failure of ours is ever taken for work.
 //!
 //! Deliberately absent: every kind of mess there is (tests/runtime, `harvest` and `endings`).
 
@@ -16,8 +16,8 @@ use crate::{
     in_both_runtimes,
 };
 
-/// Each agent leaves something that once cost it everything: its id, what it does, the file of it that lands, and what is
-/// named as not taken.
+/// Each agent leaves something that once cost it everything: its id, what it does, the file of it that lands, and what
+/// is named as not taken.
 const MESSES: [(&str, &str, &str, &str); 7] = [
     ("NESTED", "mkdir dep; cd dep; git init -q; echo x > x", "finished", "dep"),
     ("NESTED-COMMIT", "mkdir dep2; cd dep2; git init -q; echo x > x; git add x; git commit -qm x", "finished", "dep2"),
@@ -59,7 +59,7 @@ fn committed_work_lands_whatever_mess_is_left_beside_it() {
             assert_eq!(skipped.contains(&named.to_owned()), !named.is_empty(), "{id}: {skipped:?}");
             if !named.is_empty() {
                 world.devstack(&["task", "explain", id]).expect(0).says(&format!("Not taken of attempt 1: {named}"));
-                world.devstack(&["task", "show", id]).expect(0).says(&format!("not taken of attempt 1: {named}"));
+                world.devstack(&["task", "show", id]).expect(0).says(&format!("not collected from attempt 1: {named}"));
             }
         }
         assert_eq!(world.git(&["show", "dev:left-LOCK"]), "left", "nobody's lock counts after the agent's end");

@@ -1,5 +1,5 @@
-//! A5: an operator's token is no key to the Taskmaster's disk, to its network, or to what its user holds. Paths and URLs that
-//! plans name over TCP are refused unless the configuration lists them; over the socket paths are as ever.
+//! A5: an operator's token is no key to the Taskmaster's disk, to its network, or to what its user holds. Paths and
+//! URLs that plans name over TCP are refused unless the configuration lists them; over the socket paths are as ever.
 
 use std::{
     fs::{self, Permissions},

@@ -1,5 +1,5 @@
-//! A secret of several lines leaves an attempt in no common spelling: not in a text, a binary file, a path or a commit's
-//! message. Guarantee 8.
+//! A secret of several lines leaves an attempt in no common spelling: not in a text, a binary file, a path or a
+//! commit's message. Guarantee 8.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 

@@ -1,5 +1,5 @@
-//! Trees that are small to write and hard to read, and what it takes to look at large changes: no agent and no viewer ends
-//! the node by them or takes its memory.
+//! Trees that are small to write and hard to read, and what it takes to look at large changes: no agent and no viewer
+//! ends the node by them or takes its memory.
 
 use std::{
     collections::HashSet,

@@ -6,28 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Modules of the root crate, lowest layer first. A module may import from its own layer only what is listed in
-/// `SIBLINGS`, and anything from below.
+/// Modules of the node's crate, lowest layer first. A module may import from its own layer only what is listed in
+/// `SIBLINGS`, and anything from below. Between crates Cargo sees to that.
 const LAYERS: &[&[&str]] = &[
-    &[
-        "actor",
-        "allocator",
-        "exchange",
-        "fault",
-        "config",
-        "disk",
-        "helper",
-        "memory",
-        "notify",
-        "outgoing",
-        "telemetry",
-    ],
-    &["audit", "store", "runtime", "repository", "members", "wire", "traces"],
-    &["backup"],
+    &["actor", "wire", "traces"],
     &["taskmaster", "agent_host", "devops"],
-    &["gateway"],
     &["uplink", "downlink", "webhook"],
-    &["cli", "node"],
+    &["node"],
 ];
 
 /// What siblings of one layer may know of each other.
@@ -37,50 +22,40 @@ const SIBLINGS: &[(&str, &str)] = &[
     ("taskmaster", "devops::message"),
     ("devops", "taskmaster::message"),
     ("agent_host", "taskmaster::message"),
-    // The composition root fills the seams of the CLI; the CLI does not know it.
-    ("node", "cli"),
-    // How log lines are written is a setting.
-    ("config", "telemetry"),
-    // How a reserve is written.
-    ("disk", "config"),
-    // What a receiver's address may be.
-    ("config", "outgoing"),
 ];
 
-/// Vendor crates and the only modules that may name them.
+/// Vendor crates and the only crates whose manifests may name them.
 const DOORS: &[(&str, &[&str])] = &[
     ("sled", &["store"]),
-    ("bincode", &["store", "wire", "helper"]),
+    ("crc32fast", &["store"]),
+    ("bincode", &["store", "node", "repository"]),
     ("bollard", &["runtime"]),
     ("tar", &["runtime", "backup"]),
-    ("crc32fast", &["store"]),
     ("git2", &["repository"]),
-    ("regex", &["repository", "config", "agent_host"]),
-    ("aho_corasick", &["repository"]),
+    ("aho-corasick", &["repository"]),
     ("globset", &["config"]),
-    ("ractor", &["actor", "taskmaster", "agent_host", "devops", "node"]),
+    ("toml", &["config"]),
+    ("ractor", &["node"]),
     // Behind the crate of links.
     ("ractor_cluster", &[]),
-    ("axum", &["gateway", "cli", "node", "uplink", "downlink"]),
+    ("axum", &["api", "gateway", "cli", "node"]),
     ("tower", &["gateway", "cli"]),
-    ("utoipa", &["gateway"]),
-    ("hyper", &["gateway", "cli", "outgoing"]),
-    ("hyper_util", &["gateway", "cli", "outgoing"]),
+    ("utoipa", &["api", "gateway"]),
+    ("hyper", &["api", "gateway", "cli"]),
+    ("hyper-util", &["api", "gateway", "cli"]),
     ("askama", &["gateway"]),
-    ("rust_embed", &["gateway"]),
-    ("clap", &["cli", "bin"]),
+    ("rust-embed", &["gateway"]),
+    ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
     ("ratatui", &["cli"]),
     ("indicatif", &["cli"]),
-    ("toml", &["config"]),
-    ("anyhow", &["cli", "bin", "node"]),
-    ("tracing_subscriber", &["telemetry"]),
+    ("tracing-subscriber", &["telemetry"]),
     ("prometheus", &["telemetry"]),
-    // What is trusted, the cluster crate says; here it is only spoken.
-    ("rustls", &["gateway", "outgoing"]),
-    ("tokio_rustls", &["gateway", "outgoing"]),
-    ("aws_lc_rs", &["outgoing"]),
+    // The cluster crate decides which certificates are trusted.
+    ("rustls", &["api"]),
+    ("tokio-rustls", &["api", "gateway"]),
+    ("aws-lc-rs", &["api"]),
 ];
 
 /// What the pure crate must never name.
@@ -156,7 +131,7 @@ fn crate_paths(code: &str) -> Vec<String> {
 }
 
 fn module_of(path: &Path) -> String {
-    let relative = path.strip_prefix(root().join("src")).expect("below src");
+    let relative = path.strip_prefix(root().join("crates/node/src")).expect("below the crate");
     let first = relative.components().next().expect("a component").as_os_str().to_string_lossy();
     first.trim_end_matches(".rs").to_owned()
 }
@@ -168,10 +143,10 @@ fn layer_of(module: &str) -> Option<usize> {
 #[test]
 fn imports_point_down() {
     let mut wrong = Vec::new();
-    for (path, text) in sources(&root().join("src")) {
+    for (path, text) in sources(&root().join("crates/node/src")) {
         let module = module_of(&path);
         let Some(layer) = layer_of(&module) else {
-            if !matches!(module.as_str(), "lib" | "bin") {
+            if module != "lib" {
                 wrong.push(format!("{}: module `{module}` has no layer in tests/layers", path.display()));
             }
             continue;
@@ -189,17 +164,43 @@ fn imports_point_down() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Names in the `[dependencies]` of a manifest.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let (_, section) = manifest.split_once("\n[dependencies]\n").unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    section.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).collect()
+}
+
 #[test]
-fn every_vendor_crate_has_one_door() {
+fn every_vendor_crate_has_its_door() {
     let mut wrong = Vec::new();
-    for (path, text) in sources(&root().join("src")) {
-        let (module, code) = (module_of(&path), code(&text));
+    for entry in fs::read_dir(root().join("crates")).expect("the crates") {
+        let dir = entry.expect("a directory entry").path();
+        let name = dir.file_name().expect("a name").to_string_lossy().into_owned();
+        let manifest = fs::read_to_string(dir.join("Cargo.toml")).expect("a manifest");
+        let named = dependencies(&manifest);
+        assert!(!named.is_empty() || name == "telemetry", "{name} has no dependencies: is its manifest read?");
         for (vendor, doors) in DOORS {
-            let named = code
-                .match_indices(&format!("{vendor}::"))
-                .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
-            if named && !doors.contains(&module.as_str()) {
-                wrong.push(format!("{}: `{vendor}` may only be named in {doors:?}", path.display()));
+            if named.contains(vendor) && !doors.contains(&name.as_str()) {
+                wrong.push(format!("crates/{name}/Cargo.toml: `{vendor}` may only be named in {doors:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Columns of a line of code or of a comment. The rest is for strings that cannot be broken.
+const COLUMNS: usize = 120;
+
+#[test]
+fn comments_fit_their_columns() {
+    let mut wrong = Vec::new();
+    for dir in ["src", "crates", "dag", "shim", "cluster", "tests", "benches", "fuzz/fuzz_targets"] {
+        for (path, text) in sources(&root().join(dir)) {
+            let is_wide = |line: &&str| line.trim_start().starts_with("//") && line.chars().count() > COLUMNS;
+            let is_breakable = |line: &&str| line.trim_start().matches(' ').count() > 1 && !line.contains("//! |");
+            for (number, line) in text.lines().enumerate().filter(|(_, line)| is_wide(line) && is_breakable(line)) {
+                wrong.push(format!("{}:{}: {} columns", path.display(), number + 1, line.chars().count()));
             }
         }
     }
@@ -221,7 +222,7 @@ fn the_pure_crate_is_pure() {
 #[test]
 fn every_module_says_what_it_is_for() {
     let mut wrong = Vec::new();
-    for dir in ["src", "dag/src", "shim/src", "cluster/src", "tests", "benches"] {
+    for dir in ["src", "crates", "dag/src", "shim/src", "cluster/src", "tests", "benches"] {
         for (path, text) in sources(&root().join(dir)) {
             if !text.starts_with("//!") {
                 wrong.push(format!("{}: does not open with `//!`", path.display()));

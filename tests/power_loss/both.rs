@@ -1,5 +1,5 @@
-//! Store and hub together, in the order of a real merge: objects durable, intent in the store, ref durable, outcome in the
-//! store. A start first finds out what became of the intents it finds.
+//! Store and hub together, in the order of a real merge: objects durable, intent in the store, ref durable, outcome in
+//! the store. A start first finds out what became of the intents it finds.
 
 use std::convert::Infallible;
 use std::path::Path;

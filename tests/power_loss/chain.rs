@@ -1,5 +1,5 @@
-//! Chains of cuts: what is left of one round is the disk of the next, and every acknowledgement of the chain must hold to
-//! its end.
+//! Chains of cuts: what is left of one round is the disk of the next, and every acknowledgement of the chain must hold
+//! to its end.
 
 use crate::cut::{Cut, Data, Dice, Metadata};
 use crate::image::Image;
@@ -59,8 +59,8 @@ pub(crate) fn run(writer: Writer, plan: Plan, seed: u64, cuts: u64) -> Result<Ta
     Ok(tally)
 }
 
-/// A kill at every `stride`th call of a first opening, each on a disk of its own; the writer then starts again and works
-/// until a power cut that takes all it may. What the killed one left unsynced must not be relied upon.
+/// A kill at every `stride`th call of a first opening, each on a disk of its own; the writer then starts again and
+/// works until a power cut that takes all it may. What the killed one left unsynced must not be relied upon.
 ///
 /// # Errors
 /// As [`run`].

@@ -28,16 +28,16 @@ pub(crate) enum Metadata {
 pub(crate) struct Cut {
     /// The changing call that does not happen any more, counted from 1.
     pub(crate) at: u64,
-    /// Whether the power fails. If not, the writer is killed and the disk loses nothing: the next cut may then take what
-    /// two generations left unsynced.
+    /// Whether the power fails. If not, the writer is killed and the disk loses nothing: the next cut may then take
+    /// what two generations left unsynced.
     pub(crate) power: bool,
     pub(crate) data: Data,
     pub(crate) metadata: Metadata,
 }
 
 impl Cut {
-    /// Draws a cut; one in six is a kill without a power loss. One in three falls into the first `opening` changing calls, so that recoveries are cut too; the rest
-    /// fall anywhere in the first `span`.
+    /// Draws a cut; one in six is a kill without a power loss. One in three falls into the first `opening` changing
+    /// calls, so that recoveries are cut too; the rest fall anywhere in the first `span`.
     pub(crate) fn draw(dice: &mut Dice, opening: u64, span: u64) -> Self {
         let at = 1 + if dice.below(3) == 0 { dice.below(opening) } else { dice.below(span) };
         let data = if dice.coin() { Data::Dropped } else { Data::Partial };
@@ -50,7 +50,8 @@ impl Cut {
     }
 }
 
-/// A small seeded generator (splitmix64): test policies need no better one, and a replay must never change with a crate.
+/// A small seeded generator (splitmix64): test policies need no better one, and a replay must never change with a
+/// crate.
 #[derive(Clone)]
 pub(crate) struct Dice(u64);
 

@@ -54,8 +54,8 @@ impl Disk {
         self.off
     }
 
-    /// Counts a changing call. The one that the cut waits for does not happen: the writers are killed first and only then
-    /// see an error, so they cannot act on it.
+    /// Counts a changing call. The one that the cut waits for does not happen: the writers are killed first and only
+    /// then see an error, so they cannot act on it.
     pub(crate) fn change(&mut self, call: Call) -> Result<(), Errno> {
         if self.off {
             return Err(Errno::EIO);

@@ -1,8 +1,8 @@
 //! The FUSE handlers: translate the kernel's calls into calls of the [`Disk`].
 //!
-//! No direct I/O, so mmap works; no writeback cache, so every write arrives at once; nothing is cached by time; locks stay
-//! in the kernel. `sync_file_range` never arrives here, as on a real disk it is no barrier. Symlinks, devices and extended
-//! attributes do not exist.
+//! No direct I/O, so mmap works; no writeback cache, so every write arrives at once; nothing is cached by time; locks
+//! stay in the kernel. `sync_file_range` never arrives here, as on a real disk it is no barrier. Symlinks, devices and
+//! extended attributes do not exist.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

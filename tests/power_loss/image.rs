@@ -1,9 +1,10 @@
-//! The disk as a model: a tree of files and directories as a program sees it now, and what a power cut would leave of it.
+//! The disk as a model: a tree of files and directories as a program sees it now, and what a power cut would leave of
+//! it.
 //!
 //! Pure: no FUSE, no clock, no I/O but [`Image::materialise`]. Everything is volatile until [`Image::fsync`]: bytes and
 //! length of a file by an fsync of the file, an entry by an fsync of its directory. Modes and owners are not tracked as
-//! volatile: nothing under test depends on when they become durable. Inodes are never freed while an image lives, so open
-//! files that were unlinked stay readable.
+//! volatile: nothing under test depends on when they become durable. Inodes are never freed while an image lives, so
+//! open files that were unlinked stay readable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -54,8 +55,8 @@ struct Edit {
     to: Option<Ino>,
 }
 
-/// The tree now, and the changes of entries that no fsync has covered, oldest first. The edits of one rename stand or fall
-/// together, until an fsync covers one of its two directories.
+/// The tree now, and the changes of entries that no fsync has covered, oldest first. The edits of one rename stand or
+/// fall together, until an fsync covers one of its two directories.
 #[derive(Clone)]
 pub(crate) struct Image {
     nodes: BTreeMap<Ino, Node>,

@@ -1,5 +1,5 @@
-//! What agents would have harvested: a source repository, and a bundle for each of many attempts, each with a change of its
-//! own on top of the source's one commit.
+//! What agents would have harvested: a source repository, and a bundle for each of many attempts, each with a change of
+//! its own on top of the source's one commit.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What stands around an agent is in force and measured: system calls are filtered inside bwrap, what agents work with goes on
-//! working there, and where something that was demanded is missing the agent does not start.
+//! What stands around an agent is in force and measured: system calls are filtered inside bwrap, what agents work with
+//! goes on working there, and where something that was demanded is missing the agent does not start.
 
 use std::{fs, path::Path, process::Command};
 
@@ -112,7 +112,7 @@ async fn what_is_demanded_and_not_in_force_starts_no_agent() {
     assert!(ended.status.success(), "{ended:?}");
     let record = record(&s, 1);
     let Some(Ending::NotStarted(why)) = &record.ending else { panic!("{record:?}") };
-    assert!(why.contains("not in force here: the filter of system calls"), "{why}");
+    assert!(why.contains("not in force: the filter of system calls"), "{why}");
     assert_eq!(record.measured.map(|measured| measured.seccomp), Some(0));
     assert_eq!(fs::read(dir.join(layout::LOG)).unwrap(), b"");
     // And the node charges nobody for it.

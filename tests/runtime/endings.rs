@@ -1,5 +1,5 @@
-//! Whatever an agent leaves, in whatever order: its commits are in the bundle, its files are in the result or named, and
-//! nothing that it did not delete is gone.
+//! Whatever an agent leaves, in whatever order: its commits are in the bundle, its files are in the result or named,
+//! and nothing that it did not delete is gone.
 //! Deliberately absent: failures of the machine (`faults`).
 
 use std::{

@@ -1,5 +1,5 @@
-//! A disk that fails at any moment of a checkout or a harvest, and a shim that is killed at any moment of them: never does
-//! half of something pass for work. strace makes the system calls of the real shim fail, one after the other.
+//! A disk that fails at any moment of a checkout or a harvest, and a shim that is killed at any moment of them: never
+//! does half of something pass for work. strace makes the system calls of the real shim fail, one after the other.
 //! Deliberately absent: power cuts (nothing of an attempt is needed after one).
 
 use std::{
@@ -21,7 +21,7 @@ use nix::unistd::geteuid;
 
 use crate::{git::git, upgrade};
 
-const SHIM: &str = env!("DEVSTACK_SHIM");
+const SHIM: &str = devstack::runtime::shim::BUILT;
 /// Whatever a disk can refuse.
 const CALLS: &str = "write,pwrite64,writev,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,ftruncate,unlink,rmdir";
 const ERRORS: [&str; 3] = ["EIO", "ENOSPC", "EDQUOT"];

@@ -1,5 +1,5 @@
-//! Only an agent's work is harvested, and all of it: half a workspace is nobody's, and what cannot be taken is named beside
-//! what can.
+//! Only an agent's work is harvested, and all of it: half a workspace is nobody's, and what cannot be taken is named
+//! beside what can.
 //! Deliberately absent: what is made of a result (tests/git, tests/hostile), and random ends (`endings`).
 
 use std::fs;
@@ -88,7 +88,7 @@ async fn half_a_workspace_is_nobodys_work() {
         git(&hub.dir, &["commit", "-q", "-m", "long"]);
         let ended = run(s.runtime(), &hub.at_head(1, "echo work > work")).await;
         let Outcome::Infrastructure(why) = &ended.outcome else { panic!("{ended:?}") };
-        assert!(why.contains("the workspace cannot be made"), "{why}");
+        assert!(why.contains("cannot make the workspace"), "{why}");
         assert_eq!(ended.harvest, Harvest::default(), "nothing of it is a result");
         let workspace = s.attempt_dir(&attempt(1)).join("workspace");
         assert!(workspace.join("file").exists() && !workspace.join(".git").exists(), "it is no repository");

@@ -367,8 +367,8 @@ async fn removing_ends_what_still_runs_and_touches_nothing_else() {
     }
 }
 
-/// Where node and agent are one user, the agent may write the record of which process it is. Whom it names there is not touched:
-/// neither a person's program nor what the node runs beside.
+/// Where node and agent are one user, the agent may write the record of which process it is. Whom it names there is not
+/// touched: neither a person's program nor what the node runs beside.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_names_somebody_else_touches_nobody() {
     // No child of this node, as a person's program is none: started before this process takes orphans in.

@@ -1,8 +1,10 @@
 //! The upgrade rule for what lies on a host: what the version before wrote is read, and what it started is adopted. The
-//! files of an attempt as each version wrote them are in `golden`: `v1` first, `v1.1` and on with what was appended since.
+//! files of an attempt as each version wrote them are in `golden`: `v1` first, `v1.1` and on with what was appended
+//! since.
 //!
-//! Whoever changes an order or a record adds a golden file of the new shape and gives what is new a default; the old files
-//! stay. Deliberately absent: the store (tests/store) and messages (tests/wire), which have golden files of their own.
+//! Whoever changes an order or a record adds a golden file of the new shape and gives what is new a default; the old
+//! files stay. Deliberately absent: the store (tests/store) and messages (tests/wire), which have golden files of their
+//! own.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 

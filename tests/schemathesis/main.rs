@@ -1,7 +1,7 @@
-//! The API's description against a real node: schemathesis reads `/v1/openapi.json`, makes requests of it, right and wrong
-//! ones, over TLS with a token, and compares every answer with what the description says.
-//! Deliberately absent: `GET /v1/wait`, which may rightly wait for ever; revoking tokens, since it would find its own in the
-//! list; and the stream form of facts (their page is asked for).
+//! The API's description against a real node: schemathesis reads `/v1/openapi.json`, makes requests of it, right and
+//! wrong ones, over TLS with a token, and compares every answer with what the description says.
+//! Deliberately absent: `GET /v1/wait`, which may rightly wait for ever; revoking tokens, since it would find its own
+//! in the list; and the stream form of facts (their page is asked for).
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

@@ -1,8 +1,9 @@
 //! The bytes of each schema version, frozen: a store written then opens for ever, and nothing writes the newest
 //! differently.
 //!
-//! `DEVSTACK_REGENERATE_GOLDEN=1` writes the newest file anew. That is right before a release that people have stores of, and
-//! never after: then a changed type needs a new schema version (see `src/store/schema.rs`) and a new file beside it.
+//! `DEVSTACK_REGENERATE_GOLDEN=1` writes the newest file anew. That is right before a release that people have stores
+//! of, and never after: then a changed type needs a new schema version (see `src/store/schema.rs`) and a new file
+//! beside it.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 

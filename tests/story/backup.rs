@@ -1,5 +1,5 @@
-//! The restore drill: a backup is taken while a plan runs, the state is destroyed, restored, and the plan comes to its end as if
-//! nothing had happened but time.
+//! The restore drill: a backup is taken while a plan runs, the state is destroyed, restored, and the plan comes to its
+//! end as if nothing had happened but time.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -95,7 +95,8 @@ fn what_was_finished_and_delivered_after_the_backup_is_found_and_nothing_is_lost
     fs::remove_dir_all(world.path(".devstack")).unwrap();
 
     world.restore("half.tar");
-    // B runs again and merges the same; C finds that there is nothing left to change, and a person says what that means.
+    // B runs again and merges the same; C finds that there is nothing left to change, and a person says what that
+    // means.
     world.run().expect(7).says("C");
     assert_eq!((world.status("B").as_str(), world.blocked_reason("C").as_str()), ("COMPLETED", "attempts-exhausted"));
     world.git(&["merge-base", "--is-ancestor", &delivered, "dev"]);
@@ -137,10 +138,10 @@ fn a_damaged_backup_a_taken_place_and_another_file_are_refused_and_change_nothin
         let json = world.devstack(&[&["-o", "json", "cluster"], args].concat()).expect(code);
         assert!(json.stderr.starts_with("{\"apiVersion\":\"v1\",\"error\""), "{json:?}");
     };
-    refuse(&["backup", "good.tar"], 5, "is there already");
-    refuse(&["backup", "x.tar", "--state-dir", "."], 2, "no state directory");
+    refuse(&["backup", "good.tar"], 5, "already exists");
+    refuse(&["backup", "x.tar", "--state-dir", "."], 2, "not the state directory");
     refuse(&["restore", "good.tar", "--state-dir", ".devstack"], 5, "is not empty");
-    refuse(&["restore", "README", "--state-dir", "new"], 2, "no backup of devstack");
+    refuse(&["restore", "README", "--state-dir", "new"], 2, "not a devstack backup");
     let good = fs::read(world.path("good.tar")).unwrap();
     fs::write(world.path("cut.tar"), &good[..good.len() / 2]).unwrap();
     let mut flipped = good.clone();
@@ -151,14 +152,17 @@ fn a_damaged_backup_a_taken_place_and_another_file_are_refused_and_change_nothin
         refuse(&["restore", damaged, "--state-dir", "new"], 1, "is damaged");
     }
     fs::write(world.path("taken"), "").unwrap();
-    refuse(&["restore", "good.tar", "--state-dir", "taken"], 5, "is no directory");
+    refuse(&["restore", "good.tar", "--state-dir", "taken"], 5, "not a readable directory");
     let names: Vec<_> = fs::read_dir(world.dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let left = |name: &&std::ffi::OsString| ["new", "new.restoring", "x.tar", "x.tar.part"].iter().any(|n| name == n);
     assert!(!names.iter().any(|name| left(&name)), "{names:?}");
 
     // In an empty directory, and beside the original as a copy.
     fs::create_dir(world.path("empty")).unwrap();
-    world.devstack(&["cluster", "restore", "good.tar", "--state-dir", "empty", "--copy"]).expect(0).says("a copy");
+    world
+        .devstack(&["cluster", "restore", "good.tar", "--state-dir", "empty", "--copy"])
+        .expect(0)
+        .says("without the cluster's keys");
     let label = |dir: &str| {
         let bundle = format!("{dir}.tar");
         world.devstack(&["cluster", "backup", &bundle, "--state-dir", dir, "-o", "json"]).expect(0).json()

@@ -77,7 +77,7 @@ fn by_the_blocked_tasks_id() {
     assert_eq!(world.status(&blocked), "BLOCKED");
 
     mend(&world);
-    hand_in().expect(5).says("not committed");
+    hand_in().expect(5).says("uncommitted changes");
     world.git_in(&dir, &["commit", "--quiet", "--all", "-m", "Keep both"]);
     hand_in().expect(0);
     assert_both_completed(&world, &blocked, &resolution);

@@ -71,7 +71,7 @@ fn an_image_that_is_not_there_is_told_at_submission_and_changes_nothing() {
     let Some(()) = engine(&world) else { return };
     world.plan(&Plan::new([task("A", "true")]).dev("image = \"devstack/none\""));
     let refused = world.with_engine(&["run", "devstack.toml"]).expect(5);
-    refused.says("there is no image devstack/none on this host").says("docker build");
+    refused.says("no image devstack/none on this host").says("docker build");
     let projects = world.devstack(&["project", "list", "-o", "json"]).expect(0).json();
     assert_eq!(projects["projects"].as_array().map(Vec::len), Some(0));
 }

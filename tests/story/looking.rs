@@ -41,7 +41,7 @@ fn explain_says_where_a_task_is() {
         let text = world.devstack(&["task", "explain", id]).expect(0).stdout;
         words.iter().for_each(|word| assert!(text.contains(word), "`{word}` is not in: {text}"));
     };
-    says("H", &["TODO", "a person does it", "devstack task resolve"]);
+    says("H", &["TODO", "it needs manual work", "devstack task resolve"]);
     says("LATER", &["waits for H"]);
     says("BROKEN", &["BLOCKED (attempts-exhausted)", "exit code 3", "devstack task retry"]);
     says("DONE", &["COMPLETED", "merged", "delivered"]);

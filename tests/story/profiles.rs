@@ -1,5 +1,5 @@
-//! Agents by profile, end to end: a shell that reads its prompt as a script plays the agent, and prints what command line
-//! agents print.
+//! Agents by profile, end to end: a shell that reads its prompt as a script plays the agent, and prints what command
+//! line agents print.
 
 use crate::bench::{Plan, Task, World, toml_text, until};
 
@@ -107,7 +107,7 @@ fn a_budget_stops_before_it_is_passed_and_goes_on_when_it_is_raised() {
     };
     world.plan(&plan("1.0"));
     let ended = world.run().expect(7);
-    assert!(ended.stdout.contains("the project's `budget` of $1.00 would be passed"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("the project's `budget` of $1.00 would be exceeded"), "{}", ended.stdout);
     let done = || world.tasks().iter().filter(|task| task["status"] == "COMPLETED").count();
     assert_eq!(done(), 2);
     let project = world.devstack(&["project", "show", "shop", "-o", "json"]).expect(0).json();

@@ -112,7 +112,7 @@ fn a_conflict_is_found_at_submission_too_and_one_that_was_given_up_comes_back_wh
     let (world, run, theirs) = diverging("");
     run.wait().expect(7);
     world.devstack(&["task", "reject", "sync-resolve-1"]).expect(0);
-    world.devstack(&["status"]).expect(0).says("was given up").says("devstack project resume shop");
+    world.devstack(&["status"]).expect(0).says("was rejected").says("devstack project resume shop");
     // Submitting again asks for the delivery again.
     world.run().expect(7).says("devstack task resolve shop/sync-resolve-2 --checkout DIR");
     assert_eq!(world.git(&["rev-parse", "dev"]), theirs);

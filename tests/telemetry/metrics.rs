@@ -1,5 +1,5 @@
-//! `/metrics` as Prometheus reads it: the real one scrapes a real node, the shipped rules fire when their condition is made
-//! real, and the shipped dashboard asks for nothing that is not there.
+//! `/metrics` as Prometheus reads it: the real one scrapes a real node, the shipped rules fire when their condition is
+//! made real, and the shipped dashboard asks for nothing that is not there.
 
 use std::{
     collections::BTreeSet,

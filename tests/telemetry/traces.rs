@@ -69,8 +69,7 @@ fn a_finished_task_is_one_tree_and_its_log_lines_belong_to_it() {
 
     let lines: Vec<Value> =
         boss.log("boss").lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
-    let over =
-        lines.iter().find(|line| line["message"] == "attempt is over" && line["devstack.task"] == "good").unwrap();
+    let over = lines.iter().find(|line| line["message"] == "attempt ended" && line["devstack.task"] == "good").unwrap();
     assert_eq!((&over["trace.id"], &over["devstack.attempt"]), (&good[0]["traceId"], &1.into()));
     assert!(
         lines.iter().all(|line| line["@timestamp"].is_string() && line["service.node.name"].is_string()),

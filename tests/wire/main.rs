@@ -149,8 +149,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The golden file has a line a message. `DEVSTACK_BLESS=1` writes it anew: only for messages that are new. `encode`: how
-/// they are written; `None`: this version only reads them.
+/// The golden file has a line a message. `DEVSTACK_BLESS=1` writes it anew: only for messages that are new. `encode`:
+/// how they are written; `None`: this version only reads them.
 fn frozen<T>(golden: &str, messages: &[T], encode: Option<fn(&T) -> Vec<u8>>)
 where
     T: Serialize + DeserializeOwned + PartialEq + Debug,

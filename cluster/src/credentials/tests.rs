@@ -1,4 +1,4 @@
-//! Credentials against real handshakes in memory: who gets in, who does not, and rotation.
+//! Credentials in real in-memory handshakes: who is admitted, who is refused, and rotation.
 
 use std::{io::ErrorKind, os::unix::fs::PermissionsExt};
 
@@ -34,7 +34,7 @@ fn node(ca: &ClusterCa, name: &str) -> Node {
     Node { dir, credentials }
 }
 
-/// A handshake and a byte each way; the names that the server and the client saw.
+/// A handshake and a byte in each direction; returns the names that the server and the client saw.
 async fn meet(
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
@@ -46,7 +46,7 @@ async fn meet(
         stream.write_all(b"x").await?;
         stream.flush().await?;
         let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec);
-        // The client answers only if it trusts us; reading makes sure that its certificate was seen.
+        // The client answers only if it trusts us; reading makes sure that it saw our certificate.
         stream.read_exact(&mut [0]).await?;
         Ok::<_, io::Error>(chain.map(|chain| PeerCertificate::of(&chain).unwrap().name.to_string()))
     };
@@ -74,7 +74,7 @@ async fn members_know_each_other() {
         let met = meet(server.server_config(), client.client_config(), dialled).await.unwrap();
         assert_eq!(met, (Some("host_a".to_owned()), "master".to_owned()));
     }
-    // A member that answers for another's name is not believed.
+    // A member that answers for another member's name is not trusted.
     assert!(meet(server.server_config(), client.client_config(), "host_b").await.is_err());
     assert!(meet(client.server_config(), server.client_config(), "master").await.is_err());
 }
@@ -102,10 +102,10 @@ async fn strangers_stay_outside() {
     assert!(meet(server.server_config(), stranger.credentials.client_config(), "localhost").await.is_err());
     assert!(meet(server.server_config(), people.clone(), "localhost").await.is_err(), "no certificate, no link");
     assert!(meet(stranger.credentials.api_server_config(), people.clone(), "localhost").await.is_err());
-    // The API takes people without a certificate, but no wrong one.
+    // The API accepts clients without a certificate, but none with a wrong one.
     assert_eq!(meet(server.api_server_config(), people, "localhost").await.unwrap().0, None);
     let mixed = {
-        // Trusts the server, shows a stranger's certificate.
+        // A client that trusts the server, but presents a stranger's certificate.
         let pem = fs::read_to_string(stranger.dir.path().join("c").join(NODE_FILE)).unwrap();
         let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
         let chain = vec![certificate(&pem).unwrap()];
@@ -122,7 +122,7 @@ async fn who_joins_believes_the_fingerprint_and_nothing_else() {
     meet(master.credentials.api_server_config(), joining.clone(), "localhost").await.unwrap();
     assert!(meet(master.credentials.api_server_config(), joining.clone(), "elsewhere").await.is_err());
     assert!(meet(stranger.credentials.api_server_config(), joining.clone(), "localhost").await.is_err());
-    // Showing the right CA beside a certificate of another one does not help.
+    // Presenting the right CA next to a certificate of another CA does not help.
     let pem = fs::read_to_string(stranger.dir.path().join("c").join(NODE_FILE)).unwrap();
     let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
     let right = certificate(ca.certificate_pem()).unwrap();
@@ -193,8 +193,8 @@ fn renewal_is_due_at_two_thirds_of_the_life() {
     assert!(!credentials.renew_due(end - 1_300) && credentials.renew_due(end - 1_199));
 }
 
-/// Whoever has a host's key can dial as that host, and cannot be dialled as it. One from before, which was a server's, too, is
-/// good for what it was until it is renewed.
+/// The owner of a host's key can dial as that host, but cannot be dialed as it. A certificate of an earlier version,
+/// which was also a server's, stays valid for its purpose until it is renewed.
 #[tokio::test]
 async fn a_hosts_certificate_poses_as_no_server() {
     let ca = ClusterCa::create("test", now()).unwrap();

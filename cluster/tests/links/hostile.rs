@@ -1,5 +1,5 @@
-//! Hostile peers against one listener, while an honest one keeps being served.
-//! Deliberately absent: peers without TLS that know the protocol; without a certificate nothing of it is reached.
+//! Hostile peers against one listener, while an honest peer is still served. Deliberately absent: peers without TLS
+//! that know the protocol; without a certificate no peer reaches the protocol.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl World {
         Self { ca, a, honest }
     }
 
-    /// The honest peer is served, in its first session.
+    /// Checks that the honest peer is served, in its first session.
     async fn serves(&mut self) {
         let answer = self.honest.link.call(&name("a"), ECHO, b"still".to_vec(), PATIENT).await;
         assert_eq!(answer, Ok(b"still".to_vec()));
@@ -43,7 +43,7 @@ impl World {
     async fn evil(&mut self) -> Raw {
         let raw = Raw::connect(&self.a.address(), &self.ca.issue("evil"), "evil").await;
         let session = self.a.connected().await;
-        // Its hello is one of frames 1.0.
+        // Its hello has frame version 1.0.
         assert_eq!((session.peer, session.about.len()), (name("evil"), 0));
         raw
     }
@@ -71,13 +71,13 @@ fn silent_clients_keep_nobody_out_and_leave_nothing() {
         let late = Node::joining("late", &world.ca.issue("late"), Limits::default(), &world.a.address()).await;
         assert_eq!(world.a.connected().await.peer, name("late"));
         world.serves().await;
-        // All are closed: most by those after them, the last ones by the deadline.
+        // All are closed: most by later connections, the last ones by the deadline.
         for mut client in silent {
             assert!(client.read(&mut [0; 1]).await.map_or(true, |read| read == 0));
         }
         late.link.stop().await;
         world.a.disconnected().await;
-        // What `late` had is closed behind its back.
+        // The connections of `late` are closed in the background.
         while descriptors() > before {
             tokio::task::yield_now().await;
         }
@@ -100,7 +100,7 @@ fn certificates_decide_who_enters() {
         removed.read_to_end(&mut told).await.unwrap();
         let (header, why) = frame::decode(&told).unwrap();
         assert_eq!((header.class, why), (Class::Refused, b"removed is not admitted: it was removed".as_slice()));
-        // Who dials as a link does is told so.
+        // A client that dials like a link is told the reason.
         let (a, limits) = (world.a.address(), Limits::default());
         let mut removed = Node::joining("removed", &world.ca.issue("removed"), limits, &a).await;
         let Told::NotAdmitted(by, why) = removed.next().await else { panic!("it has a session") };
@@ -133,7 +133,7 @@ fn what_is_no_frame_ends_its_session_by_name() {
         let mut frame = frame::encode(Class::Message, 1, 0, raw.key, b"").unwrap();
         frame[4] = 9;
         raw.cast(&frame).await;
-        world.ends(raw, "unknown version 9.").await;
+        world.ends(raw, "unknown frame version 9.").await;
 
         let mut raw = world.evil().await;
         raw.cast(b"garbage").await;
@@ -142,15 +142,15 @@ fn what_is_no_frame_ends_its_session_by_name() {
         let mut raw = world.evil().await;
         let trailing = [frame::encode(Class::Message, 1, 0, raw.key, b"").unwrap(), vec![0]].concat();
         raw.cast(&trailing).await;
-        world.ends(raw, "1 bytes behind the end").await;
+        world.ends(raw, "1 extra bytes after a frame").await;
 
         let mut raw = world.evil().await;
         raw.message(&vec![0xFF; 2 << 20]).await;
-        world.ends(raw, "is the limit").await;
+        world.ends(raw, "the limit is").await;
 
         let mut raw = world.evil().await;
         raw.message(b"\xFF\xFF\xFF").await;
-        world.ends(raw, "cannot be read").await;
+        world.ends(raw, "an unreadable message").await;
 
         let mut raw = world.evil().await;
         raw.message(&nested(&[3, 1, 1], b"\x08\x09")).await;
@@ -158,14 +158,14 @@ fn what_is_no_frame_ends_its_session_by_name() {
     });
 }
 
-/// Sends frames that are kept unconsumed, and then more than its credit.
+/// Sends frames that stay unconsumed, and then more than its credit.
 #[test]
 fn a_flood_ends_at_the_credit() {
     run(async {
         let mut world = World::new(Limits::default()).await;
         let mut raw = world.evil().await;
         let frame = frame::encode(Class::Message, 1, 0, raw.key, &vec![0; 1 << 19]).unwrap();
-        // Nothing is fetched from `told` meanwhile, so nothing is consumed. Far more than 8 MiB would not fit.
+        // Nothing is taken from `told` meanwhile, so nothing is consumed. Far more than 8 MiB would not fit.
         let mut sent = 0;
         while sent < 1000 && raw.cast(&frame).await {
             sent += 1;
@@ -179,7 +179,7 @@ fn a_flood_ends_at_the_credit() {
     });
 }
 
-/// Announces an endless window and reads nothing: what waits for it is bounded by this node's own limits.
+/// Announces an endless window and reads nothing: this node's own limits bound what waits for it.
 #[test]
 fn who_never_reads_exhausts_its_credit_only() {
     run(async {

@@ -1,5 +1,5 @@
-//! Links over TLS on loopback: honest nodes that talk, die, freeze and come back, and hostile ones.
-//! Deliberately absent: sleeps; every test waits for what it is told.
+//! Links over TLS on loopback: honest nodes that talk, die, freeze and come back, and hostile nodes.
+//! Deliberately absent: sleeps; every test waits for an event.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
 mod hostile;

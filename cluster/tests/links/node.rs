@@ -1,6 +1,6 @@
-//! A node whose receiver tells what happened, with what a test asks of it. Kind 1 is answered with the same body, kind 2
-//! with a refusal, kind 3 never, kind 4 is kept unconsumed.
-//! Deliberately absent: anything of the product but the link.
+//! A node whose receiver reports every event, and which acts on request of a test. Kind 1 is answered with the same
+//! body, kind 2 with a refusal, kind 3 never, kind 4 is kept unconsumed. Deliberately absent: every part of the product
+//! except the link.
 
 use std::sync::{Arc, LazyLock};
 
@@ -9,7 +9,7 @@ use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::pki::Identity;
 
-/// What a receiver was told.
+/// An event of a receiver.
 #[derive(Debug)]
 pub(crate) enum Told {
     Connected(Session),
@@ -54,7 +54,7 @@ impl Receiver for Teller {
     }
 }
 
-/// A link and what it is told.
+/// A link and its events.
 pub(crate) struct Node {
     pub(crate) link: Link,
     pub(crate) told: mpsc::UnboundedReceiver<Told>,
@@ -108,7 +108,7 @@ impl Node {
         }
     }
 
-    /// The next session that ends, and why.
+    /// The next session that ends, and the reason.
     pub(crate) async fn disconnected(&mut self) -> (Session, String) {
         loop {
             if let Told::Disconnected(session, why) = self.next().await {
@@ -131,7 +131,7 @@ pub(crate) fn name(text: &str) -> NodeName {
     NodeName::new(text).unwrap()
 }
 
-/// Runs a test. All share a runtime: the gateway of the process lives on that of the first link.
+/// Runs a test. All tests share a runtime: the gateway of the process lives on that of the first link.
 pub(crate) fn run(test: impl Future<Output = ()>) {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
     RUNTIME.block_on(test);

@@ -1,5 +1,5 @@
-//! Certificates of a cluster for tests, and TLS configurations that use them.
-//! Deliberately absent: what issues certificates in the product; links take configurations from outside.
+//! Certificates of a cluster for tests, and TLS configurations that use them. Deliberately absent: the code that issues
+//! certificates in the product; links take their configurations from outside.
 
 use std::{path::Path, sync::Arc};
 
@@ -13,10 +13,10 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 
-/// The authority of one cluster.
+/// The CA of one cluster.
 pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
 
-/// What one node has: its certificate, its key, its authority.
+/// A node's certificate, its key and its CA.
 #[derive(Clone)]
 pub(crate) struct Identity {
     certificate: Vec<u8>,
@@ -32,12 +32,12 @@ impl Ca {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
-    /// A node's certificate, valid for links on loopback.
+    /// Issues a node's certificate, valid for links on loopback.
     pub(crate) fn issue(&self, name: &str) -> Identity {
         self.sign(name, |_| {})
     }
 
-    /// One that is over.
+    /// Issues an expired certificate.
     pub(crate) fn issue_expired(&self, name: &str) -> Identity {
         self.sign(name, |params| {
             params.not_before = rcgen::date_time_ymd(2001, 1, 1);
@@ -58,7 +58,7 @@ impl Ca {
 }
 
 impl Identity {
-    /// For a process of its own.
+    /// Saves the CA for another process.
     pub(crate) fn save(&self, dir: &Path) {
         for (name, bytes) in [("certificate", &self.certificate), ("key", &self.key), ("ca", &self.ca)] {
             std::fs::write(dir.join(name), bytes).unwrap();

@@ -1,6 +1,6 @@
-//! Peers in processes of their own: killed, frozen, restarted under the same name. A process is this test program again,
-//! told by its environment to be a node.
-//! Deliberately absent: timed assertions; that something happens at all is what shortened limits show.
+//! Peers in separate processes: killed, frozen, restarted under the same name. Each process is this test program again;
+//! its environment tells it to be a node. Deliberately absent: assertions on time; the shortened limits show that an
+//! event happens at all.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -18,12 +18,12 @@ use crate::{
 
 const PATIENT: Duration = Duration::from_secs(60);
 
-/// Silence is noticed soon, yet a busy machine is not taken for a frozen one.
+/// Silence is noticed soon, but a busy machine does not look frozen.
 fn quick() -> Limits {
     Limits { ping: Duration::from_millis(200), read_idle: Duration::from_secs(3), ..Limits::default() }
 }
 
-/// A node `b` in a process of its own.
+/// A node `b` in a separate process.
 struct Process(Child);
 
 impl Process {
@@ -56,7 +56,7 @@ impl Drop for Process {
     }
 }
 
-/// Not a test of its own: what a started process runs.
+/// Not a test: the code that a started process runs.
 #[test]
 fn a_node() {
     let (Ok(dir), Ok(join)) = (std::env::var("LINK_TEST_IDENTITY"), std::env::var("LINK_TEST_JOIN")) else { return };
@@ -104,7 +104,7 @@ impl World {
 #[test]
 fn a_killed_peer_is_seen_and_its_next_run_is_another() {
     run(async {
-        // No keepalive could tell within this.
+        // No keepalive can detect it within this time.
         let mut world = World::new(Limits { read_idle: PATIENT, ..Limits::default() }).await;
         let (process, first) = world.start().await;
         world.echoes().await;
@@ -138,14 +138,14 @@ fn a_restart_replaces_the_run_that_lingers_and_fences_it() {
     run(async {
         let mut world = World::new(Limits { read_idle: PATIENT, write_stall: PATIENT, ..Limits::default() }).await;
         let (mut frozen, first) = world.start().await;
-        // Only a session that it knows of can be one that it tells the end of.
+        // A node can only report the end of a session that it knows.
         world.echoes().await;
         frozen.signal("-STOP");
         let (_process, second) = world.start().await;
         assert_ne!(first.incarnation, second.incarnation);
         frozen.signal("-CONT");
         frozen.says("disconnected:");
-        // It dials again and again, and is refused.
+        // It dials repeatedly, and is refused.
         for _ in 0..500 {
             world.echoes().await;
         }

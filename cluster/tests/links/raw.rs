@@ -1,5 +1,5 @@
-//! A peer that speaks the protocol by hand, so that it can also speak it wrongly.
-//! Deliberately absent: reading what it is sent, after it was let in.
+//! A peer that speaks the protocol by hand, so that it can also speak it wrongly. Deliberately absent: reading what it
+//! receives after admission.
 
 use devstack_cluster::frame::{self, Class, HEADER, Key};
 use rustls::pki_types::ServerName;
@@ -11,16 +11,16 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::pki::Identity;
 
-/// A connection past TLS and its hello.
+/// A connection after TLS and its hello.
 pub(crate) struct Raw {
     pub(crate) tls: TlsStream<TcpStream>,
-    /// What its frames must carry.
+    /// The key that its frames must contain.
     pub(crate) key: Key,
-    /// The other's gateway.
+    /// The peer's gateway.
     gateway: Vec<u8>,
 }
 
-/// `inner` within these fields, the outermost first.
+/// Wraps `inner` in these fields, the outermost first.
 pub(crate) fn nested(path: &[u8], inner: &[u8]) -> Vec<u8> {
     path.iter().rev().fold(inner.to_vec(), |inner, field| {
         let mut outer = vec![field << 3 | 2];
@@ -69,7 +69,7 @@ fn within<'a>(message: &'a [u8], path: &[u8]) -> Option<&'a [u8]> {
 }
 
 impl Raw {
-    /// TLS only.
+    /// Only TLS.
     pub(crate) async fn tls(address: &str, identity: &Identity) -> std::io::Result<TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(address).await?;
         let host = ServerName::try_from("127.0.0.1").unwrap();
@@ -90,7 +90,7 @@ impl Raw {
         Self { tls, key: header.key, gateway: Vec::new() }
     }
 
-    /// All of it: the other end tells of a session with this node.
+    /// The complete handshake: the other end reports a session with this node.
     pub(crate) async fn connect(address: &str, identity: &Identity, name: &str) -> Self {
         let mut raw = Self::hello(address, identity).await;
         raw.claim(&format!("{name}@{:016x}", 1)).await;
@@ -124,13 +124,13 @@ impl Raw {
         }
     }
 
-    /// A message of ractor. It may be that nobody takes it any more.
+    /// Sends a ractor message. Returns whether the connection still accepted it.
     pub(crate) async fn message(&mut self, message: &[u8]) -> bool {
         let whole = [(message.len() as u64).to_be_bytes().as_slice(), message].concat();
         self.tls.write_all(&whole).await.is_ok() && self.tls.flush().await.is_ok()
     }
 
-    /// Any bytes to the other's gateway, as a frame would be sent.
+    /// Sends any bytes to the peer's gateway, in the way of a frame.
     pub(crate) async fn cast(&mut self, bytes: &[u8]) -> bool {
         // The field `to` of a cast is the field `pid` of the actor.
         let cast = [self.gateway.clone(), nested(&[2], bytes)].concat();

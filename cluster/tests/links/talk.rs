@@ -1,5 +1,5 @@
-//! Two links talk: both ways, in order, calls with every kind of answer, and what is too large.
-//! Deliberately absent: faults.
+//! Two links talk: in both directions, in order, with calls that get every kind of answer, and with messages that are
+//! too large. Deliberately absent: faults.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn pair() -> (Node, Node) {
 fn messages_arrive_in_order_both_ways() {
     run(async {
         let (mut a, mut b) = pair().await;
-        // More than a window: credit comes back.
+        // More than a window: the credit returns.
         for n in 0..10_000_u32 {
             let (to_a, to_b) = (n.to_be_bytes().to_vec(), (n + 1).to_be_bytes().to_vec());
             b.link.send(&name("a"), 7, to_a.clone()).unwrap();
@@ -77,7 +77,7 @@ fn a_stopped_link_is_seen_at_once() {
     });
 }
 
-/// A receiver that consumes nothing: its sender runs dry, ends the session and begins anew.
+/// A receiver that consumes nothing: its sender runs out of credit, ends the session and starts a new one.
 #[test]
 fn without_credit_the_session_ends_and_begins_anew() {
     run(async {

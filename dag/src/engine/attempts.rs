@@ -1,4 +1,4 @@
-//! What the end of an attempt means: passed, charged, or not charged; where the task goes next.
+//! What the end of an attempt means: passed, charged, or not charged; and the next position of the task.
 
 use super::{
     Draft, Engine,
@@ -16,7 +16,7 @@ use crate::{
     record::{AttemptRecord, BlockedReason, Status},
 };
 
-/// What an end means.
+/// The meaning of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Passed,
@@ -29,8 +29,9 @@ enum Verdict {
 /// The exit code that says "try again later".
 const EXIT_LATER: i32 = 75;
 
-/// Is the commit what an agent made? Where the machine failed nobody knows, and an attempt that was never started has no
-/// work; the commit that it started from is none either (it stands for a result without one, whose branches came along).
+/// Whether the commit is an agent's work. If the machine failed, nobody knows. An attempt that never started has no
+/// work. The commit that it started from is not work either (it stands for a result without a commit, whose branches
+/// came along).
 fn is_work(attempt: &AttemptRecord, outcome: &Outcome, commit: CommitId) -> bool {
     let base = match attempt.start {
         Start::Empty => None,
@@ -44,7 +45,7 @@ impl Engine {
         let Some(ix) = self.ix(&report.attempt.task) else { return Answer::Fenced };
         let task = self.at(ix);
         let Some(known) = task.attempt(report.attempt.number) else { return Answer::Fenced };
-        // A host has no say about the attempts of another one, whatever it claims.
+        // A host's reports about another host's attempts are ignored.
         if known.host != host {
             return Answer::Fenced;
         }
@@ -98,7 +99,7 @@ impl Engine {
         let stopping = run.is_some_and(|a| a.stopping);
         let work = run.is_some_and(|a| a.stage == Stage::Work);
         let must_change = work && self.project_of(task).has_repository() && !task.spec.allow_empty;
-        // What was destroyed may have been work, also where none is asked for.
+        // The destroyed repository may have contained work, also for a task that requires none.
         let lacking = work && commit.is_none() && (must_change || left.destroyed().is_some());
         match outcome {
             Outcome::Exited(0) if lacking && !stopping => Verdict::Charged,
@@ -106,7 +107,7 @@ impl Engine {
             Outcome::Policy(_) => Verdict::Policy,
             Outcome::Exited(EXIT_LATER) | Outcome::Infrastructure(_) | Outcome::Stopped => Verdict::Uncharged,
             _ if stopping => Verdict::Uncharged,
-            // Once: what hangs once may be a network, what hangs again is the task.
+            // Only once: a first stall may be caused by a network, a second one is caused by the task.
             Outcome::Stalled if work && task.stalls == 0 => Verdict::Uncharged,
             Outcome::RateLimited { reset } if work => Verdict::Limited(*reset),
             Outcome::RateLimited { .. } => Verdict::Uncharged,
@@ -114,7 +115,7 @@ impl Engine {
         }
     }
 
-    /// Where a task is, to be changed.
+    /// A task's position, to be changed.
     pub(super) fn place(&self, task: &Task, status: Status) -> Place {
         let (charged, uncharged, limited) = (task.charged, task.uncharged, task.limited);
         Place { status, blocked: None, rejected: None, backoff_ms: None, charged, uncharged, limited }
@@ -124,8 +125,8 @@ impl Engine {
         draft.fact(FactKind::TaskMoved { task: self.task_ref(self.at(ix)), place });
     }
 
-    /// A work attempt exited 0, or a person handed in a result; with it, why a person must look at it. `place` has the
-    /// counters to go on with.
+    /// A work attempt exited 0, or a user submitted a result; with it, why a human must review it. `place` has the
+    /// counters to continue with.
     pub(super) fn after_work(
         &self,
         draft: &mut Draft,
@@ -138,21 +139,21 @@ impl Engine {
         if commit.is_none() {
             self.complete(draft, ix, None, None);
         } else if self.project_of(self.at(ix)).has_checks() {
-            // The merge is prepared as a follow-up.
+            // A follow-up prepares the merge.
             self.go(draft, ix, Place { status: Status::Testing, uncharged: 0, limited: 0, ..place });
         } else {
             self.after_checks(draft, ix, is_held, place);
         }
     }
 
-    /// Says why a person must look at a task's result, or that nobody must any more.
+    /// Records why a human must review a task's result, or that no review is needed any more.
     pub(super) fn hold(&self, draft: &mut Draft, task: &Task, why: Option<Box<str>>) {
         if task.held != why {
             draft.fact(FactKind::TaskHeld { task: self.task_ref(task), why });
         }
     }
 
-    /// The checks passed, or there are none. Whatever the project says of reviews, a result that is held waits for a person;
+    /// The checks passed, or there are none. Whatever the project says about reviews, a held result waits for a user;
     /// nobody reviews twice.
     pub(super) fn after_checks(&self, draft: &mut Draft, ix: TaskIx, is_held: bool, place: Place) {
         let task = self.at(ix);
@@ -168,7 +169,7 @@ impl Engine {
         draft.fact(FactKind::TaskCompleted { task, merge_commit: merge, resolved_by });
     }
 
-    /// A failure of the task's own: feedback, and TODO after a backoff or, with the budget used up, BLOCKED.
+    /// A failure of the task itself: feedback, and TODO after a back-off or, with the budget used up, BLOCKED.
     pub(super) fn charge(&self, draft: &mut Draft, ix: TaskIx, stage: Stage, number: u32, said: &str, output: &Text) {
         let task = self.at(ix);
         let name = self.task_ref(task);
@@ -176,7 +177,7 @@ impl Engine {
         let charged = task.charged + 1;
         let place = Place { charged, uncharged: 0, limited: 0, ..self.place(task, Status::Todo) };
         if charged < task.spec.attempts {
-            // A person needs no backoff.
+            // A user needs no back-off.
             let backoff_ms = (!task.is_human()).then(|| self.config.charged_backoff.after(charged));
             self.go(draft, ix, Place { backoff_ms, ..place });
             return self.set_backoff(draft, ix, backoff_ms);
@@ -189,7 +190,7 @@ impl Engine {
         if task.conflict().is_some() && !task.is_human() {
             draft.fact(FactKind::ExecutorChanged { task: name, executor: Executor::Human });
         }
-        let why = format!("{charged} attempts are used up; the last: {said}");
+        let why = format!("failed {charged} of {} attempts; last: {said}", task.spec.attempts);
         let blocked = Some((reason, head(&why, self.config.reason_bytes).into()));
         self.go(draft, ix, Place { status: Status::Blocked, blocked, ..place });
     }

@@ -1,6 +1,6 @@
-//! What is a host's own: the attempts whose result or log it may bring. Asked at every request of a host, which is believed about
-//! nothing.
-//! Deliberately absent: commits (the repository knows which are in whose history) and texts (`downlink` knows its orders).
+//! What belongs to a host: the attempts whose result or log it may upload. Checked at every request of a host; the
+//! host's own claims count for nothing.
+//! Deliberately absent: commits (the repository knows their history) and texts (`downlink` knows its orders).
 
 use super::Engine;
 use crate::{
@@ -10,13 +10,13 @@ use crate::{
 };
 
 impl Engine {
-    /// An attempt that was this host's.
+    /// Whether an attempt was this host's.
     fn of_host(&self, host: &HostName, attempt: &AttemptId) -> Option<&AttemptRecord> {
         self.attempts(&attempt.task).iter().find(|known| known.attempt == *attempt && known.host == *host)
     }
 
-    /// May this host bring the result of an attempt? Of one that runs there; and of one that was ended here without hearing
-    /// from it, whose work is saved.
+    /// Whether this host may upload the result of an attempt: of one that runs there, or of one that was ended here
+    /// without a report, whose work is saved.
     pub fn may_bring(&self, host: &HostName, attempt: &AttemptId) -> bool {
         self.of_host(host, attempt).is_some_and(|known| match &known.outcome {
             None => true,
@@ -25,7 +25,7 @@ impl Engine {
         })
     }
 
-    /// May this host bring the log of an attempt? Of one that is over.
+    /// Whether this host may upload the log of an attempt: only of one that has ended.
     pub fn may_shelve(&self, host: &HostName, attempt: &AttemptId) -> bool {
         self.of_host(host, attempt).is_some_and(|known| known.outcome.is_some())
     }

@@ -1,4 +1,4 @@
-//! Texts, names and sizes that the engine makes: feedback, resolution tasks, a person's attempt, estimates in bytes.
+//! Texts, names and sizes that the engine makes: feedback, resolution tasks, a user's attempt, estimates in bytes.
 //! Everything is bounded here, so that facts and records stay within 16 KiB.
 
 use std::collections::HashMap;
@@ -10,17 +10,17 @@ use crate::{
     plan::{Executor, Priority, ProjectSpec, RetryFrom, TaskSpec},
 };
 
-/// Who hands in a person's result. No agent has this name: agents end with a number.
+/// The agent name of a user's result. No agent has this name: names of agents end with a number.
 pub(super) fn person_agent() -> AgentName {
     AgentName::new("human").expect("a valid name")
 }
 
-/// Where a person's result is made.
+/// The host name of a user's result.
 pub(super) fn person_host() -> HostName {
     HostName::new("human").expect("a valid name")
 }
 
-/// The role of a person's attempt in a project without roles.
+/// The role of a user's attempt in a project without roles.
 pub(super) fn person_role() -> RoleName {
     RoleName::new("human").expect("a valid name")
 }
@@ -43,12 +43,12 @@ fn tail(text: &str, max: usize) -> &str {
     &text[start..]
 }
 
-/// An inline text, cut to what may be inline.
+/// An inline text, cut to the inline limit.
 pub(super) fn inline(text: &str) -> Text {
     Text::Inline(head(text, Text::INLINE_MAX).into())
 }
 
-/// A text that somebody else made, inline ones cut to so many bytes.
+/// A text by others; an inline text is cut to this many bytes.
 pub(super) fn short(text: Text, max: usize) -> Text {
     match text {
         Text::Inline(text) if text.len() > max => Text::Inline(head(&text, max).into()),
@@ -56,8 +56,8 @@ pub(super) fn short(text: Text, max: usize) -> Text {
     }
 }
 
-/// What the next attempt is told about one that was charged. An inline tail becomes part of the sentence, its end
-/// kept; a blob is passed along as an entry of its own.
+/// Feedback about a charged attempt for the next attempt. An inline output becomes part of the sentence, with its end
+/// kept; a blob becomes an entry of its own.
 pub(super) fn feedback(attempt: u32, said: &str, output: &Text) -> Vec<Feedback> {
     match output {
         Text::Inline(output) if !output.trim().is_empty() => {
@@ -73,25 +73,25 @@ pub(super) fn feedback(attempt: u32, said: &str, output: &Text) -> Vec<Feedback>
     }
 }
 
-/// How an attempt ended and what of it was not taken, for its feedback.
+/// How an attempt ended and which files could not be taken, for its feedback.
 pub(super) fn describe(number: u32, stage: Stage, outcome: &Outcome, task: &Task, left: &Left) -> String {
     let what = match stage {
-        Stage::Work => "your work",
-        Stage::Check => "the project's checks on the merged tree",
+        Stage::Work => "agent",
+        Stage::Check => "checks on the merged tree",
     };
     let how = match outcome {
         Outcome::Exited(0) => without_result(left),
         Outcome::Exited(code) => format!("failed with exit code {code}"),
         Outcome::Signalled(signal) => format!("was ended by signal {signal}"),
         Outcome::TimedOut => format!("ran longer than its timeout of {} s", task.spec.timeout_ms / 1000),
-        Outcome::Stalled => format!("had no output and used no processor for {} s", task.spec.idle_timeout_ms / 1000),
+        Outcome::Stalled => format!("produced no output and used no CPU for {} s", task.spec.idle_timeout_ms / 1000),
         Outcome::OutOfMemory => "used more memory than allowed".to_owned(),
         Outcome::OutOfDisk => "wrote more to disk than allowed".to_owned(),
-        Outcome::OutOfProcesses => "wanted more processes than allowed".to_owned(),
+        Outcome::OutOfProcesses => "needed more processes than allowed".to_owned(),
         Outcome::Stopped => "was stopped".to_owned(),
-        Outcome::Infrastructure(why) => format!("failed outside the task: {why}"),
+        Outcome::Infrastructure(why) => format!("failed for a reason outside the task: {why}"),
         Outcome::Policy(finding) => format!("was refused: {finding}"),
-        Outcome::RateLimited { .. } => "was sent back by the provider of its models: its limit is reached".to_owned(),
+        Outcome::RateLimited { .. } => "was refused by the model provider, whose limit is reached".to_owned(),
     };
     let not_taken = not_taken(left).map_or_else(String::new, |list| format!("; not taken: {list}"));
     format!("Attempt {number} ({what}) {how}{not_taken}")
@@ -100,26 +100,26 @@ pub(super) fn describe(number: u32, stage: Stage, outcome: &Outcome, task: &Task
 /// Why an attempt that exited with 0 has no result.
 fn without_result(left: &Left) -> String {
     if left.destroyed().is_some() {
-        return "exited with 0, but destroyed the repository of its workspace, so that its work could not be taken"
+        return "exited with 0, but destroyed the repository of its workspace, so its work could not be taken"
             .to_owned();
     }
     if !left.branches.is_empty() {
         let names = branches(left);
         return format!(
-            "exited with 0 but left nothing on its own branch: its commits are on {names}, and which of them is the \
-                        result cannot be told"
+            "exited with 0 but left nothing on its own branch: its commits are on {names}, and it is unclear which of \
+                        them is the result"
         );
     }
     if left.skipped.is_empty() && left.more == 0 {
         return "exited with 0 but changed nothing".to_owned();
     }
-    "exited with 0, but nothing that it left could be taken".to_owned()
+    "exited with 0, but none of its files could be taken".to_owned()
 }
 
-/// Entries of a list that are named in a sentence, and their bytes together; the rest is counted.
+/// The most entries to name in a sentence, and their bytes together; further entries are counted.
 const NAMED: (usize, usize) = (5, 400);
 
-/// What could not be taken, and why; `None`: all was.
+/// Paths that could not be taken, and why; `None`: all were taken.
 pub(super) fn not_taken(left: &Left) -> Option<String> {
     let all = left.skipped.iter().map(|one| format!("{} ({})", one.path, one.why));
     (!left.skipped.is_empty() || left.more > 0).then(|| named(all, left.skipped.len() + left.more as usize))
@@ -153,7 +153,7 @@ pub(super) fn bounded(outcome: Outcome, max: usize) -> Outcome {
     }
 }
 
-/// A time as RFC 3339, UTC, to the second.
+/// A time as RFC 3339, in UTC, to the second.
 pub(super) fn utc(at: Timestamp) -> String {
     let (days, seconds) = ((at.0 / 86_400_000) as i64, at.0 / 1000 % 86_400);
     // Days to a date of the Gregorian calendar, by eras of 400 years that begin with March.
@@ -169,7 +169,7 @@ pub(super) fn utc(at: Timestamp) -> String {
     format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Keeps the newest entries within the limits; the newest always stays.
+/// Keeps the newest entries within the limits; the newest entry always stays.
 pub(super) fn trim_feedback(list: &mut Vec<Feedback>, kept: usize, bytes: usize) {
     let mut sum = 0;
     let fits = list.iter().rev().take(kept).take_while(|entry| {
@@ -181,7 +181,7 @@ pub(super) fn trim_feedback(list: &mut Vec<Feedback>, kept: usize, bytes: usize)
     list.drain(..list.len() - keep);
 }
 
-/// A conflict with its lists and texts bounded.
+/// A conflict with bounded lists and texts.
 pub(super) fn bounded_conflict(mut conflict: Conflict, (count, bytes): (usize, usize)) -> Conflict {
     let mut sum = 0;
     let fits = conflict.paths.iter().take(count).take_while(|path| {
@@ -220,14 +220,14 @@ pub(super) fn resolution_task(
         attempts: spec.attempts,
         retry_from: RetryFrom::Last,
         allow_empty: false,
-        // Its result has what the blocked one has.
+        // Its result contains everything that the blocked result contains.
         mass_delete: spec.mass_delete,
         may_change: spec.may_change.clone(),
     }
 }
 
-/// The task that resolves a conflict with the source. It comes from no task, so it may take what the project's longest
-/// one may, and in a project without tasks what a plan file gives by itself.
+/// The task that resolves a conflict with the source. It belongs to no task, so it may take as long as the project's
+/// longest task. In a project without tasks it gets the defaults of a plan file.
 pub(super) fn sync_task(
     project: &ProjectSpec,
     like: Option<&TaskSpec>,
@@ -256,7 +256,7 @@ pub(super) fn sync_task(
     }
 }
 
-/// `<stem>-resolve-<n>`, the first that is free; a long stem is cut so that the whole is a valid name.
+/// The first free name `<stem>-resolve-<n>`. A long stem is cut so that the whole is a valid name.
 fn resolution_id(stem: &str, taken: &HashMap<TaskId, TaskIx>) -> TaskId {
     (1u64..)
         .map(|n| {
@@ -269,7 +269,7 @@ fn resolution_id(stem: &str, taken: &HashMap<TaskId, TaskIx>) -> TaskId {
         .expect("the range does not end")
 }
 
-/// At most so many bytes a length or a number takes in any encoding we use.
+/// The most bytes of a length or a number in any encoding that we use.
 const NUMBER: usize = 9;
 
 fn text_bytes(text: &Text) -> usize {
@@ -279,7 +279,7 @@ fn text_bytes(text: &Text) -> usize {
     }
 }
 
-/// A task's description, encoded, estimated from above.
+/// An upper estimate of a task's encoded description.
 pub(super) fn task_bytes(spec: &TaskSpec) -> usize {
     let executor = match &spec.executor {
         Executor::Agent(role) => role.as_str().len() + NUMBER,
@@ -296,7 +296,7 @@ pub(super) fn task_bytes(spec: &TaskSpec) -> usize {
         + 10 * NUMBER
 }
 
-/// A project's description, encoded, estimated from above.
+/// An upper estimate of a project's encoded description.
 pub(super) fn project_bytes(spec: &ProjectSpec) -> usize {
     let strings = |list: &[String]| list.iter().map(|s| s.len() + NUMBER).sum::<usize>() + NUMBER;
     let role = |role: &crate::plan::RoleSpec| {
@@ -305,7 +305,7 @@ pub(super) fn project_bytes(spec: &ProjectSpec) -> usize {
             + role.image.as_ref().map_or(0, |image| image.len())
             + strings(&role.secrets)
             + role.labels.iter().map(|(key, value)| key.len() + value.len() + 2 * NUMBER).sum::<usize>()
-            // Its settings, and what it will have spent.
+            // Its settings, and its later spending.
             + role.profile.as_ref().map_or(0, |it| it.name.len() + it.model.as_ref().map_or(0, |model| model.len()))
             + role.name.as_str().len()
             + 22 * NUMBER

@@ -1,6 +1,6 @@
 //! The engine's limits: each with its unit and the reason for its number.
 
-/// Waiting between tries: doubling from the first to the longest.
+/// A back-off between tries: doubling from the first wait to the longest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// After the first failure, in milliseconds.
@@ -20,52 +20,55 @@ impl Backoff {
 /// Limits of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Start attempts and prepare merges? A node that serves one request does not: what it changed moves on at the next
-    /// start that dispatches.
+    /// Whether to start attempts and prepare merges. A node that serves a single request does not: its changes take
+    /// effect at the next start with dispatching.
     pub dispatch: bool,
-    /// After a charged attempt. 1 s to 5 min: an agent that fails at once must not burn its budget in a second, and
-    /// nobody waits longer than a coffee for a retry.
+    /// After a charged attempt. 1 s to 5 min: an agent that fails at once must not burn its budget in a second, and a
+    /// retry should not wait longer than a coffee break.
     pub charged_backoff: Backoff,
     /// After an uncharged return (host lost, rate limit, stop). 1 s to 5 min: rate limits last minutes.
     pub uncharged_backoff: Backoff,
     /// After a failed job of the shell (I/O). 1 s to 1 min: usually a full disk or a lock.
     pub job_backoff: Backoff,
-    /// Uncharged returns in a row before a person is asked, of those that the task itself may have caused: bounds spending
-    /// (guarantee 11).
+    /// Uncharged returns in a row before a user is asked, of those that the task itself may have caused: bounds
+    /// spending (guarantee 11).
     pub uncharged_cap: u32,
-    /// The same, whoever caused them: hosts that end again and again take attempts of healthy tasks with them. 100: with a
-    /// host in three ending every 8 s, an attempt of 40 s passes once in eight times, and one task in a million is sent back
-    /// so often. A multiple of [`Self::uncharged_cap`].
+    /// The same for all returns, whatever their cause: hosts that fail again and again take attempts of healthy tasks
+    /// with them. 100: with a host in three failing every 8 s, an attempt of 40 s passes once in eight times, and one
+    /// task in a million returns that often. A multiple of [`Self::uncharged_cap`].
     pub returns_cap: u32,
-    /// An attempt that is reported lost is taken for one that its host's end took with it for so long after the host
-    /// returned, in milliseconds. A minute: results of the others are imported one after the other.
+    /// For this long after a host returned, an attempt that is reported lost counts as lost with the host, in
+    /// milliseconds. A minute: the results of the other attempts are imported one after the other.
     pub aftermath_ms: u64,
-    /// Hosts that end without a task within this time before it is lost show that it is not the task that ends them, in
-    /// milliseconds. Five minutes: longer than what repeats itself by chance, shorter than a working day of single faults.
+    /// Hosts that fail without a task within this time before the task is lost show that the task does not cause the
+    /// failures, in milliseconds. Five minutes: longer than random repetition, shorter than a working day of single
+    /// faults.
     pub storm_ms: u64,
-    /// A host that is silent this long is lost, with its attempts, in milliseconds, unless these are waited for longer. As
+    /// A host that is silent this long is lost, with its attempts, in milliseconds, unless they are waited for longer.
     /// `max_disconnect` of the Taskmaster's configuration.
     pub max_disconnect_ms: u64,
     /// The same for attempts of tasks with a longer timeout than [`Self::long_timeout_ms`]: `long_disconnect`.
     pub long_disconnect_ms: u64,
-    /// What is long, in milliseconds. 20 minutes: twice the wait, so that waiting costs less than the work again.
+    /// The limit of a long timeout, in milliseconds. 20 minutes: twice the wait, so that waiting costs less than
+    /// redoing the work.
     pub long_timeout_ms: u64,
-    /// Returns of a task for a provider's limit in a row before a person is asked: each parks the provider for its whole
-    /// wait, so that this many take days where limits are real, and bound the spending of an agent that only says so.
+    /// Returns of a task in a row because of a provider's limit before a user is asked. Each parks the provider for its
+    /// whole wait, so this many take days where limits are real, and bound the spending of an agent that merely claims
+    /// a limit.
     pub limited_cap: u32,
-    /// How long a provider is parked that did not say when it may be asked again. 30 s to 1 h: limits are by the minute
-    /// mostly, and by the hour at times.
+    /// How long a provider is parked that does not say when it can be used again. 30 s to 1 h: most limits are per
+    /// minute, some per hour.
     pub park_backoff: Backoff,
-    /// A provider is never parked longer, in milliseconds, whatever it says: weekly limits are the longest known.
+    /// The longest parking of a provider, in milliseconds, whatever it says: weekly limits are the longest known.
     pub park_longest_ms: u64,
-    /// Entries of feedback kept for the next prompt: older ones are about work that no longer exists.
+    /// Feedback entries kept for the next prompt: older ones are about work that no longer exists.
     pub feedback_kept: usize,
     /// Bytes of inline feedback kept, newest first, so that a task's record stays within 16 KiB.
     pub feedback_bytes: usize,
     /// Attempt records kept for each task besides the running one and the one with the accepted commit.
     pub attempts_kept: usize,
-    /// Numbers of attempts begin behind this one, whatever a task had before. A Taskmaster that was restored from a backup
-    /// does not know which numbers were given since: behind them none is given twice.
+    /// Numbers of attempts start after this one, whatever numbers a task had before. A Taskmaster that was restored
+    /// from a backup does not know which numbers were assigned since: after this number none is assigned twice.
     pub attempts_behind: u32,
     /// Tasks in the engine: at about 600 bytes each, a million take 600 MB.
     pub tasks_max: usize,
@@ -77,19 +80,19 @@ pub struct Config {
     pub name_bytes: usize,
     /// Estimated bytes of the tasks in one fact, so that it stays within 12 KiB.
     pub fact_bytes: usize,
-    /// Bytes of a reason that a host, DevOps or a person gave; the rest is cut.
+    /// Bytes of a reason that a host, DevOps or a user gave; the rest is cut.
     pub reason_bytes: usize,
-    /// Bytes of paths, reasons and names of branches that an attempt left and that were not taken; the rest is counted.
+    /// Bytes of paths, reasons and branch names of an attempt's leftovers; the rest is counted.
     pub left_bytes: usize,
-    /// Bytes of what an agent says that it did, where it is no blob: with it a task's record stays within 16 KiB.
+    /// Bytes of an agent's summary that is not a blob: with it a task's record stays within 16 KiB.
     pub summary_bytes: usize,
-    /// Images of a host that placement knows of. 256: more than a host of agents holds; with a thousand hosts, 20 MB.
+    /// Images of a host that placement knows. 256: more than an agent host holds; with a thousand hosts, 20 MB.
     pub images_kept: usize,
-    /// Slots that a member gets by claiming them, in its first report. Beyond, a person says so. 1,024: no machine of today
-    /// runs as many agents.
+    /// The most slots that a member gets by claiming them in its first report; a user must grant more. 1,024: no
+    /// machine of today runs as many agents.
     pub member_slots: u32,
-    /// How long beyond its timeout and grace the end of an attempt is waited for, in milliseconds. 3 h: longer than a
-    /// workspace is made, and than a host tries to hand a result over.
+    /// How long the engine waits for the end of an attempt beyond its timeout and grace, in milliseconds. 3 h: longer
+    /// than making a workspace, and longer than a host tries to deliver a result.
     pub attempt_slack_ms: u64,
     /// Conflicting paths kept, and their bytes together.
     pub conflict_paths: (usize, usize),

@@ -1,10 +1,10 @@
-//! A deadline of the Taskmaster's own for every attempt: its timeout, its grace, and a slack for its workspace and its result.
-//! A host that says that it lives and never says how an attempt ended would hold the task for ever. Such an attempt is lost,
-//! charged to nobody, and its host gets no others until it says how that one ended, says that it has it no more, or a
-//! person lets it (`host undrain`).
+//! The Taskmaster's own deadline for every attempt: its timeout, its grace, and a slack for its workspace and its
+//! result. A host that is alive and never reports how an attempt ended would otherwise hold the task for ever. Such an
+//! attempt is lost, uncharged, and its host gets no others until it reports how that attempt ended, reports that it no
+//! longer has it, or a user runs `host undrain`.
 //!
 //! What a host owes is in memory only, like its presence: a restart gives every attempt its whole time again.
-//! Deliberately absent: hosts that are silent (their leases end their attempts), and the timeout itself (the shim's).
+//! Deliberately absent: silent hosts (their leases end their attempts), and the timeout itself (the shim enforces it).
 
 use super::{
     Draft, Engine,
@@ -21,18 +21,18 @@ use crate::{
     record::Status,
 };
 
-/// What a command means for what a host owes.
+/// What a command means for the reports that a host owes.
 #[derive(Debug)]
 pub(super) enum Owing {
     /// Nothing.
     Same,
-    /// The time of this attempt is over.
+    /// The deadline of this attempt has passed.
     Late(AttemptId),
-    /// A host holds these, and no others.
+    /// A host holds these attempts, and no others.
     Holds(HostName, Vec<AttemptId>),
-    /// A host says how this one ended.
+    /// A host reports how this attempt ended.
     Ended(HostName, AttemptId),
-    /// A person lets it have others.
+    /// A user allows the host to get others.
     Forgiven(HostName),
 }
 
@@ -51,7 +51,7 @@ impl Owing {
 }
 
 impl Engine {
-    /// From now on its end is waited for so long.
+    /// Starts the deadline of an attempt.
     pub(super) fn set_deadline(&self, draft: &mut Draft, task: &Task, attempt: AttemptId) {
         let (timeout, grace) = (task.spec.timeout_ms, task.spec.grace_ms);
         let after_ms = timeout.saturating_add(grace).saturating_add(self.config.attempt_slack_ms);
@@ -64,13 +64,13 @@ impl Engine {
         let Some(run) = task.running().filter(|run| run.attempt == attempt) else { return Answer::Unchanged };
         let name = run.host.clone();
         if self.hosts.get(&name).is_none_or(Host::is_silent) {
-            // Its lease says what becomes of it; if it returns, it has a while to say what it has to say.
+            // Its lease decides what happens to the attempt. If the host returns, it has some time to report.
             let after_ms = self.config.attempt_slack_ms;
             draft.effect(Effect::SetTimer { timer: Timer::Deadline(attempt), after_ms });
             return Answer::Unchanged;
         }
         if let Some((host, order)) = self.running_order(ix) {
-            // What it did is not lost.
+            // Its work is not lost.
             draft.effect(Effect::SalvageAttempt { host, order: Box::new(order) });
         }
         let slack = self.config.attempt_slack_ms / 1000;
@@ -87,7 +87,7 @@ impl Engine {
         Answer::Done
     }
 
-    /// Notes what a host owes after a command that led to these facts. No fact, as with what it offers.
+    /// Notes what a host owes after a command that led to these facts. No fact, like the host's offer.
     pub(super) fn note_owing(&mut self, owing: Owing, facts: &[Fact]) {
         match owing {
             Owing::Same => {}

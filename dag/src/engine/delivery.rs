@@ -1,9 +1,9 @@
-//! What DevOps reports about the source: the integration head moved with it, it was brought up to date, it waits for a
-//! person, or it has commits that conflict with the integration branch.
-//! A report that is late or doubled answers [`Answer::Unchanged`].
+//! DevOps reports about the source: the integration head moved with it, it was updated, delivery waits for a user, or
+//! it has commits that conflict with the integration branch.
+//! A late or repeated report answers [`Answer::Unchanged`].
 //!
-//! A conflict with the source blocks no task, so its resolution task is the project's: at most one is open, delivery
-//! waits for it, and it keeps its material (docs/decisions/0005).
+//! A conflict with the source blocks no task, so its resolution task belongs to the project: at most one is open,
+//! delivery waits for it, and it keeps its conflict (docs/decisions/0005).
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Neither the present head nor one that the branch has left.
+    /// Whether it is neither the present head nor an earlier one.
     pub(super) fn is_news(&self, project: ProjectIx, head: CommitId) -> bool {
         let project = &self.projects[project as usize];
         project.record.head != Some(head) && !project.past.contains(&head)
@@ -50,12 +50,12 @@ impl Engine {
         let unknown = project.has_repository() && self.is_news(ix, head);
         let present = unknown || project.record.head == Some(head);
         let news = match present {
-            // A merge can be proven by a head that was delivered before the proof arrived.
+            // A head that was delivered before the proof arrived can prove a merge.
             true => !project.undelivered.is_empty() || project.record.delivered != Some(head),
             false => project.undelivered.iter().any(|u| u.is(head)),
         };
         let unblocked = present && project.record.delivery_blocked.is_some();
-        // The source has everything without it: it changed its mind, or a person brought both together.
+        // The source has everything without it: the source withdrew its commits, or a user merged both sides.
         let moot = project.sync.filter(|&sync| present && !self.is_merging(self.at(sync)));
         if !news && !unblocked && moot.is_none() {
             return Ok(Answer::Unchanged);
@@ -64,10 +64,10 @@ impl Engine {
             self.give_up(draft, sync, "superseded");
         }
         if unknown {
-            // What was delivered was the head: the report that it moved was lost.
+            // The delivered commit was the head: the report that it moved was lost.
             draft.fact(FactKind::HeadMoved { project: name.clone(), head });
         } else if project.record.head != Some(head) {
-            // A late word about an older head clears what is known of the newer one: that is asked for again.
+            // A late report about an older head clears the state of the newer one, whose delivery is requested again.
             draft.effect(Effect::Deliver(name.clone()));
         }
         draft.fact(FactKind::Delivered { project: name, head });
@@ -89,9 +89,9 @@ impl Engine {
         Ok(Answer::Done)
     }
 
-    /// One resolution task for a conflict with the source, whatever the source adds while it is open: a result that is
-    /// on its way stays valid, and what came later is merged, or conflicts, after it. One that a person gave up comes
-    /// back only when a person asks for the delivery again.
+    /// One resolution task for a conflict with the source, whatever the source adds while it is open: a result in
+    /// flight stays valid, and later commits are merged, or conflict, after it. A resolution task that a user rejected
+    /// comes back only when a user requests the delivery again.
     pub(super) fn source_conflicted(
         &self,
         draft: &mut Draft,
@@ -117,12 +117,12 @@ impl Engine {
         Ok(Answer::Done)
     }
 
-    /// Delivery has nothing to wait for any more, and only a person can say how it goes on.
+    /// Delivery has nothing to wait for any more, and only a user can decide what happens next.
     pub(super) fn sync_given_up(&self, draft: &mut Draft, project: &Project, ix: TaskIx) {
         let Some(conflict) = self.syncs(ix).filter(|_| project.sync == Some(ix)) else { return };
         let reason = format!(
-            "`{}` was given up, which was to bring devstack's commits and those of the source's `{}` together; resume \
-             the project for another, or merge them by hand; they conflict in {}",
+            "`{}`, which was to merge devstack's commits with those of the source's `{}`, was rejected; resume the \
+             project for a new resolution task, or merge by hand; conflicts: {}",
             self.at(ix).spec.id,
             project.record.spec.integration,
             conflict.paths.join(", "),
@@ -131,7 +131,7 @@ impl Engine {
         draft.fact(FactKind::DeliveryBlocked { project: project.name().clone(), reason });
     }
 
-    /// A person says that they have seen to what was in the way of the delivery.
+    /// A user has removed what blocked the delivery.
     pub(super) fn deliver_again(&self, draft: &mut Draft, project: &Project) {
         let job = Job::Deliver(project.name().clone());
         if project.record.delivery_blocked.is_some() || self.troubles.get(&job).is_some_and(|t| t.waiting) {
@@ -140,7 +140,7 @@ impl Engine {
         }
     }
 
-    /// The material, of a task that resolves a conflict with the source.
+    /// The conflict of a task that resolves a conflict with the source.
     fn syncs(&self, ix: TaskIx) -> Option<&Conflict> {
         match &self.at(ix).kind {
             Kind::Sync { conflict } => Some(conflict),

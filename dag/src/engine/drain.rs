@@ -1,5 +1,5 @@
-//! What people want of hosts: emptied, used again, forgotten.
-//! Deliberately absent: whether they are there (`hosts`) and keeping a removed node out (its certificate).
+//! What users want of hosts: drain, undrain, remove.
+//! Deliberately absent: presence (`hosts`), and keeping a removed node out (its certificate).
 
 use super::{Draft, Engine, state::Host};
 use crate::{
@@ -16,7 +16,7 @@ impl Engine {
         self.hosts.get(name).ok_or_else(|| Rejection::UnknownHost(name.clone()))
     }
 
-    /// A second drain with another deadline counts from then.
+    /// A second drain with another deadline counts from its own time.
     pub(super) fn drain_host(
         &self,
         draft: &mut Draft,
@@ -35,7 +35,7 @@ impl Engine {
     pub(super) fn undrain_host(&self, draft: &mut Draft, name: HostName) -> Result<Answer, Rejection> {
         let host = self.find_host(&name)?;
         if host.drain.is_none() {
-            // It may be kept from attempts for what it owes.
+            // The host may get no attempts because of a report that it owes.
             return Ok(if host.owes.is_empty() { Answer::Unchanged } else { Answer::Done });
         }
         draft.fact(FactKind::HostUndrained { host: name });
@@ -48,7 +48,7 @@ impl Engine {
         if host.presence.is_present() && !force && (host.drain.is_none() || running > 0) {
             return Err(Rejection::HostInUse { host: name, running });
         }
-        // Whoever hears it gives in what was done.
+        // A host that receives this reports the work that was done.
         for &ix in &host.running {
             if let Some((host, order)) = self.running_order(ix) {
                 draft.effect(Effect::SalvageAttempt { host, order: Box::new(order) });
@@ -67,7 +67,7 @@ impl Engine {
         }
     }
 
-    /// Deadlines run again in full; one whose host is empty has nothing to stop.
+    /// Deadlines start again in full; an empty host has nothing to stop.
     pub(super) fn resume_drains(&self, draft: &mut Draft) {
         for host in self.hosts.values().filter(|host| !host.running.is_empty()) {
             if let Some(drain) = host.drain {

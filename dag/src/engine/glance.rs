@@ -1,5 +1,6 @@
-//! One pass over everything, for overviews: what moved lately, and what ended lately. Nothing is built but the result.
-//! Deliberately absent: whole records of what is not shown.
+//! One pass over everything, for overviews: what changed recently, and what ended recently. Builds nothing but the
+//! result.
+//! Deliberately absent: whole records of tasks that are not shown.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -12,20 +13,20 @@ use crate::{
     record::{AttemptRecord, Status},
 };
 
-/// A task, as far as a choice among many needs it.
+/// A summary of a task, for selections among many.
 #[derive(Debug, Clone, Copy)]
 pub struct Spot<'a> {
     /// Its project.
     pub project: &'a ProjectName,
     /// Its id there.
     pub id: &'a TaskId,
-    /// One line for people.
+    /// One line for humans.
     pub title: &'a str,
-    /// Where it is.
+    /// Its status.
     pub status: Status,
-    /// Ids of tasks that must be done before it.
+    /// Ids of its dependencies.
     pub dependencies: &'a [TaskId],
-    /// The blocked task that it frees.
+    /// The blocked task that it unblocks.
     pub resolves: Option<&'a TaskId>,
     /// When anything last changed.
     pub updated_at: Timestamp,
@@ -34,7 +35,7 @@ pub struct Spot<'a> {
 }
 
 impl Spot<'_> {
-    /// Its full name.
+    /// The full name.
     pub fn task(&self) -> TaskRef {
         TaskRef { project: self.project.clone(), id: self.id.clone() }
     }
@@ -52,12 +53,12 @@ impl Engine {
         known.tasks.iter().map(|&ix| spot(known, self.at(ix)))
     }
 
-    /// A task with what stands before and behind it, and their resolutions, in the order of submission: of more than `most` the
-    /// nearest. `None`: there is none of this name. Costs what it gives.
+    /// A task with its ancestors, descendants and their resolution tasks, in the order of submission; the nearest
+    /// `most` of them if there are more. `None`: there is no task of this name. The cost is proportional to the result.
     pub fn way(&self, task: &TaskRef, most: usize) -> Option<Vec<Spot<'_>>> {
         let start = self.ix(task)?;
         let mut found = BTreeSet::from([start]);
-        // Ancestors of descendants are no part of it: each direction goes on by itself.
+        // Ancestors of descendants are not included: each direction continues by itself.
         let mut open = VecDeque::from([(start, true), (start, false)]);
         while let Some((at, backwards)) = open.pop_front() {
             let task = self.at(at);
@@ -73,7 +74,7 @@ impl Engine {
         Some(found.into_iter().map(|ix| spot(known, self.at(ix))).collect())
     }
 
-    /// Every kept attempt that ended at this time or later, in no order of time.
+    /// Every kept attempt that ended at this time or later, in no particular order.
     pub fn ended_since(&self, since: Timestamp) -> impl Iterator<Item = &AttemptRecord> {
         let attempts = self.tasks.iter().flat_map(|task| &task.history);
         attempts.filter(move |attempt| attempt.ended_at.is_some_and(|at| at >= since))

@@ -1,5 +1,5 @@
-//! What a host is held to: pins that people set, or that its first report gave. Claims beyond them count for nothing.
-//! Deliberately absent: what the pins are made of (`pins`) and who may set them (the gateway).
+//! The limits of a host: pins that users set, or that its first report gave. Claims beyond them are ignored.
+//! Deliberately absent: how pins are made (`pins`) and who may set them (the gateway).
 
 use super::{Draft, Engine, state::Host};
 use crate::{
@@ -13,29 +13,29 @@ use crate::{
 };
 
 impl Host {
-    /// Its slots that count.
+    /// The slots that count.
     pub(crate) fn slots(&self) -> u32 {
         self.pins.as_ref().map_or(self.claimed, |pins| self.claimed.min(pins.max_slots))
     }
 
-    /// May it get attempts of this role of this project? It may take fewer.
+    /// Whether it may get attempts of this role of this project. The host may accept fewer.
     pub(crate) fn may_take(&self, project: &ProjectName, role: &RoleName) -> bool {
         self.pins.as_ref().is_none_or(|pins| pins.allow(project, role))
     }
 
-    /// Does it know this secret, and may it?
+    /// Whether it has this secret, and may claim it.
     pub(crate) fn knows(&self, secret: &str) -> bool {
         self.offer.as_ref().is_some_and(|offer| offer.knows(secret))
             && self.pins.as_ref().is_none_or(|pins| pins.allow_secret(secret))
     }
 
-    /// Has it this label, and may it? A host that was not heard of has none.
+    /// Whether it has this label, and may claim it. A host that has not reported has no labels.
     pub(crate) fn has_label(&self, key: &str, value: &str) -> bool {
         self.offer.as_ref().is_some_and(|offer| offer.has_label(key, value))
             && self.pins.as_ref().is_none_or(|pins| pins.allow_label(key, value))
     }
 
-    /// What it claims and does not get, in words.
+    /// The claims that are not granted, as text.
     fn cut(&self) -> Vec<String> {
         let (Some(pins), offer) = (&self.pins, self.offer.as_ref()) else { return Vec::new() };
         let mut cut = Vec::new();
@@ -59,7 +59,7 @@ impl Host {
 }
 
 impl Engine {
-    /// A report of a machine that joined. Its first one that offers anything pins what nobody has said of it.
+    /// A report of a machine that joined. Its first report that offers slots sets the pins that nobody set.
     pub(super) fn report_member(&self, draft: &mut Draft, report: HostReport, joined: PinChange) -> Answer {
         let host = report.host.clone();
         let is_pinned = self.hosts.get(&host).is_some_and(|known| known.pins.is_some());
@@ -70,12 +70,12 @@ impl Engine {
         Answer::Done
     }
 
-    /// A person says what a host is held to.
+    /// A user sets the pins of a host.
     pub(super) fn set_host(&self, draft: &mut Draft, name: HostName, change: PinChange) -> Result<Answer, Rejection> {
         let host = self.find_host(&name)?;
         let present = match (&host.pins, &host.offer) {
             (Some(pins), _) => (**pins).clone(),
-            // The Taskmaster's own host, which only its configuration limits, until a person says something here.
+            // The Taskmaster's own host: only its configuration limits it, until a user sets pins here.
             (None, Some(offer)) => {
                 let (labels, roles, secrets) = (offer.labels.clone(), offer.roles.clone(), offer.secrets.clone());
                 let report = HostReport { labels, roles, secrets, ..HostReport::new(name.clone(), host.claimed) };
@@ -94,22 +94,23 @@ impl Engine {
         Ok(Answer::Done)
     }
 
-    /// What a host is held to; `None`: nothing was said, or there is no such host.
+    /// The pins of a host; `None`: none were set, or there is no such host.
     pub fn pins(&self, host: &HostName) -> Option<&Pins> {
         self.hosts.get(host)?.pins.as_deref()
     }
 
-    /// Slots of a host that count: what it claims, as far as it may.
+    /// The slots of a host that count: its claim within its pins.
     pub fn slots_on(&self, host: &HostName) -> u32 {
         self.hosts.get(host).map_or(0, Host::slots)
     }
 
-    /// What a host claims and does not get, in words.
+    /// The claims of a host that are not granted, as text.
     pub fn cut(&self, host: &HostName) -> Vec<String> {
         self.hosts.get(host).map(Host::cut).unwrap_or_default()
     }
 
-    /// Attempts whose end a host owes: until it says how they ended, or that it has them no more, it gets no others.
+    /// Attempts whose end a host must still report: until it reports how they ended, or that it no longer has them, it
+    /// gets no others.
     pub fn owed(&self, host: &HostName) -> impl Iterator<Item = &AttemptId> + '_ {
         self.hosts.get(host).into_iter().flat_map(|host| &host.owes)
     }

@@ -1,5 +1,5 @@
 //! Hosts that report and fall silent.
-//! Deliberately absent: what becomes of a silent one's attempts (`silence`), and what people want of it (`drain`).
+//! Deliberately absent: the attempts of a silent host (`silence`), and what users want of hosts (`drain`).
 
 use super::{Draft, Engine, compose::head, state::Host};
 use crate::{
@@ -39,8 +39,8 @@ impl Engine {
             draft.effect(Effect::StopAttempt { host: host.clone(), attempt: attempt.clone() });
             draft.effect(Effect::ForgetAttempt { host: host.clone(), attempt });
         }
-        // Also those that it holds: the order is what adopts an attempt that an earlier process of the host left. A host
-        // ignores the order of one that it works on.
+        // Also for attempts that the host holds: the order is what adopts an attempt of an earlier process of the host.
+        // A host ignores the order of an attempt that it works on.
         for attempt in believed {
             let Some(ix) = self.ix(&attempt.task) else { continue };
             if let Some(order) = self.order_on(ix, &seen) {
@@ -48,7 +48,7 @@ impl Engine {
                 draft.effect(Effect::StartAttempt { host: host.clone(), order: Box::new(order), template });
             }
         }
-        // An end that was asked for is asked for again.
+        // A requested stop is requested again.
         let stopping = known.into_iter().flat_map(|h| &h.running).filter_map(|&ix| self.at(ix).running());
         for run in stopping.filter(|run| run.stopping) {
             draft.effect(Effect::StopAttempt { host: host.clone(), attempt: run.attempt.clone() });
@@ -56,9 +56,9 @@ impl Engine {
         if draft.facts.is_empty() && draft.effects.is_empty() { Answer::Unchanged } else { Answer::Done }
     }
 
-    /// The order of an attempt of this host that is over, but whose report may not have come. An attempt that is not
-    /// known, was of another host, or whose role is gone with its plan (nobody could search its result for secrets)
-    /// leaves nothing that could be saved.
+    /// The order of an attempt of this host that has ended, but whose report may not have arrived. Nothing can be saved
+    /// of an attempt that is unknown, ran on another host, or whose role is gone with its plan (nobody could search its
+    /// result for secrets).
     fn left_behind(&self, host: &Host, attempt: &AttemptId) -> Option<Order> {
         let task = self.at(self.ix(&attempt.task)?);
         let record = task.attempt(attempt.number).filter(|record| record.host == host.name)?;

@@ -1,5 +1,5 @@
-//! What must be kept outside the records, and what has been kept for long enough.
-//! Deliberately absent: removing anything (the shell sweeps and drops what is not named here).
+//! What must be kept outside the records, and what was kept for long enough.
+//! Deliberately absent: removal (the shell removes whatever is not named here).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,7 +7,7 @@ use super::Engine;
 use crate::ids::{BlobId, ProjectName, TaskId, Text, Timestamp};
 
 impl Engine {
-    /// Every blob that a record names. Facts may name others: they are history, and nobody reads a text through them.
+    /// Every blob that a record names. Facts may name others: facts are history, and no text is read through them.
     pub fn blobs(&self) -> HashSet<BlobId> {
         let texts = self.tasks.iter().flat_map(|task| {
             let feedback = task.feedback.iter().map(|entry| &entry.text);
@@ -18,8 +18,8 @@ impl Engine {
         texts.chain(templates).filter_map(blob).collect()
     }
 
-    /// Finished tasks of a project that nothing happened to since then, proof and delivery included, and their newest
-    /// attempt: the refs of attempts 1 to that one may be dropped.
+    /// Finished tasks of a project without any event since then, proof and delivery included, and their newest attempt:
+    /// the refs of attempts 1 to that attempt may be dropped.
     pub fn finished_before(&self, project: &ProjectName, then: Timestamp) -> BTreeMap<TaskId, u32> {
         let tasks = self.known(project).map_or(&[][..], |project| &project.tasks).iter().map(|&ix| self.at(ix));
         let over = tasks.filter(|task| task.status.is_terminal() && task.attempts > 0 && task.updated_at < then);

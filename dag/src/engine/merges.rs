@@ -1,5 +1,5 @@
-//! What DevOps reports about merges: prepared, conflicting, landed or lost; and jobs that failed.
-//! A report that is late or doubled answers [`Answer::Unchanged`].
+//! DevOps reports about merges: prepared, conflicting, landed or lost; and failed jobs.
+//! A late or repeated report answers [`Answer::Unchanged`].
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Engine {
             Status::Testing if !project.has_checks() => {
                 self.after_checks(draft, ix, task.held.is_some(), self.place(task, task.status))
             }
-            // Checks on a head that is history already would prove nothing: the queue asks again.
+            // Checks on an outdated head would prove nothing: the queue asks again.
             Status::Approved if project.has_checks() && (news || project.record.head == Some(onto)) => {
                 self.go(draft, ix, self.place(task, Status::Testing));
             }
@@ -66,7 +66,7 @@ impl Engine {
         };
         let name = self.task_ref(task);
         if task.conflict().is_some() {
-            // The head moved meanwhile: the same task, against the new head.
+            // The head moved meanwhile: the same task continues, against the new head.
             let said = format!("the integration branch moved on and the resolution conflicts with it in {paths}");
             let feedback = feedback(attempt.number, cut(&said, Text::INLINE_MAX / 2), &conflict.text);
             draft.fact(FactKind::FeedbackGiven { task: name.clone(), feedback });
@@ -148,7 +148,7 @@ impl Engine {
 
     pub(super) fn job_failed(&self, draft: &mut Draft, job: Job, reason: String) -> Answer {
         let trouble = self.troubles.get(&job);
-        // Its timer runs already: a doubled report must not double the job.
+        // Its timer is running already: a repeated report must not start the job twice.
         if trouble.is_some_and(|t| t.waiting) || self.job_effect(&job).is_none() {
             return Answer::Unchanged;
         }
@@ -169,7 +169,7 @@ impl Engine {
         Answer::Done
     }
 
-    /// The effect that asks for a job, while anyone wants it.
+    /// The effect that requests a job, while anyone needs it.
     pub(super) fn job_effect(&self, job: &Job) -> Option<Effect> {
         match job {
             Job::Prepare(attempt) => {
@@ -189,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// TODO with a new budget and no backoff.
+    /// TODO with a renewed budget and no back-off.
     pub(super) fn unblocked(&self, task: &Task) -> Place {
         Place { charged: 0, uncharged: 0, limited: 0, ..self.place(task, Status::Todo) }
     }

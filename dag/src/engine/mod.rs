@@ -2,9 +2,10 @@
 //!
 //! A step is `decide` (what the command itself means), `apply`, and then follow-ups until nothing more follows: merges
 //! are prepared or intended, attempts started. Each follow-up sees the state with everything before it applied, so no
-//! decision has to foresee another one's consequences, and nothing is cloned.
+//! decision has to foresee the consequences of another one, and nothing is cloned.
 //!
-//! Work lists (`open`, `unprepared`, `queues`) are kept by `apply`, so a step costs what it changes and never scans.
+//! Work lists (`open`, `unprepared`, `queues`) are updated by `apply`, so the cost of a step depends on its changes; a
+//! step never scans.
 
 mod apply;
 mod attempts;
@@ -63,7 +64,7 @@ use deadlines::Owing;
 use state::{Class, ClassIx, Host, Project, ProjectIx, Task, TaskIx};
 use touched::Touched;
 
-/// Everything devstack knows about projects, tasks, attempts, merges and hosts, and the rules for them.
+/// Everything that devstack knows about projects, tasks, attempts, merges and hosts, and the rules for them.
 #[derive(Debug, Clone)]
 pub struct Engine {
     config: Config,
@@ -72,47 +73,47 @@ pub struct Engine {
     by_name: BTreeMap<ProjectName, ProjectIx>,
     pub(crate) classes: Vec<Class>,
     pub(crate) hosts: BTreeMap<HostName, Host>,
-    /// Derived: classes that could start an attempt now, had a host room.
+    /// Derived: classes that could start an attempt now, given a free slot.
     pub(crate) open: BTreeSet<ClassIx>,
     /// Derived: tasks in TESTING whose merge must be prepared.
     pub(crate) unprepared: BTreeSet<TaskIx>,
     /// Derived: projects whose merge queue has a next move.
     pub(crate) queues: BTreeSet<ProjectIx>,
-    /// Derived: free slots of all hosts. Wider than any one of them, so that no claims of hosts make it wrap.
+    /// Derived: free slots of all hosts. Wider than the slots of one host, so that no claims of hosts make it wrap.
     pub(crate) free: u64,
-    /// Derived: hosts with room, in the order in which they are tried.
+    /// Derived: hosts with free slots, in the order of preference.
     pub(crate) room: Room,
-    /// Projects in which a task was rejected or dependencies changed; looked at once in the same step.
+    /// Projects in which a task was rejected or dependencies changed; checked once in the same step.
     pub(crate) recheck: BTreeSet<ProjectIx>,
-    /// Providers that wanted no more, and did not serve since.
+    /// Providers that refused requests and have not served since.
     pub(crate) providers: BTreeMap<Box<str>, ProviderRecord>,
     /// The time of the newest fact. In memory only.
     time: Timestamp,
-    /// Jobs that failed and wait to be asked again. In memory only.
+    /// Jobs that failed and wait for their next request. In memory only.
     troubles: HashMap<Job, Trouble>,
 }
 
 /// A job that failed.
 #[derive(Debug, Clone)]
 struct Trouble {
-    /// How often in a row.
+    /// The number of failures in a row.
     times: u32,
-    /// Why the last time.
+    /// The reason of the last failure.
     reason: String,
-    /// Is its timer running?
+    /// Whether its timer is running.
     waiting: bool,
     /// The timer's length.
     after_ms: u64,
 }
 
-/// What a command itself means, before anything follows from it.
+/// The meaning of a command itself, before its follow-ups.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
     /// What happened.
     pub facts: Vec<Fact>,
     /// What the world must do.
     pub effects: Vec<Effect>,
-    /// What the asker gets.
+    /// The answer for the asker.
     pub answer: Answer,
 }
 
@@ -123,13 +124,14 @@ pub struct Decision {
     pub facts: Vec<Fact>,
     /// What the world must do, once the facts are durable.
     pub effects: Vec<Effect>,
-    /// Records whose stored form changed, sorted, each once. [`Engine::record`] gives the new form, or `None` to delete it.
+    /// Records whose stored form changed, sorted, each once. [`Engine::record`] gives the new form, or `None` to delete
+    /// it.
     pub touched: Vec<RecordKey>,
-    /// What the asker gets.
+    /// The answer for the asker.
     pub answer: Answer,
 }
 
-/// What a command says of a host and no fact holds.
+/// What a command says about a host and no fact contains.
 #[derive(Debug)]
 struct Heard {
     offer: Option<(HostName, Offer)>,
@@ -142,7 +144,7 @@ impl Heard {
     }
 }
 
-/// Facts and effects of a decision in the making.
+/// Facts and effects of a decision in progress.
 #[derive(Debug)]
 pub(crate) struct Draft {
     now: Timestamp,
@@ -186,8 +188,8 @@ impl Engine {
         }
     }
 
-    /// Decides and applies a command and everything that follows from it. `now` must not be before an earlier one.
-    /// A refused command changes nothing. The shell uses [`Engine::step_within`].
+    /// Decides and applies a command and all its follow-ups. `now` must not be before an earlier one. A refused command
+    /// changes nothing. The shell uses [`Engine::step_within`].
     pub fn step(&mut self, now: Timestamp, command: Command) -> Result<Decision, Rejection> {
         let command = command.fit();
         let heard = Heard::of(&command, &self.config);
@@ -195,7 +197,7 @@ impl Engine {
         Ok(self.carry_out(now, proposal, heard))
     }
 
-    /// Applies what was proposed, and everything that follows from it.
+    /// Applies a proposal and all its follow-ups.
     fn carry_out(&mut self, now: Timestamp, proposal: Proposal, heard: Heard) -> Decision {
         let Heard { offer, owing } = heard;
         let Proposal { mut facts, mut effects, answer } = proposal;
@@ -214,7 +216,7 @@ impl Engine {
         Decision { facts, effects, touched, answer }
     }
 
-    /// What a command means, without its follow-ups. The shell uses [`Engine::step`].
+    /// The meaning of a command, without its follow-ups. The shell uses [`Engine::step`].
     pub fn decide(&self, now: Timestamp, command: Command) -> Result<Proposal, Rejection> {
         let mut draft = Draft::new(now);
         let d = &mut draft;
@@ -253,7 +255,7 @@ impl Engine {
         Ok(Proposal { facts: draft.facts, effects: draft.effects, answer })
     }
 
-    /// Applies a fact: total and deterministic. Facts from [`Engine::step`] were applied by it already.
+    /// Applies a fact: total and deterministic. [`Engine::step`] has already applied its own facts.
     pub fn apply(&mut self, fact: &Fact) {
         self.absorb(fact, &mut Touched::default());
     }
@@ -291,7 +293,8 @@ impl Engine {
         self.project_of(task).task_ref(&task.spec.id)
     }
 
-    /// The number of a task's next attempt: one that was never given, also not by a Taskmaster whose state was lost.
+    /// The number of a task's next attempt: a number that was never assigned, not even by a Taskmaster whose state was
+    /// lost.
     pub(crate) fn next_number(&self, task: &Task) -> u32 {
         task.attempts.max(self.config.attempts_behind).saturating_add(1)
     }

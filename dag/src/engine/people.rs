@@ -1,4 +1,4 @@
-//! What people ask for: stop, retry, reject, approve, request changes, resolve, pause, cancel.
+//! Commands of users: stop, retry, reject, approve, request changes, resolve, pause, cancel.
 //! Deliberately absent: plans (`submit`).
 
 use super::{
@@ -38,7 +38,7 @@ impl Engine {
         let Some(run) = task.running() else {
             return Err(Rejection::NotRunning { task: name, status: task.status });
         };
-        // A second stop is asked again: the first may not have reached the host.
+        // A second stop is sent again: the first may not have reached the host.
         draft.effect(Effect::StopAttempt { host: run.host.clone(), attempt: run.attempt.clone() });
         if run.stopping {
             return Ok(Answer::Unchanged);
@@ -75,7 +75,7 @@ impl Engine {
         Ok(Answer::Done)
     }
 
-    /// A resolution that was handed to a person goes back to the resolver, if there is one.
+    /// A resolution that was assigned to a user goes back to the resolver, if there is one.
     fn back_to_agent(&self, draft: &mut Draft, name: &TaskRef, task: &Task) -> Result<(), Rejection> {
         if task.conflict().is_none() || !task.is_human() {
             return Ok(());
@@ -86,8 +86,8 @@ impl Engine {
         Ok(())
     }
 
-    /// A new budget for a BLOCKED task. What cannot succeed as it is starts afresh: a commit that conflicts, or that was
-    /// refused. An open resolution is superseded.
+    /// Renews the budget of a BLOCKED task. Results that cannot succeed as they are start afresh: a commit that
+    /// conflicts, or that was refused. An open resolution is superseded.
     pub(super) fn retry_blocked(&self, draft: &mut Draft, ix: TaskIx) {
         let task = self.at(ix);
         if let Some(resolution) = task.resolution() {
@@ -100,7 +100,7 @@ impl Engine {
         self.go(draft, ix, self.unblocked(task));
     }
 
-    /// Between intent and outcome nothing may change what is merged.
+    /// Between intent and outcome the merged content must not change.
     pub(super) fn refuse_merging(&self, name: &TaskRef, task: &Task) -> Result<(), Rejection> {
         match self.is_merging(task) {
             true => Err(Rejection::Merging(name.clone())),
@@ -108,7 +108,7 @@ impl Engine {
         }
     }
 
-    /// Its merge, or that of its resolution, is in flight.
+    /// Whether its merge, or the merge of its resolution, is in flight.
     pub(super) fn is_merging(&self, task: &Task) -> bool {
         task.merging().is_some() || task.resolution().is_some_and(|r| self.at(r).merging().is_some())
     }
@@ -131,7 +131,7 @@ impl Engine {
         Ok(Answer::Done)
     }
 
-    /// REJECTED; a running attempt is ended and fenced.
+    /// Sets REJECTED; a running attempt is ended and fenced.
     pub(super) fn give_up(&self, draft: &mut Draft, ix: TaskIx, why: &str) {
         let task = self.at(ix);
         self.end_running(draft, task);
@@ -180,7 +180,7 @@ impl Engine {
         Ok(Answer::Cancelled { rejected, merging })
     }
 
-    /// REVIEW → APPROVED; or completes a person's task that brings no commit.
+    /// REVIEW → APPROVED; or completes a manual task without a commit.
     pub(super) fn approve_task(&self, draft: &mut Draft, name: TaskRef) -> Result<Answer, Rejection> {
         let (ix, task) = self.find_task(&name)?;
         let by_person = task.is_human() && (!self.project_of(task).has_repository() || task.spec.allow_empty);
@@ -205,7 +205,7 @@ impl Engine {
         }
     }
 
-    /// REVIEW → TODO with a new budget: a person wants more work.
+    /// REVIEW → TODO with a renewed budget: a user wants more work.
     pub(super) fn request_changes(&self, draft: &mut Draft, name: TaskRef, message: Text) -> Result<Answer, Rejection> {
         let (ix, task) = self.find_task(&name)?;
         if task.status != Status::Review {
@@ -217,7 +217,7 @@ impl Engine {
         Ok(Answer::Done)
     }
 
-    /// A person's result counts as an attempt that exited 0 and goes the same way: checks, review, merge.
+    /// A user's result counts as an attempt that exited 0 and takes the same steps: checks, review, merge.
     pub(super) fn resolve_task(
         &self,
         draft: &mut Draft,
@@ -243,12 +243,12 @@ impl Engine {
         };
         let attempt = AttemptId { task: self.task_ref(task), number };
         draft.fact(FactKind::ResultGiven { attempt, start, commit });
-        // A person acted: what follows (failing checks) has a new budget.
+        // A user acted: later failures (failing checks) have a renewed budget.
         self.after_work(draft, ix, (Some(commit), None), self.unblocked(task));
         Ok(Answer::Done)
     }
 
-    /// The task that takes a person's result: the named one, or the resolution task of a named conflict.
+    /// The task for a user's result: the named one, or the resolution task of a named conflict.
     pub(super) fn to_resolve(&self, name: &TaskRef) -> Result<(TaskIx, &Task), Rejection> {
         let (ix, task) = self.find_task(name)?;
         let ix = task.resolution().unwrap_or(ix);

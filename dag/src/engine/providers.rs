@@ -1,6 +1,6 @@
-//! Providers of models that want no more for now: parked until the time they name, else for a backoff; no attempt of any
-//! role that they serve is started before. Who is sent back is not charged.
-//! Deliberately absent: how an agent's output says so (the host reads it).
+//! Providers of models that refuse requests for now: parked until the time that they name, else for a back-off. No
+//! attempt of any role that uses a parked provider starts. Refused attempts are not charged.
+//! Deliberately absent: how an agent's output shows a refusal (the host reads it).
 
 use super::{
     Draft, Engine,
@@ -24,8 +24,8 @@ impl Engine {
         self.classes[class as usize].provider()
     }
 
-    /// An attempt was sent back: its provider is parked, its task waits for that and nothing else. A cap of its own
-    /// bounds what an agent can spend that only says so.
+    /// A provider refused an attempt: the provider is parked, and the task waits only for that. A cap of its own bounds
+    /// the spending of an agent that merely claims to be refused.
     pub(super) fn limit(&self, draft: &mut Draft, ix: TaskIx, role: &RoleName, reset: Option<Timestamp>, said: &str) {
         let task = self.at(ix);
         let Some(provider) = self.provider_of(task, role) else {
@@ -37,7 +37,7 @@ impl Engine {
         if limited < self.config.limited_cap {
             return self.go(draft, ix, place);
         }
-        let why = format!("its provider sent it back {limited} times in a row; the last: {said}");
+        let why = format!("the model provider refused {limited} attempts in a row; last: {said}");
         let blocked = Some((BlockedReason::NeedsHuman, head(&why, self.config.reason_bytes).into()));
         self.go(draft, ix, Place { status: Status::Blocked, blocked, ..place });
     }
@@ -45,10 +45,10 @@ impl Engine {
     fn park(&self, draft: &mut Draft, provider: &str, reset: Option<Timestamp>, said: &str) {
         let known = self.providers.get(provider);
         let parked = known.and_then(|known| known.until);
-        // Attempts that ran beside the first one that was sent back are part of the same refusal.
+        // Refusals of attempts that ran beside the first refused one belong to the same refusal.
         let times = known.map_or(0, |known| known.times) + u32::from(parked.is_none());
         let named = reset.map(|at| at.0.saturating_sub(draft.now.0)).filter(|&ms| ms > 0);
-        // A time that is nearly there, again and again, must not become a loop.
+        // A time in the near future, named again and again, must not become a busy loop.
         let least = self.config.uncharged_backoff.after(times);
         let after_ms = named.map_or_else(|| self.config.park_backoff.after(times), |ms| ms.max(least));
         let until = Timestamp(draft.now.0.saturating_add(after_ms.min(self.config.park_longest_ms)));
@@ -71,7 +71,7 @@ impl Engine {
         Answer::Done
     }
 
-    /// An attempt passed: whatever its provider had said is over.
+    /// An attempt passed: its provider is no longer limited.
     pub(super) fn served(&self, draft: &mut Draft, task: &Task, role: &RoleName) {
         let known = self.provider_of(task, role).and_then(|provider| self.providers.get(provider));
         if let Some(known) = known.filter(|known| known.until.is_none()) {
@@ -94,8 +94,8 @@ impl Engine {
         self.providers.get(provider).filter(|known| known.until.is_some())
     }
 
-    /// The timers of parked providers after a restart. What is left by the clock of the wall, but never more than it was
-    /// to wait at first: a clock that was set back does not park for ever.
+    /// The timers of parked providers after a restart: what is left by the wall clock, but never more than the first
+    /// wait, so that a clock that was set back does not park a provider for ever.
     pub(super) fn resume_providers(&self, draft: &mut Draft) {
         for known in self.providers.values() {
             let Some(until) = known.until else { continue };

@@ -1,4 +1,4 @@
-//! What the shell and the gateway ask. Nothing here changes anything; lists are built on the way.
+//! Queries of the shell and the gateway. Nothing here changes anything; lists are built on the fly.
 
 use super::{
     Engine,
@@ -19,17 +19,17 @@ use crate::{
 pub struct Counts(pub(super) [u32; 8]);
 
 impl Counts {
-    /// How many have this status.
+    /// The number of tasks with this status.
     pub fn of(&self, status: Status) -> u32 {
         self.0[status as usize]
     }
 
-    /// All of them.
+    /// The number of all tasks.
     pub fn total(&self) -> u32 {
         self.0.iter().sum()
     }
 
-    /// Those that are neither COMPLETED nor REJECTED.
+    /// The number of tasks that are neither COMPLETED nor REJECTED.
     pub fn unfinished(&self) -> u32 {
         self.total() - self.of(Status::Completed) - self.of(Status::Rejected)
     }
@@ -61,7 +61,7 @@ impl Engine {
         tasks.iter().map(|&ix| self.task_record(ix))
     }
 
-    /// The names of a project's tasks in submission order; with `plan`, those that it brought.
+    /// The names of a project's tasks in submission order; with `plan`, those that this plan added.
     pub fn task_refs(&self, project: &ProjectName, plan: Option<u32>) -> Vec<TaskRef> {
         let Some(known) = self.known(project) else { return Vec::new() };
         let tasks = known.tasks.iter().map(|&ix| self.at(ix));
@@ -88,28 +88,28 @@ impl Engine {
         self.at(self.ix(task)?).running()
     }
 
-    /// The open resolution task of a blocked one.
+    /// The open resolution task of a blocked task.
     pub fn resolution(&self, task: &TaskRef) -> Option<TaskRef> {
         let task = self.at(self.ix(task)?);
         Some(self.task_ref(self.at(task.resolution()?)))
     }
 
-    /// Is it a resolution task that was given up or superseded? Nobody waits for it: what it was to free says how it goes
-    /// on, the blocked task or the delivery.
+    /// Whether it is a resolution task that was rejected or superseded. Nobody waits for it: the blocked task or the
+    /// delivery shows how things go on.
     pub fn resolution_given_up(&self, task: &TaskRef) -> bool {
         let task = self.ix(task).map(|ix| self.at(ix));
         task.is_some_and(|task| task.status == Status::Rejected && task.conflict().is_some())
     }
 
-    /// The attempt as which a person's result is to be pinned, before [`crate::command::Command::ResolveTask`] names
-    /// its number. For a blocked task it is its resolution task's.
+    /// The attempt number for the pin of a user's result, before [`crate::command::Command::ResolveTask`] names it. For
+    /// a blocked task it is the number of its resolution task.
     pub fn next_attempt(&self, task: &TaskRef) -> Option<AttemptId> {
         let task = self.at(self.ix(task)?);
         let task = task.resolution().map_or(task, |ix| self.at(ix));
         Some(AttemptId { task: self.task_ref(task), number: self.next_number(task) })
     }
 
-    /// The merges of a project, oldest first; also intended and lost ones.
+    /// The merges of a project, oldest first, including intended and lost ones.
     pub fn merges(&self, project: &ProjectName) -> &[MergeRecord] {
         self.known(project).map_or(&[], |p| &p.merges)
     }
@@ -132,22 +132,22 @@ impl Engine {
         self.hosts.values().map(|h| h.record())
     }
 
-    /// What a host says it is; `None`: it did not report since the start.
+    /// A host's offer; `None`: the host has not reported since the start.
     pub fn offer(&self, host: &HostName) -> Option<&Offer> {
         self.hosts.get(host)?.offer.as_ref()
     }
 
-    /// Is a host there?
+    /// Whether a host is present.
     pub fn presence(&self, host: &HostName) -> Option<Presence> {
         Some(self.hosts.get(host)?.presence)
     }
 
-    /// Is a host being emptied?
+    /// Whether a host is being drained.
     pub fn drain(&self, host: &HostName) -> Option<Drain> {
         self.hosts.get(host)?.drain
     }
 
-    /// Does nobody know how an attempt is, because it runs on a host that is silent?
+    /// Whether the state of an attempt is unknown, because it runs on a silent host.
     pub fn is_unknown(&self, attempt: &AttemptRecord) -> bool {
         attempt.outcome.is_none() && self.hosts.get(&attempt.host).is_some_and(Host::is_silent)
     }
@@ -158,7 +158,7 @@ impl Engine {
         tasks.filter_map(|&ix| self.at(ix).running())
     }
 
-    /// Agents at work, by project and name, with their attempts.
+    /// Busy agents, by project and name, with their attempts.
     pub fn agents(&self) -> impl Iterator<Item = (&ProjectName, &AgentName, &AttemptRecord)> + '_ {
         self.by_name
             .values()
@@ -175,12 +175,12 @@ impl Engine {
         sum
     }
 
-    /// Slots that are free on all hosts.
+    /// Free slots of all hosts.
     pub fn free_slots(&self) -> u64 {
         self.free
     }
 
-    /// Slots of a host that an attempt may be started in now.
+    /// Slots of a host in which an attempt may start now.
     pub fn free_on(&self, host: &HostName) -> u32 {
         self.hosts.get(host).map_or(0, Host::free)
     }
@@ -190,33 +190,33 @@ impl Engine {
         self.hosts.values().fold(0, |sum, host| sum.saturating_add(host.slots().into()))
     }
 
-    /// Providers that wanted no more and did not serve since, by name.
+    /// Providers that refused requests and have not served since, by name.
     pub fn providers(&self) -> impl Iterator<Item = &ProviderRecord> + '_ {
         self.providers.values()
     }
 
-    /// Why a ready task does not start although there may be room: a parked provider, or money.
+    /// Why a ready task does not start although there may be free slots: a parked provider, or money.
     pub fn held_back(&self, task: &TaskRef) -> Option<String> {
         self.held(self.at(self.ix(task)?))
     }
 
-    /// Tasks that wait for nothing but a slot.
+    /// Tasks that wait only for a slot.
     pub fn ready(&self) -> usize {
         self.classes.iter().map(|c| c.ready.len()).sum()
     }
 
-    /// Since when a task waits for nothing but a slot, or waited until its newest attempt started; `None`: it never did, or
-    /// since before this engine was made of records.
+    /// Since when a task waits only for a slot, or waited until its newest attempt started; `None`: it never did, or
+    /// did so before this engine was loaded from records.
     pub fn ready_since(&self, task: &TaskRef) -> Option<Timestamp> {
         Some(self.at(self.ix(task)?).ready_since).filter(|since| *since != Timestamp(0))
     }
 
-    /// Attempts that run.
+    /// Running attempts.
     pub fn running_attempts(&self) -> u32 {
         self.projects.iter().map(|p| p.running).sum()
     }
 
-    /// The merges that are in the integration branch, oldest first: the task and the merge commit.
+    /// The merges in the integration branch, oldest first: the task and the merge commit.
     pub fn landed(&self, project: &ProjectName) -> impl Iterator<Item = (&TaskRef, CommitId)> + '_ {
         let landed = self.merges(project).iter().filter(|m| m.state == MergeState::Landed);
         landed.map(|m| (&m.attempt.task, m.candidate))

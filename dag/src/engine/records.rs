@@ -1,4 +1,4 @@
-//! Between the state and the store: a record of everything that is kept, and the state from records.
+//! Between the state and the store: a record for everything that is kept, and the state from records.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::{
     record::{AttemptRecord, Kind, MergeRecord, MergeState, PlanRecord, Record, RecordKey, Status, TaskRecord},
 };
 
-/// Records that do not fit together: the store is damaged, or of another installation.
+/// Records that do not fit together: the store is damaged, or belongs to another installation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Damaged {
-    /// A record of a project that is not there.
+    /// The project of a record is missing.
     #[error("{key:?} belongs to project `{project}`, which has no record; restore the store from a backup")]
     NoProject {
         /// The record.
@@ -23,7 +23,7 @@ pub enum Damaged {
         /// The missing project.
         project: ProjectName,
     },
-    /// A record of a task that is not there.
+    /// The task of a record is missing.
     #[error("{key:?} belongs to task `{task}`, which has no record; restore the store from a backup")]
     NoTask {
         /// The record.
@@ -37,7 +37,7 @@ pub enum Damaged {
         /// The first number that is wrong.
         seq: u32,
     },
-    /// A dependency that is not there.
+    /// A dependency is missing.
     #[error("task `{task}` depends on `{dependency}`, which has no record; restore the store from a backup")]
     NoDependency {
         /// The task.
@@ -45,16 +45,16 @@ pub enum Damaged {
         /// The missing dependency.
         dependency: TaskId,
     },
-    /// A running attempt whose host is not there.
+    /// The host of a running attempt is missing.
     #[error("attempt `{0}` runs on a host without a record; restore the store from a backup")]
     NoHost(AttemptId),
-    /// People want something of a host that is not there.
+    /// Users want something of a host that is missing.
     #[error("host `{0}` is to be drained or is held to limits, but has no record; restore the store from a backup")]
     NoDrainedHost(HostName),
-    /// The newest attempt of a task is not there.
+    /// The newest attempt of a task is missing.
     #[error("attempt `{0}` has no record; restore the store from a backup")]
     NoAttempt(AttemptId),
-    /// The newest merge of a project is not there.
+    /// The newest merge of a project is missing.
     #[error("merge {number} of project `{project}` has no record; restore the store from a backup")]
     NoMerge {
         /// The project.
@@ -226,7 +226,8 @@ impl Engine {
         }
     }
 
-    /// What is kept in memory only, as it is after every step: the queues' fronts, merges being prepared, deliveries.
+    /// Rebuilds what is in memory only, as it is after every step: the queues' fronts, merges being prepared,
+    /// deliveries.
     fn restore_derived(&mut self) {
         for ix in 0..self.tasks.len() as TaskIx {
             if let Some(key) = self.queue_key(ix).filter(|_| !self.at(ix).status.is_terminal()) {
@@ -269,7 +270,7 @@ impl Engine {
         }
     }
 
-    /// The record under a key; `None`: there is none (any more).
+    /// The record under a key; `None`: it does not exist (any more).
     pub fn record(&self, key: &RecordKey) -> Option<Record> {
         let project = |name| Some(&self.projects[self.project_ix(name)? as usize]);
         match key {

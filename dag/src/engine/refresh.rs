@@ -1,5 +1,5 @@
-//! Keeps derived state true after a change: ready sets, open classes, queues and tasks to prepare, counts by status.
-//! Each function is idempotent and looks at one thing only.
+//! Updates derived state after a change: ready sets, open classes, queues and tasks to prepare, counts by status. Each
+//! function is idempotent and handles one object only.
 
 use super::{
     Engine,
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Engine {
-    /// The class in whose slots a task runs.
+    /// The class whose slots a task uses.
     pub(crate) fn class_of(&self, task: &Task) -> Option<ClassIx> {
         let project = self.project_of(task);
         project.classes.get(project.role_of(&task.spec.executor)?).copied()
@@ -37,7 +37,7 @@ impl Engine {
         !paused && (class.busy.len() as u32) < class.spec.count && self.next_of(ix).is_some()
     }
 
-    /// The next of a class, had it a slot: while its work is held, only checks.
+    /// The next task of a class, given a slot: while its work is held, only checks.
     pub(crate) fn next_of(&self, ix: ClassIx) -> Option<Key> {
         let ready = &self.classes[ix as usize].ready;
         let first = ready.first()?;
@@ -80,7 +80,7 @@ impl Engine {
         };
     }
 
-    /// Which hosts can take the attempts of a class.
+    /// Updates which hosts can run the attempts of a class.
     pub(super) fn refresh_fits(&mut self, ix: ClassIx) {
         self.classes[ix as usize].fits = self.fits_of(&self.classes[ix as usize]);
     }
@@ -92,7 +92,7 @@ impl Engine {
         fits
     }
 
-    /// The classes whose attempts a host can take.
+    /// The classes whose attempts a host can run.
     pub(super) fn refresh_fits_of(&mut self, host: &HostName) {
         let Some(host) = self.hosts.get(host) else { return };
         for class in &mut self.classes {
@@ -109,7 +109,7 @@ impl Engine {
         };
     }
 
-    /// Sets a status, keeps the counts.
+    /// Sets a status and updates the counts.
     pub(super) fn set_status(&mut self, ix: TaskIx, status: Status) {
         let task = &mut self.tasks[ix as usize];
         let counts = &mut self.projects[task.project as usize].counts;
@@ -118,13 +118,13 @@ impl Engine {
         task.status = status;
     }
 
-    /// Where a task stands in the merge queue.
+    /// A task's position in the merge queue.
     pub(crate) fn queue_key(&self, ix: TaskIx) -> Option<(Priority, crate::ids::Timestamp, TaskIx)> {
         let task = self.at(ix);
         Some((task.spec.priority, task.approved_at()?, ix))
     }
 
-    /// Takes a task out of the merge queue.
+    /// Removes a task from the merge queue.
     pub(super) fn leave_queue(&mut self, ix: TaskIx) {
         let Some(key) = self.queue_key(ix) else { return };
         let task = &mut self.tasks[ix as usize];

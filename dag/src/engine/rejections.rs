@@ -1,6 +1,6 @@
-//! Which tasks cannot run because something they depend on, directly or not, was given up. All of them say so and
-//! name the rejected root: a task that waits for something that never comes must not look as if it would run.
-//! Looks at a whole project, so only after a rejection or a plan.
+//! Which tasks cannot run because a direct or indirect dependency was rejected. Each of them is marked and names the
+//! rejected root: a task that waits for something that never comes must not look as if it would run. This scans a whole
+//! project, so it runs only after a rejection or a plan.
 
 use std::collections::HashMap;
 
@@ -35,7 +35,7 @@ impl Engine {
         }
     }
 
-    /// Everything that depends on these, with the first root it was reached from.
+    /// All dependents of these tasks, with the first root from which each was reached.
     fn below_rejected(&self, rejected: Vec<TaskIx>) -> HashMap<TaskIx, TaskIx> {
         let mut roots = HashMap::new();
         for root in rejected {
@@ -52,7 +52,7 @@ impl Engine {
         roots
     }
 
-    /// The rejected task above this one, if any.
+    /// The rejected ancestor of this task, if any.
     pub(crate) fn rejected_root(&self, ix: TaskIx) -> Option<&TaskId> {
         let mut seen = std::collections::HashSet::from([ix]);
         let mut open = vec![ix];

@@ -1,5 +1,5 @@
-//! Everything the world must (again) do after a restart or a take-over. Executors are idempotent: hosts ignore orders
-//! they have, DevOps finds merges that landed. Backoffs are given in full: no due time is stored.
+//! Everything that the world must do (again) after a restart or a take-over. Executors are idempotent: hosts ignore
+//! orders that they have, DevOps finds merges that landed. Back-offs start again in full: no due time is stored.
 
 use super::{Draft, Engine, state::TaskIx};
 use crate::{
@@ -47,7 +47,7 @@ impl Engine {
         draft.effects
     }
 
-    /// A job that failed waits for its timer; any other is asked at once.
+    /// A failed job waits for its timer; any other job is requested at once.
     fn resume_job(&self, draft: &mut Draft, job: Job) {
         match self.troubles.get(&job).filter(|t| t.waiting) {
             Some(trouble) => {

@@ -1,9 +1,10 @@
-//! Uncharged returns: what each counts towards the caps on returns in a row, and where the task goes.
+//! Uncharged returns: how each counts towards the caps on returns in a row, and the task's next position.
 //!
-//! A return counts for [`Engine::alone`] units of [`Config::returns_cap`] if the task itself may have caused it, so that
-//! [`Config::uncharged_cap`] of these are the end; and for one unit if the end of a host, or of what runs its attempts,
-//! caused it to several attempts at once, or while hosts end without this task, too. A task that is alone in each of its
-//! losses may be what ends hosts; one that ends them always in company is found by the longer row.
+//! A return counts for [`Engine::alone`] units of [`Config::returns_cap`] if the task itself may have caused it, so
+//! that [`Config::uncharged_cap`] of these reach the cap. It counts for one unit if the failure of a host, or of its
+//! container engine, caused it to several attempts at once, or while hosts also fail without this task. A task that is
+//! alone in each of its losses may be what makes hosts fail. A task that always makes them fail together with other
+//! tasks is found by the longer row.
 //! Deliberately absent: charged ends (`attempts`).
 //!
 //! [`Config::returns_cap`]: super::Config::returns_cap
@@ -23,30 +24,30 @@ use crate::{
     record::{BlockedReason, Status},
 };
 
-/// The end of a host, or of what runs its attempts: it fell silent, or said that none of its slots can be used. In memory
-/// only: after a restart of the Taskmaster a return counts like one that the task may have caused.
+/// The failure of a host, or of its container engine: the host fell silent, or reported that none of its slots can be
+/// used. In memory only: after a restart of the Taskmaster a return counts as one that the task may have caused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct End {
     /// When it began.
     pub(crate) began: Timestamp,
-    /// When the host was well again; `None`: it is not yet.
+    /// When the host recovered; `None`: not yet.
     pub(crate) over: Option<Timestamp>,
-    /// What ran there then.
+    /// The attempts that ran on it then.
     pub(crate) tasks: BTreeSet<TaskIx>,
-    /// Was the Taskmaster there? If it was itself away, nothing is shown about the host.
+    /// Whether the Taskmaster was running. If it was suspended itself, the silence proves nothing about the host.
     pub(crate) was_seen: bool,
 }
 
-/// Who may have caused a return.
+/// What may have caused a return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// The task, as far as anybody knows.
+    /// The task, as far as is known.
     Alone,
-    /// Something that took others with it, too.
+    /// Something that affected other attempts too.
     Shared,
 }
 
-/// Is there a backoff before the next attempt?
+/// Whether there is a back-off before the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
     Yes,
@@ -59,7 +60,8 @@ impl Engine {
         (self.config.returns_cap / self.config.uncharged_cap.max(1)).max(1)
     }
 
-    /// A return that is not the task's fault: back, after a backoff if there is one, or BLOCKED after too many in a row.
+    /// A return that is not the task's fault: back, after a back-off if there is one, or BLOCKED after too many in a
+    /// row.
     pub(super) fn send_back(
         &self,
         draft: &mut Draft,
@@ -77,12 +79,12 @@ impl Engine {
             self.go(draft, ix, Place { backoff_ms, ..place });
             return self.set_backoff(draft, ix, backoff_ms);
         }
-        let why = format!("it came back too often in a row without an end of its own; the last: {said}");
+        let why = format!("too many attempts in a row ended for reasons outside the task; last: {said}");
         let blocked = Some((BlockedReason::NeedsHuman, head(&why, self.config.reason_bytes).into()));
         self.go(draft, ix, Place { status: Status::Blocked, blocked, ..place });
     }
 
-    /// Who may have caused what the host of its newest attempt reports.
+    /// What may have caused the report of the host of its newest attempt.
     pub(super) fn cause_of(&self, now: Timestamp, host: &HostName, ix: TaskIx, outcome: &Outcome) -> Cause {
         match self.hosts.get(host) {
             Some(host) if matches!(outcome, Outcome::Infrastructure(_)) && self.is_taken(now, host, ix) => {
@@ -92,7 +94,7 @@ impl Engine {
         }
     }
 
-    /// Did the attempt run when its host, or its engine, came to its last end, and was that just now?
+    /// Whether the attempt ran when its host, or the host's engine, last failed, and whether that was recent.
     fn is_taken(&self, now: Timestamp, host: &Host, ix: TaskIx) -> bool {
         let started = self.at(ix).history.last().map_or(now, |run| run.started_at);
         host.end.as_ref().is_some_and(|end| {
@@ -101,7 +103,7 @@ impl Engine {
         })
     }
 
-    /// Who may have caused that an attempt was lost together with its host.
+    /// What may have caused the loss of an attempt together with its host.
     pub(super) fn lost_with(&self, now: Timestamp, host: &Host, ix: TaskIx) -> Cause {
         let others = match &host.end {
             Some(end) if end.over.is_none() || self.is_taken(now, host, ix) => end.tasks.len(),
@@ -120,14 +122,14 @@ impl Engine {
 }
 
 impl Host {
-    /// It fell silent, or nothing can run there any more. One end at a time: what follows from it is no other.
+    /// The host fell silent, or can run nothing any more. One failure at a time: consequences are not further failures.
     pub(crate) fn ends(&mut self, at: Timestamp, was_seen: bool) {
         if self.end.as_ref().is_none_or(|end| end.over.is_some()) {
             self.end = Some(Box::new(End { began: at, over: None, tasks: self.running.clone(), was_seen }));
         }
     }
 
-    /// It is there and well again.
+    /// The host is present and healthy again.
     pub(crate) fn is_back(&mut self, at: Timestamp) {
         if let Some(end) = self.end.as_mut().filter(|end| end.over.is_none()) {
             end.over = Some(at);

@@ -1,5 +1,5 @@
-//! What follows from a state: merges to prepare or to intend, attempts to start. One move at a time, so that the next
-//! one sees what this one changed.
+//! The follow-ups of a state: merges to prepare or to intend, attempts to start. One move at a time, so that the next
+//! move sees the changes of this one.
 
 use super::{
     Draft, Engine,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 impl Engine {
-    /// The next move, if any. Its facts must be applied before this is asked again.
+    /// The next move, if any. Apply its facts before asking again.
     pub(super) fn follow_up(&mut self, now: Timestamp) -> Option<Draft> {
         let mut draft = Draft::new(now);
         while let Some(project) = self.recheck.pop_first() {
@@ -79,7 +79,7 @@ impl Engine {
         draft.effect(Effect::PublishMerge { project, merge, onto, candidate });
     }
 
-    /// The most urgent startable task over all classes with room, and its host.
+    /// The most urgent startable task over all classes with free slots, and its host.
     pub(crate) fn pick(&self) -> Option<(ClassIx, Key, HostName)> {
         let mut best: Option<(ClassIx, Key, &HostName)> = None;
         for &ix in &self.open {
@@ -94,8 +94,8 @@ impl Engine {
         best.map(|(class, key, host)| (class, key, self.verifier(class, key).unwrap_or(host).clone()))
     }
 
-    /// Where the checks of a result run, if the project wants them elsewhere than where the work was done: on another host
-    /// that can, and has room. `None`: there is none, or it does not matter.
+    /// The host for the checks of a result, if the project wants them on another host than the work: another able host
+    /// with a free slot. `None`: there is none, or it does not matter.
     fn verifier(&self, class: ClassIx, key: Key) -> Option<&HostName> {
         let task = self.at(key.task());
         let spec = &self.project_of(task).record.spec;
@@ -111,7 +111,7 @@ impl Engine {
         let (ix, stage) = (key.task(), key.stage());
         let task = self.at(ix);
         if stage == Stage::Check && !self.project_of(task).has_checks() {
-            // The checks were removed while it waited for a slot.
+            // The checks were removed while the task waited for a slot.
             return self.after_checks(draft, ix, task.held.is_some(), self.place(task, task.status));
         }
         let class_state = &self.classes[class as usize];
@@ -127,12 +127,12 @@ impl Engine {
         self.set_deadline(draft, task, attempt);
     }
 
-    /// What the prompts of a task's project are composed by.
+    /// The prompt template of a task's project.
     pub(super) fn template(&self, task: &Task) -> Option<Text> {
         self.project_of(task).record.spec.prompt_template.clone()
     }
 
-    /// What a task builds on, as its agent is told.
+    /// A task's dependencies, for its agent.
     fn dependencies(&self, task: &Task) -> Vec<Dependency> {
         let project = self.project_of(task);
         let known = task.spec.dependencies.iter().filter_map(|id| project.by_id.get(id));
@@ -145,7 +145,7 @@ impl Engine {
         .collect()
     }
 
-    /// What the next attempt of a task is told; `None`: there is no such task.
+    /// The brief for the next attempt of a task; `None`: there is no such task.
     pub fn brief(&self, task: &TaskRef) -> Option<Brief> {
         let task = self.at(self.ix(task)?);
         Some(Brief {
@@ -158,7 +158,8 @@ impl Engine {
         })
     }
 
-    /// The lowest free name of a role. Roles `dev` and `dev1` could both have an agent `dev11`: a name in use is skipped.
+    /// The lowest free name of a role. Roles `dev` and `dev1` could both have an agent `dev11`: names in use are
+    /// skipped.
     fn free_agent(&self, class: ClassIx) -> AgentName {
         let class = &self.classes[class as usize];
         let project = &self.projects[class.project as usize];
@@ -169,7 +170,7 @@ impl Engine {
             .expect("finitely many names are in use")
     }
 
-    /// What the workspace of the next attempt holds.
+    /// The workspace content of the next attempt.
     pub(super) fn start_of(&self, task: &Task, stage: Stage) -> Start {
         let project = self.project_of(task);
         let Some(head) = project.record.head.filter(|_| project.has_repository()) else { return Start::Empty };
@@ -179,17 +180,17 @@ impl Engine {
             return on_candidate.unwrap_or(fresh);
         }
         if let Some(conflict) = task.conflict() {
-            // Always against the present head, unless checks or a reviewer sent a complete resolution back.
+            // Always against the present head, unless checks or a reviewer returned a complete resolution.
             return on_candidate.unwrap_or(Start::Merging { base: head, theirs: conflict.theirs });
         }
         match task.spec.retry_from {
             RetryFrom::Fresh => fresh,
-            // After failed checks the agent sees the merged tree that failed.
+            // After failed checks the agent gets the merged tree that failed.
             RetryFrom::Last => on_candidate.or_else(|| on_harvested(task)).unwrap_or(fresh),
         }
     }
 
-    /// The order for an attempt, also when it is given again.
+    /// The order for an attempt, also when it is sent again.
     pub(super) fn order(
         &self,
         task: &Task,
@@ -200,7 +201,7 @@ impl Engine {
         start: Start,
     ) -> Order {
         let (spec, role) = (&task.spec, &class.spec);
-        // A task's own command is not the agent that the profile is about.
+        // The profile does not apply to a task's own command.
         let profile = class.profile.as_ref().filter(|_| stage == Stage::Work && spec.command.is_none()).cloned();
         let command = match (stage, &spec.command) {
             (Stage::Check, _) => self.project_of(task).record.spec.checks.clone(),
@@ -242,14 +243,15 @@ impl Engine {
         Some((run.host.clone(), self.order_again(task, run, self.hosts.get(&run.host))?))
     }
 
-    /// The same for a host as it says now that it is.
+    /// The same for a host with its present offer.
     pub(super) fn order_on(&self, ix: TaskIx, host: &Host) -> Option<Order> {
         let task = self.at(ix);
         self.order_again(task, task.running()?, Some(host))
     }
 
-    /// The order as it was given for this attempt, as far as its task and role are as they were. `None` also for a host
-    /// that was not heard since the start, where the order depends on what it says: it gets it when it reports.
+    /// The order as it was sent for this attempt, as far as its task and role are unchanged. `None` also for a host
+    /// that has not reported since the start, if the order depends on its offer: the host gets the order when it
+    /// reports.
     pub(super) fn order_again(&self, task: &Task, run: &AttemptRecord, host: Option<&Host>) -> Option<Order> {
         let class = &self.classes[*self.project_of(task).classes.get(&run.role)? as usize];
         if class.needs().ask_the_host() && host.is_none_or(|host| host.offer.is_none()) {
@@ -260,8 +262,8 @@ impl Engine {
     }
 }
 
-/// Where the last harvested commit continues: on the base that it was made from. Versions before this one kept commits of
-/// attempts that the machine had failed: nothing goes on from those.
+/// The start of a workspace that continues the last harvested commit: on the base of that commit. Earlier versions kept
+/// commits of attempts that the machine had failed: nothing continues those.
 fn on_harvested(task: &Task) -> Option<Start> {
     let Git { harvested: Some((number, tip)), .. } = **task.git.as_ref()? else { return None };
     if let Some(Outcome::Infrastructure(_)) = task.attempt(number)?.outcome {
@@ -270,7 +272,7 @@ fn on_harvested(task: &Task) -> Option<Start> {
     Some(Start::Commit { base: base_of(task, number)?, tip })
 }
 
-/// The integration head that an attempt was made from.
+/// The integration head on which an attempt was made.
 pub(super) fn base_of(task: &Task, number: u32) -> Option<CommitId> {
     match task.attempt(number)?.start {
         Start::Empty => None,

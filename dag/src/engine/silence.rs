@@ -1,4 +1,4 @@
-//! How long the attempts of a silent host are waited for, and what is given up when.
+//! How long the engine waits for the attempts of a silent host, and which attempts it gives up when.
 //! Deliberately absent: the clock. The shell says how long a host has been silent, and asks here when to say so next.
 
 use super::{
@@ -17,10 +17,10 @@ use crate::{
 };
 
 impl Engine {
-    /// How long an attempt is waited for whose host is silent, in milliseconds; `None`: as long as its host.
+    /// How long an attempt on a silent host is waited for, in milliseconds; `None`: as long as its host.
     pub(super) fn waited_for(&self, task: &Task, role: &RoleSpec) -> Option<u64> {
         let is_long = task.spec.timeout_ms > self.config.long_timeout_ms;
-        // Never shorter than what is said for every attempt.
+        // Never shorter than the general limit.
         let long = || is_long.then_some(self.config.long_disconnect_ms.max(self.config.max_disconnect_ms));
         role.max_disconnect_ms.or_else(long)
     }
@@ -32,8 +32,8 @@ impl Engine {
         own.unwrap_or(self.config.max_disconnect_ms)
     }
 
-    /// For how long a host that has been silent for `silent_ms` must be silent in all until something of it is given up,
-    /// in milliseconds; `None`: nothing of it is left to give up.
+    /// The total silence, in milliseconds, after which something of a host that has been silent for `silent_ms` is
+    /// given up next; `None`: nothing is left to give up.
     pub fn patience(&self, host: &HostName, silent_ms: u64) -> Option<u64> {
         let host = self.hosts.get(host).filter(|host| !matches!(host.presence, Presence::Lost { .. }))?;
         let attempts = host.running.iter().map(|&ix| self.waited_for_running(ix));
@@ -54,8 +54,8 @@ impl Engine {
         if draft.facts.is_empty() { Answer::Unchanged } else { Answer::Done }
     }
 
-    /// Nothing more will be heard of these attempts: they end uncharged. They start elsewhere at once, for whoever waited
-    /// until a host is given up has waited enough; the caps on returns in a row bound them like others.
+    /// Nothing more is expected from these attempts: they end uncharged. They start elsewhere at once, without a
+    /// back-off, because the wait for the host was long enough. The caps on returns in a row bound them like others.
     pub(super) fn end_attempts(&self, draft: &mut Draft, host: &Host, attempts: &[TaskIx], why: &str) {
         for &ix in attempts {
             let task = self.at(ix);

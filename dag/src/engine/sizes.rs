@@ -1,9 +1,9 @@
-//! Nothing is decided that the store would not take: what a step makes is sized before it is applied, and the command is
-//! refused if a fact or a record would be too large. Texts are cut and lists bounded where facts are composed, so this is
-//! the second lock; the first one is held by a property test.
+//! No decision may exceed what the store takes: a step's output is sized before it is applied, and the command is
+//! refused if a fact or a record would be too large. Texts are cut and lists bounded where facts are composed, so this
+//! is the second check; a property test covers the first.
 //!
-//! Facts are sized as they are. Records are not made for that: one grows by no more than the facts that feed it, and only
-//! where that may be too much is the step tried on a copy of the engine, and looked at exactly.
+//! Facts are sized as they are. Records are not built for that: a record grows by no more than the facts that feed it.
+//! Only where that bound exceeds the limit, the step is tried on a copy of the engine and measured exactly.
 //! Deliberately absent: the encoding, which is the store's ([`Sizer`]).
 
 use std::collections::HashMap;
@@ -24,16 +24,16 @@ pub trait Sizer {
     fn fact(&self, fact: &Fact) -> usize;
     /// The bytes of a record.
     fn record(&self, record: &Record) -> usize;
-    /// The most that a fact or a record may have.
+    /// The most bytes of a fact or a record.
     fn max(&self) -> usize;
 }
 
-/// What a record's numbers and names take at most that no fact of [`fed`] brings: names have 64 bytes, and no record has
-/// more than eight of them, three commits and twenty numbers of nine bytes.
+/// The most bytes of a record's numbers and names that no fact of [`fed`] brings: names have 64 bytes, and no record
+/// has more than eight of them, three commits and twenty numbers of nine bytes.
 const FIXED: usize = 1024;
 
 impl Engine {
-    /// As [`Engine::step`], but refuses a command that would make a fact or a record larger than the store takes.
+    /// Like [`Engine::step`], but refuses a command that would make a fact or a record larger than the store takes.
     ///
     /// # Errors
     /// The command is refused, and nothing changed.
@@ -58,7 +58,7 @@ impl Engine {
         Ok(decision)
     }
 
-    /// Might a record be too large afterwards, by what feeds it?
+    /// Whether a record might be too large afterwards, by the facts that feed it.
     fn may_be_too_large(&self, proposal: &Proposal, sizer: &dyn Sizer) -> Result<bool, Rejection> {
         let sizes = check_facts(&proposal.facts, sizer)?;
         // Several facts of a step may feed one record.
@@ -74,7 +74,7 @@ impl Engine {
     }
 }
 
-/// The size of each.
+/// The sizes of the given rows.
 fn check_facts(facts: &[Fact], sizer: &dyn Sizer) -> Result<Vec<usize>, Rejection> {
     let max = sizer.max();
     let size = |fact: &Fact| match sizer.fact(fact) {
@@ -87,8 +87,8 @@ fn check_facts(facts: &[Fact], sizer: &dyn Sizer) -> Result<Vec<usize>, Rejectio
     facts.iter().map(size).collect()
 }
 
-/// The records that get texts or lists from a fact of the kind that a command makes. Not those of a plan's tasks, which
-/// are new and were measured with the plan.
+/// The records that get texts or lists from a fact of the kind that a command makes. Without those of a plan's tasks,
+/// which are new and were measured with the plan.
 fn fed(kind: &FactKind) -> Vec<RecordKey> {
     use FactKind as F;
     match kind {
@@ -145,7 +145,7 @@ fn task(project: &ProjectName, spec: &TaskSpec) -> RecordKey {
     RecordKey::Task(TaskRef { project: project.clone(), id: spec.id.clone() })
 }
 
-/// For people.
+/// The name of a record for humans.
 fn name(key: &RecordKey) -> String {
     match key {
         RecordKey::Project(project) | RecordKey::Plan(project, _) | RecordKey::Merge(project, _) => {

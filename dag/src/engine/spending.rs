@@ -1,5 +1,5 @@
-//! What attempts cost, and what keeps work from starting: a parked provider, a role's `max_cost`, a project's `budget`.
-//! Checks go on: they ask no model. The sums stay when attempts are forgotten.
+//! The cost of attempts, and what keeps work from starting: a parked provider, a role's `max_cost`, a project's
+//! `budget`. Checks continue: they use no model. The sums stay when attempts are forgotten.
 //! Deliberately absent: the rule itself (`budget`).
 
 use super::{
@@ -15,10 +15,10 @@ use crate::{
     record::{ProviderRecord, Spent},
 };
 
-/// Roles that are gone and whose spending is kept apart: 16 take 2 KiB of the project's record.
+/// Removed roles whose spending is kept apart: 16 take 2 KiB of the project's record.
 const GONE_KEPT: usize = 16;
 
-/// What a person does about a limit that is reached.
+/// The user's next step when a limit is reached.
 pub(super) const RAISE: &str = "devstack plan submit PLAN, with the limit raised in it";
 
 /// What keeps the work of a role from starting.
@@ -56,14 +56,14 @@ impl Engine {
         Account::new(project.record.spent.iter().find(|spent| spent.role == *role), working)
     }
 
-    /// Of all roles, also those that are gone: what they cost is spent.
+    /// The spending of all roles, including removed ones.
     fn accounts(&self, project: &Project) -> Vec<Account> {
         let gone =
             project.record.spent.iter().map(|spent| &spent.role).filter(|role| !project.classes.contains_key(*role));
         project.classes.keys().chain(gone).map(|role| self.account_of(project, role)).collect()
     }
 
-    /// After an attempt of a class started or ended: with a budget, it is every class's business.
+    /// An attempt of a class started or ended: with a project budget this affects every class.
     pub(super) fn refresh_spending(&mut self, ix: ClassIx) {
         let project = &self.projects[self.classes[ix as usize].project as usize];
         if project.record.spec.budget_micros.is_none() {
@@ -73,7 +73,7 @@ impl Engine {
         classes.into_iter().for_each(|class| self.refresh_class(class));
     }
 
-    /// Books what a work attempt used, before its slot is free.
+    /// Books the usage of a work attempt, before its slot is free.
     pub(super) fn account(
         &mut self,
         ix: TaskIx,
@@ -103,7 +103,7 @@ impl Engine {
         touched.project(p);
     }
 
-    /// Why a task that is ready does not start, in a sentence; `None`: nothing but room is missing, or it is not ready.
+    /// Why a ready task does not start, as a sentence; `None`: only a free slot is missing, or the task is not ready.
     pub(super) fn held(&self, task: &Task) -> Option<String> {
         let (class, key) = task.ready?;
         if key.stage() == Stage::Check {
@@ -125,11 +125,11 @@ impl Engine {
         let ProviderRecord { provider, reason, .. } = parked;
         format!(
             "it is ready, but the provider `{provider}` is parked{until} ({reason}); \
-             `devstack project resume {project}` tries it now"
+             `devstack project resume {project}` retries now"
         )
     }
 
-    /// Ready, but out of money, and nothing runs that could leave some.
+    /// Whether the task is ready but out of money, and no running attempt could free some.
     pub(super) fn out_of_money(&self, task: &Task) -> bool {
         let Some((class, key)) = task.ready else { return false };
         let held = || {
@@ -138,7 +138,7 @@ impl Engine {
         key.stage() == Stage::Work && self.project_of(task).running == 0 && held()
     }
 
-    /// Limits that keep ready work from starting and that only a person can raise.
+    /// Limits that keep ready work from starting and that only a user can raise.
     pub(super) fn limits_reached(&self, project: &Project) -> Vec<String> {
         let mut reasons: Vec<String> = Vec::new();
         for (role, &ix) in project.classes.iter().filter(|_| project.running == 0) {
@@ -161,8 +161,9 @@ impl Engine {
     }
 }
 
-/// Roles come and go with plans, and what they spent stays: that of more than [`GONE_KEPT`] that are gone is added to the
-/// first of them. The project's sum is as before; a role that comes back begins anew.
+/// Roles come and go with plans, but their spending stays: when more than [`GONE_KEPT`] removed roles exist, the
+/// spending of further ones is added to the first of them. The project's sum is unchanged; a role that returns starts
+/// anew.
 fn fold_gone(spent: &mut Vec<Spent>, is_gone: impl Fn(&RoleName) -> bool) {
     while spent.iter().filter(|spent| is_gone(&spent.role)).count() > GONE_KEPT {
         let mut gone = (0..spent.len()).filter(|&n| is_gone(&spent[n].role));
@@ -175,12 +176,12 @@ fn fold_gone(spent: &mut Vec<Spent>, is_gone: impl Fn(&RoleName) -> bool) {
 fn reached(what: &str, limit: u64, why: Hold) -> String {
     let limit = dollars(limit);
     match why {
-        Hold::Learning => format!("{what} ({limit}) lets one attempt run at first, to learn what it costs"),
+        Hold::Learning => format!("{what} ({limit}) allows only one attempt at first, to learn what an attempt costs"),
         Hold::Full { committed, estimate: 0 } => {
-            format!("{what} of {limit} is used up: {} are spent", dollars(committed))
+            format!("{what} of {limit} is used up: {} spent", dollars(committed))
         }
         Hold::Full { committed, estimate } => format!(
-            "{what} of {limit} would be passed: {} are spent or may be, and one more attempt may cost {}",
+            "{what} of {limit} would be exceeded: {} spent or reserved, and the next attempt may cost {}",
             dollars(committed),
             dollars(estimate)
         ),
@@ -202,7 +203,7 @@ impl Spent {
         }
     }
 
-    /// What another role spent, too.
+    /// Adds another role's spending.
     fn take_over(&mut self, other: &Self) {
         self.attempts = self.attempts.saturating_add(other.attempts);
         self.unknown = self.unknown.saturating_add(other.unknown);
@@ -220,7 +221,7 @@ impl Spent {
         }
     }
 
-    /// One attempt more. What a provider refused costs something only if it says so.
+    /// Adds one attempt. A refused attempt costs something only if it reports a cost.
     fn add(&mut self, usage: Option<&Usage>, refused: bool) {
         let nothing = Usage::default();
         let usage = usage.unwrap_or(&nothing);

@@ -1,5 +1,5 @@
-//! What the engine holds in memory: tasks, projects, classes (roles of projects) and hosts, by small indices.
-//! Deliberately absent: rules. Fields that are derived from others say so; `invariants` checks that they agree.
+//! The engine's state in memory: tasks, projects, classes (roles of projects) and hosts, with small indices.
+//! Deliberately absent: rules. Derived fields are marked as such; `invariants` checks that they agree.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -52,11 +52,11 @@ pub(crate) struct Task {
     pub(crate) created_at: Timestamp,
     pub(crate) updated_at: Timestamp,
     pub(crate) feedback: Vec<Feedback>,
-    /// Set once there is a result or a conflict.
+    /// Set once the task has a result or a conflict.
     pub(crate) git: Option<Box<Git>>,
     /// The newest attempts, oldest first.
     pub(crate) history: Vec<AttemptRecord>,
-    /// DevOps prepares its merge. In memory only: a restart derives it.
+    /// Whether DevOps prepares its merge. In memory only: a restart derives it.
     pub(crate) preparing: bool,
     /// Derived once its plan is complete: dependencies and dependents.
     pub(crate) linked: bool,
@@ -64,15 +64,15 @@ pub(crate) struct Task {
     pub(crate) dependents: Vec<TaskIx>,
     /// Derived: dependencies that are not COMPLETED.
     pub(crate) waiting: u32,
-    /// Derived: tasks on the longest path from here, itself included.
+    /// Derived: the number of tasks on the longest path from here, including itself.
     pub(crate) remaining: u32,
-    /// Derived: where it stands in its class's ready set.
+    /// Derived: its position in its class's ready set.
     pub(crate) ready: Option<(ClassIx, Key)>,
-    /// When it came into a ready set last. In memory only; 0: never, or before the engine was made of records.
+    /// When it last entered a ready set. In memory only; 0: never, or before the engine was loaded from records.
     pub(crate) ready_since: Timestamp,
 }
 
-/// What a task has in git.
+/// The git state of a task.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Git {
     pub(crate) harvested: Option<(u32, CommitId)>,
@@ -121,7 +121,7 @@ impl Task {
         }
     }
 
-    /// The newest attempt, if it runs.
+    /// The newest attempt, if it is running.
     pub(crate) fn running(&self) -> Option<&AttemptRecord> {
         self.history.last().filter(|a| a.outcome.is_none())
     }
@@ -154,7 +154,7 @@ impl Task {
         self.git.as_ref()?.resolution
     }
 
-    /// The material of a resolution task.
+    /// The conflict of a resolution task.
     pub(crate) fn conflict(&self) -> Option<&Conflict> {
         self.kind.conflict()
     }
@@ -167,7 +167,7 @@ impl Task {
         self.blocked.as_ref().is_some_and(|b| b.0 == reason)
     }
 
-    /// The definition of the ready set: which stage could start now, had it a slot.
+    /// The definition of the ready set: the stage that could start now, given a slot.
     pub(crate) fn startable(&self) -> Option<Stage> {
         if !self.linked || self.backoff_ms.is_some() || self.running().is_some() {
             return None;
@@ -189,7 +189,7 @@ pub(crate) struct Project {
     pub(crate) tasks: Vec<TaskIx>,
     pub(crate) by_id: HashMap<TaskId, TaskIx>,
     pub(crate) classes: BTreeMap<RoleName, ClassIx>,
-    /// Agents at work.
+    /// Busy agents.
     pub(crate) agents: BTreeMap<AgentName, TaskIx>,
     pub(crate) merges: Vec<MergeRecord>,
     /// Derived: approved tasks by priority, then age of the approval.
@@ -200,20 +200,20 @@ pub(crate) struct Project {
     pub(crate) merging: Option<MergeId>,
     /// Derived: the open resolution task of a conflict with the source.
     pub(crate) sync: Option<TaskIx>,
-    /// Heads the branch has left: a late message that names one is history.
+    /// Earlier heads of the branch: a late message that names one of them is outdated.
     pub(crate) past: HashSet<CommitId>,
-    /// Heads since the last delivery, oldest first: the head, the merge commit, the tasks it completed.
+    /// Heads since the last delivery, oldest first: the head, the merge commit, the tasks that it completed.
     pub(crate) undelivered: Vec<Undelivered>,
     /// Tasks of a plan that is not complete yet.
     pub(crate) unlinked: Vec<TaskIx>,
     pub(crate) rejected: Vec<TaskIx>,
     /// Derived: tasks by status.
     pub(crate) counts: [u32; 8],
-    /// Derived: attempts that run.
+    /// Derived: running attempts.
     pub(crate) running: u32,
 }
 
-/// A step of the integration branch that the source has not got yet.
+/// A step of the integration branch that was not delivered to the source yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Undelivered {
     pub(crate) head: CommitId,
@@ -260,8 +260,8 @@ impl Project {
         TaskRef { project: self.name().clone(), id: id.clone() }
     }
 
-    /// The role in whose image and limits a task runs. A person's task has none of its own: its checks run in the
-    /// resolver's, else in the first.
+    /// The role whose image and limits a task uses. A manual task has no role: its checks use the resolver's role, else
+    /// the first role.
     pub(crate) fn role_of<'a>(&'a self, executor: &'a Executor) -> Option<&'a RoleName> {
         match executor {
             Executor::Agent(role) => Some(role),
@@ -273,23 +273,23 @@ impl Project {
     }
 }
 
-/// A role of a project: what caps and orders its attempts.
+/// A role of a project: it caps and orders its attempts.
 #[derive(Debug, Clone)]
 pub(crate) struct Class {
     pub(crate) project: ProjectIx,
     /// The project's name.
     pub(crate) of: ProjectName,
     pub(crate) spec: RoleSpec,
-    /// What its agents are.
+    /// The profile of its agents.
     pub(crate) profile: Option<Arc<Profile>>,
-    /// Derived: its attempts that work, and do not check.
+    /// Derived: its running work attempts, without checks.
     pub(crate) working: u32,
-    /// Indices of agents at work: `dev2` is 2.
+    /// Indices of busy agents: `dev2` is 2.
     pub(crate) busy: BTreeSet<u32>,
-    /// The most that may run: the count, or what ran when it was lowered.
+    /// The most attempts that may run: the count, or the running ones when the count was lowered.
     pub(crate) allowed: u32,
     pub(crate) ready: Ready,
-    /// Derived: the hosts that can take its attempts.
+    /// Derived: the hosts that can run its attempts.
     pub(crate) fits: Fits,
 }
 
@@ -311,25 +311,25 @@ pub(crate) struct Host {
     pub(crate) name: HostName,
     /// In memory only.
     pub(crate) ix: HostIx,
-    /// What it says it is. In memory only; `None`: it was not heard of since the start.
+    /// Its offer. In memory only; `None`: it has not reported since the start.
     pub(crate) offer: Option<Offer>,
-    /// Slots that it says it has.
+    /// Slots that it claims.
     pub(crate) claimed: u32,
-    /// Tasks whose newest attempt runs there.
+    /// Tasks whose newest attempt runs on it.
     pub(crate) running: BTreeSet<TaskIx>,
-    /// The most that may run: the slots, or what ran when they were lowered.
+    /// The most attempts that may run: the slots, or the running ones when the slots were lowered.
     pub(crate) allowed: u32,
-    /// Attempts that it should have ended long ago. In memory only.
+    /// Attempts whose end is long overdue. In memory only.
     pub(crate) owes: BTreeSet<AttemptId>,
-    /// Slots that cannot be used.
+    /// Unusable slots.
     pub(crate) quarantine: Option<Quarantine>,
     /// In memory only.
     pub(crate) presence: Presence,
-    /// Its last end.
+    /// When it last fell silent or failed.
     pub(crate) end: Option<Box<End>>,
-    /// People want it empty.
+    /// Whether users drain it.
     pub(crate) drain: Option<Drain>,
-    /// What it is held to.
+    /// Its pins.
     pub(crate) pins: Option<Box<Pins>>,
 }
 
@@ -351,7 +351,7 @@ impl Host {
         }
     }
 
-    /// Slots that an attempt may be started in now.
+    /// Slots in which an attempt may start now.
     pub(crate) fn free(&self) -> u32 {
         if !matches!(self.presence, Presence::Present { .. }) || self.drain.is_some() || !self.owes.is_empty() {
             return 0;
@@ -360,12 +360,12 @@ impl Host {
         self.slots().saturating_sub(quarantined).saturating_sub(self.running.len() as u32)
     }
 
-    /// Its attempts are UNKNOWN: it does not say how they are.
+    /// Whether its attempts are UNKNOWN, because it does not report.
     pub(crate) fn is_silent(&self) -> bool {
         !self.presence.is_present()
     }
 
-    /// Could it take an attempt without a person doing something? One that is silent is expected back, until it is lost.
+    /// Whether it could run an attempt without a user's action. A silent host is expected to return until it is lost.
     pub(crate) fn is_expected(&self) -> bool {
         self.slots() > 0 && self.drain.is_none() && !matches!(self.presence, Presence::Lost { .. })
     }

@@ -1,4 +1,4 @@
-//! Which records a step changed. Collected as small indices, turned into keys once at the end.
+//! Which records a step changed. Collected as small indices, converted to keys once at the end.
 
 use super::{
     Engine,

@@ -1,5 +1,5 @@
-//! What waits for a person: for what, and the command that moves it.
-//! Deliberately absent: telling anybody (the shell does).
+//! What waits for a user: the reason, and the command to run next.
+//! Deliberately absent: notifications (the shell sends them).
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::{
     record::{BlockedReason, Kind, Status},
 };
 
-/// Something that waits for a person, with the command that moves it.
+/// Something that waits for a user, with the command to run next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// The project.
@@ -26,9 +26,9 @@ pub struct Waiting {
     pub status: Option<Status>,
     /// Why it is BLOCKED, if it is.
     pub reason: Option<BlockedReason>,
-    /// What it waits for, in a sentence.
+    /// The reason, as a sentence.
     pub why: String,
-    /// What moves it.
+    /// The command to run next.
     pub command: String,
 }
 
@@ -46,24 +46,24 @@ pub const WAITING_FOR: [&str; 10] = [
     "unplaceable",
 ];
 
-/// What a person has to do for a task.
+/// What a user must do for a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     /// Decide on a result.
     Review,
-    /// Do it.
+    /// Do the work.
     Work,
-    /// Give it a host that can run it.
+    /// Provide a host that can run it.
     Place,
-    /// Do what is BLOCKED.
+    /// Resolve the blocked conflict.
     Resolve,
-    /// Give up what can never start.
+    /// Reject a task that can never start.
     Reject,
-    /// Give it another try.
+    /// Retry it.
     Retry,
 }
 
-/// Answers whether no known host can ever run a ready task, each class asked once: a list of ten thousand ready tasks and a
+/// Answers whether any known host can ever run a ready task, and asks once per class: ten thousand ready tasks and a
 /// hundred hosts would be a million questions.
 struct Places<'a> {
     engine: &'a Engine,
@@ -83,7 +83,7 @@ impl<'a> Places<'a> {
 }
 
 impl Engine {
-    /// Everything that waits for a person; `None`: of all projects.
+    /// Everything that waits for a user; `None`: of all projects.
     pub fn waiting(&self, project: Option<&ProjectName>) -> Vec<Waiting> {
         let (mut list, mut places) = (Vec::new(), Places::new(self));
         for &ix in self.by_name.values() {
@@ -100,7 +100,7 @@ impl Engine {
         list
     }
 
-    /// How much waits for a person, by each word of [`WAITING_FOR`]. Cheap: no sentence is made.
+    /// How much waits for a user, by each word of [`WAITING_FOR`]. Cheap: it makes no sentences.
     pub fn waiting_counts(&self) -> BTreeMap<&'static str, u32> {
         let (mut counts, mut places) = (WAITING_FOR.map(|word| (word, 0)).into_iter().collect(), Places::new(self));
         let mut count = |word, more| *BTreeMap::entry(&mut counts, word).or_default() += more;
@@ -135,7 +135,7 @@ impl Engine {
         if project.record.paused && Counts(project.counts).unfinished() > 0 {
             push("the project is paused".into(), command.clone());
         }
-        // One that waits for a resolution waits for a person if that task does.
+        // A delivery that waits for a resolution waits for a user only if that task does.
         if let Some(reason) = project.record.delivery_blocked.as_ref().filter(|_| project.sync.is_none()) {
             push(format!("the source cannot be brought up to date: {reason}"), command);
         }
@@ -149,12 +149,15 @@ impl Engine {
         let why = match (task.status, &task.blocked) {
             (Status::Blocked, Some(blocked)) => blocked.1.to_string(),
             (Status::Review, _) => match &task.held {
-                None => "waits for a review".into(),
-                Some(why) => format!("waits for a person to look at it: {why}"),
+                None => "needs a review".into(),
+                Some(why) => format!("needs a human decision: {why}"),
             },
             (Status::Todo, _) if task.is_human() => match &task.kind {
                 Kind::Sync { conflict } => clash(project, conflict),
-                _ => "waits for a person to do it".into(),
+                Kind::Resolve { conflict, .. } => {
+                    format!("conflict in {} needs manual resolution", conflict.paths.join(", "))
+                }
+                Kind::Work => "needs manual work".into(),
             },
             _ => self.class_of(task).map_or_else(String::new, |ix| self.unmet(&self.classes[ix as usize])),
         };
@@ -168,13 +171,13 @@ impl Engine {
         }
     }
 
-    /// The command with which a person moves a task that waits for one.
+    /// The command for a user to run next for a task that waits for one.
     pub(super) fn moved_by(&self, project: &Project, ix: TaskIx) -> Option<String> {
         let wanted = self.wanted(project, ix, |task| self.unplaceable(task))?;
         Some(command(project, self.at(ix), wanted))
     }
 
-    /// What a task waits for a person to do. A blocked one whose resolution is under way waits for that.
+    /// What a user must do for a task. A blocked task whose resolution is in progress waits for the resolution.
     fn wanted(&self, project: &Project, ix: TaskIx, mut unplaceable: impl FnMut(&Task) -> bool) -> Option<Wanted> {
         let task = self.at(ix);
         match task.status {
@@ -191,7 +194,7 @@ impl Engine {
         }
     }
 
-    /// It could start, but no known host can ever run it. Without any host one is still expected.
+    /// The task could start, but no known host can ever run it. Without any host, one is still expected.
     pub(super) fn unplaceable(&self, task: &Task) -> bool {
         task.ready.is_some_and(|(class, _)| self.no_host_for(class))
     }

@@ -1,4 +1,4 @@
-//! Waiting for tasks: are they all over, or can nothing move them without a person? (`run --wait`, `task wait`)
+//! Waiting for tasks: have they all ended, or can nothing proceed without a user? (`run --wait`, `task wait`)
 
 use std::collections::HashSet;
 
@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{command::Job, ids::TaskRef, record::Status};
 
-/// Tasks somebody waits for. Remembers what is over and what moved last, so that asking after every step is cheap.
+/// Tasks that somebody waits for. Remembers which have ended and which changed last, so that asking after every step is
+/// cheap.
 #[derive(Debug, Clone)]
 pub struct Watch {
     open: Vec<TaskIx>,
@@ -23,11 +24,11 @@ impl Engine {
         Watch { open, projects }
     }
 
-    /// Is every watched task COMPLETED or REJECTED, or can nothing move any of them without a person: no attempt,
-    /// backoff, check or merge is due, theirs or of what they wait for? What was merged is then in the source too,
-    /// unless a person must see to that, or it failed and is tried again.
+    /// Whether every watched task is COMPLETED or REJECTED, or none of them can proceed without a user: no attempt,
+    /// back-off, check or merge is due, for them or their dependencies. Merged work is then also in the source, unless
+    /// a user must act on that, or the delivery failed and is tried again.
     pub fn settled_watch(&self, watch: &mut Watch) -> bool {
-        // Most often the last one is still on its way, or over: the others need no look.
+        // Most often the last task is still running, or has ended: the others need no check.
         while let Some(&last) = watch.open.last() {
             if !self.at(last).status.is_terminal() {
                 break;
@@ -40,7 +41,7 @@ impl Engine {
         match self.find_moving(&watch.open) {
             None => !watch.projects.iter().any(|&project| self.delivers(project)),
             Some(position) => {
-                // The cause may be another task; the watched one it moves is looked at first next time.
+                // The cause may be another task; the watched task that it unblocks is checked first next time.
                 let last = watch.open.len() - 1;
                 watch.open.swap(position, last);
                 false
@@ -53,7 +54,7 @@ impl Engine {
         self.settled_watch(&mut self.watch(tasks))
     }
 
-    /// The position of the first task that something due will move.
+    /// The position of the first task that something due will change.
     fn find_moving(&self, tasks: &[TaskIx]) -> Option<usize> {
         let mut seen = HashSet::new();
         let mut open = Vec::new();
@@ -74,7 +75,7 @@ impl Engine {
         None
     }
 
-    /// Something of its own is due: an attempt, a backoff, checks, a merge.
+    /// Whether something of its own is due: an attempt, a back-off, checks, a merge.
     fn moves_itself(&self, ix: TaskIx) -> bool {
         let task = self.at(ix);
         if task.running().is_some() {
@@ -92,7 +93,7 @@ impl Engine {
         }
     }
 
-    /// Merges are on their way to the source, or its own commits on their way into the hub.
+    /// Whether merges are in flight to the source, or the source's commits into the hub.
     fn delivers(&self, project: ProjectIx) -> bool {
         let project = &self.projects[project as usize];
         if project.sync.is_some_and(|sync| self.find_moving(&[sync]).is_some()) {
@@ -105,7 +106,7 @@ impl Engine {
         !project.undelivered.is_empty() && project.record.head != project.record.delivered && !stuck()
     }
 
-    /// The front of its queue waits for checks that nothing will run.
+    /// Whether the front of its queue waits for checks that no host will run.
     fn queue_waits(&self, task: &Task) -> bool {
         let front = crate::merge_queue::front(self.project_of(task)).map(|ix| self.at(ix));
         front.is_some_and(|front| front.ready.is_some() || front.backoff_ms.is_some())

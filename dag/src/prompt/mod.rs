@@ -1,9 +1,9 @@
-//! The prompt of an attempt: one pure function from what is known of a task to the text that its agent reads, on standard
-//! input and in `prompt.md`. What stays the same from attempt to attempt comes first, so that caches of models hit; what
-//! happened before comes last. Text that agents wrote is quoted as data, in fences that it cannot end.
+//! The prompt of an attempt: one pure function from the known state of a task to the text that its agent reads, on
+//! standard input and in `prompt.md`. What stays the same from attempt to attempt comes first, so that prompt caches of
+//! models hit; the history comes last. Text by other agents is quoted as data, in fences that it cannot close.
 //!
-//! Deliberately absent: reading blobs (the shell passes a reader), secrets, and anything about hosts or agents' names:
-//! the same task gives the same prompt wherever it runs.
+//! Deliberately absent: reading blobs (the shell passes a reader), secrets, and anything about hosts or names of
+//! agents: the same task gives the same prompt wherever it runs.
 
 mod quote;
 mod template;
@@ -15,54 +15,54 @@ use crate::{
 use quote::{cut, fenced, one_line};
 pub use template::{Flaw, check};
 
-/// The template of projects that bring none.
+/// The template of projects without a template of their own.
 pub const DEFAULT: &str = include_str!("default.md");
 /// The longest template of a project, in bytes.
 pub const TEMPLATE_MAX: usize = 8 << 10;
-/// The longest prompt of an agent, in bytes: about 16,000 tokens, with room left for its work in every model's context.
+/// The longest prompt of an agent, in bytes: about 16,000 tokens, which leaves room for work in every model's context.
 pub const PROMPT_MAX: usize = 64 << 10;
-/// What is told of one dependency, in bytes.
+/// The most bytes about one dependency.
 const SUMMARY_MAX: usize = 1 << 10;
-/// What is told of all dependencies, in bytes.
+/// The most bytes about all dependencies.
 const DEPENDENCIES_MAX: usize = 16 << 10;
-/// What is told of one earlier attempt, in bytes.
+/// The most bytes about one earlier attempt.
 const ENTRY_MAX: usize = 8 << 10;
-/// What is told of all that happened before, in bytes.
+/// The most bytes about the whole history.
 const FEEDBACK_MAX: usize = 16 << 10;
-/// Stands at the end of a task's text that is too long.
+/// The end of a task's text that was cut.
 const CUT: &str =
     "\n\n(This text is longer. The whole of it is `prompt` in `$DEVSTACK_TASK_FILE`, `/devstack/in/task.json`.)";
 
-/// What a prompt is made of.
+/// The parts of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Brief {
     /// The task's title.
     pub title: String,
-    /// What its author wrote; may be empty.
+    /// The text of its author; may be empty.
     pub prompt: Text,
-    /// The tasks that it builds on, in the order of the plan.
+    /// The dependencies, in the order of the plan.
     pub dependencies: Vec<Dependency>,
-    /// So many more of them.
+    /// The number of further dependencies.
     pub more_dependencies: u32,
-    /// What earlier attempts and people said, oldest first.
+    /// Feedback of earlier attempts and users, oldest first.
     pub feedback: Vec<Feedback>,
     /// The project's template; `None`: [`DEFAULT`].
     pub template: Option<Text>,
 }
 
-/// A prompt.
+/// A composed prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Composed {
     /// At most [`PROMPT_MAX`] bytes.
     pub text: String,
-    /// The task's own text did not fit: the agent must get it elsewhere.
+    /// Whether the task's own text was cut: the agent must read it elsewhere.
     pub is_cut: bool,
 }
 
-/// The prompt that a brief makes. `read` gives the text behind a [`Text`].
+/// Composes the prompt of a brief. `read` returns the text behind a [`Text`].
 ///
 /// # Errors
-/// What `read` says.
+/// The error of `read`.
 pub fn compose<E>(brief: &Brief, read: impl Fn(&Text) -> Result<String, E>) -> Result<Composed, E> {
     let own = read(&brief.prompt)?;
     let template = brief.template.as_ref().map(&read).transpose()?;
@@ -81,13 +81,13 @@ pub fn compose<E>(brief: &Brief, read: impl Fn(&Text) -> Result<String, E>) -> R
         });
         format!("{}\n", text.trim_end())
     };
-    // A template without a title must not make a prompt of nothing.
+    // A template without a title must not produce an empty prompt.
     let own = if own.is_empty() && !template::names(template, "title") { title.as_str() } else { own };
     let whole = fill(own);
     if whole.len() <= PROMPT_MAX {
         return Ok(Composed { text: whole, is_cut: false });
     }
-    // The template may name it more than once.
+    // The template may name the value more than once.
     let times = template::count(template, "prompt").max(1);
     let others = whole.len().saturating_sub(own.len() * times);
     let room = (PROMPT_MAX.saturating_sub(others) / times).saturating_sub(CUT.len());
@@ -96,7 +96,7 @@ pub fn compose<E>(brief: &Brief, read: impl Fn(&Text) -> Result<String, E>) -> R
     Ok(Composed { text, is_cut: true })
 }
 
-/// A line for each dependency, and the summary of what was done below it.
+/// A line per dependency, and below it the summary of what was done.
 fn dependencies<E>(brief: &Brief, read: &impl Fn(&Text) -> Result<String, E>) -> Result<String, E> {
     let mut text = String::new();
     let (mut left, mut more) = (DEPENDENCIES_MAX, brief.more_dependencies as usize);
@@ -119,14 +119,14 @@ fn dependencies<E>(brief: &Brief, read: &impl Fn(&Text) -> Result<String, E>) ->
     Ok(text.trim_end().to_owned())
 }
 
-/// The newest that fit, oldest first.
+/// The newest entries that fit, oldest first.
 fn feedback<E>(list: &[Feedback], read: &impl Fn(&Text) -> Result<String, E>) -> Result<String, E> {
     let (mut entries, mut left) = (Vec::new(), FEEDBACK_MAX);
     for entry in list.iter().rev() {
         let said = read(&entry.text)?;
         let said = cut(said.trim(), ENTRY_MAX);
         let text = match entry.attempt {
-            // A person's words are meant for the agent.
+            // A user's words are meant for the agent.
             0 => format!("### A person says\n{said}\n"),
             number => format!("### Attempt {number}\n{}", fenced(&said)),
         };

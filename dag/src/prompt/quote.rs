@@ -1,5 +1,5 @@
-//! Text that somebody else wrote, as a part of a prompt: in a fence that it cannot end, on one line, or cut.
-//! Deliberately absent: judging what it says.
+//! Text by others, as a part of a prompt: in a fence that it cannot close, on one line, or cut.
+//! Deliberately absent: judging the content.
 
 /// The text between fences that are longer than every run of backticks in it.
 pub(super) fn fenced(text: &str) -> String {
@@ -13,12 +13,12 @@ pub(super) fn fenced(text: &str) -> String {
     format!("{fence}text\n{text}{end}{fence}\n")
 }
 
-/// Without ends of lines and other control characters.
+/// The text on one line: line ends and other control characters become spaces.
 pub(super) fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// At most so many bytes: the beginning and the end, and a mark between them where something is missing.
+/// At most this many bytes: the beginning and the end, with a mark between them if something is missing.
 pub(super) fn cut(text: &str, max: usize) -> std::borrow::Cow<'_, str> {
     const MARK: &str = "\n[…]\n";
     if text.len() <= max {

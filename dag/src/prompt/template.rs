@@ -1,5 +1,5 @@
-//! Templates of prompts: text with `{{name}}` for a value and `{{#name}}…{{/name}}` for a part that is left out when the
-//! value is empty. A tag alone on its line takes the line with it. Nothing is expanded twice: what a value holds is text.
+//! Templates of prompts: text with `{{name}}` for a value and `{{#name}}…{{/name}}` for a part that is left out when
+//! the value is empty. A tag alone on its line removes the line too. Nothing is expanded twice: values are plain text.
 //! Deliberately absent: loops, conditions on anything but emptiness, and escapes.
 
 /// The names that a template may use.
@@ -8,27 +8,27 @@ const NAMES: [&str; 4] = ["title", "prompt", "dependencies", "feedback"];
 /// What is wrong with a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Flaw {
-    /// A name that means nothing.
+    /// An unknown name.
     #[error("line {line}: there is no `{name}`; a template may name title, prompt, dependencies and feedback")]
     UnknownName {
-        /// Where, from 1.
+        /// The line, from 1.
         line: usize,
-        /// What it names.
+        /// The name.
         name: String,
     },
     /// `{{` without `}}`.
     #[error("line {0}: a `{{{{` is not closed by `}}}}`")]
     OpenTag(usize),
-    /// A part that does not end, or ends twice, or in another.
-    #[error("line {line}: `{{{{#{name}}}}}` and `{{{{/{name}}}}}` do not match; parts cannot stand in one another")]
+    /// A part that does not end, ends twice, or ends inside another part.
+    #[error("line {line}: `{{{{#{name}}}}}` and `{{{{/{name}}}}}` do not match; parts cannot be nested")]
     Unbalanced {
-        /// Where, from 1.
+        /// The line, from 1.
         line: usize,
-        /// Which part.
+        /// The part.
         name: String,
     },
-    /// The agent would not be told what to do.
-    #[error("it does not name `{{{{prompt}}}}`, so that agents would not be told what to do")]
+    /// The agent would not get its task.
+    #[error("it does not contain `{{{{prompt}}}}`, so agents would not get their task")]
     NoPrompt,
 }
 
@@ -39,11 +39,11 @@ enum Piece<'a> {
     Value(&'a str),
     Start(&'a str),
     End(&'a str),
-    /// A tag that does not end; the rest of the template.
+    /// A tag that does not end: the rest of the template.
     Open(&'a str),
 }
 
-/// The pieces, each with the place where it begins.
+/// The pieces, each with its position.
 fn pieces(template: &str) -> impl Iterator<Item = (usize, Piece<'_>)> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -71,20 +71,20 @@ fn pieces(template: &str) -> impl Iterator<Item = (usize, Piece<'_>)> {
     })
 }
 
-/// How often a template shows a value.
+/// How often a template uses a value.
 pub(super) fn count(template: &str, name: &str) -> usize {
     pieces(template).filter(|(_, piece)| *piece == Piece::Value(name)).count()
 }
 
-/// Does a template show this value?
+/// Whether a template uses a value.
 pub(super) fn names(template: &str, name: &str) -> bool {
     count(template, name) > 0
 }
 
-/// What is wrong with a template, if anything.
+/// Checks a template.
 ///
 /// # Errors
-/// The first flaw.
+/// The first problem.
 pub fn check(template: &str) -> Result<(), Flaw> {
     let mut part: Option<(usize, &str)> = None;
     for (at, piece) in pieces(template) {
@@ -115,11 +115,11 @@ pub fn check(template: &str) -> Result<(), Flaw> {
     }
 }
 
-/// The template with its values. A flawed one gives what can be made of it.
+/// Fills in the values. A template with a problem is filled as far as possible.
 pub(super) fn fill<'v>(template: &str, value: impl Fn(&str) -> &'v str) -> String {
     let mut text = String::new();
     let mut is_left_out = false;
-    // After a tag alone on its line: that line's end goes, too.
+    // Line ends after a tag alone on its line are removed too.
     let mut swallow = false;
     for (at, piece) in pieces(template) {
         match piece {

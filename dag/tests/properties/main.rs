@@ -21,7 +21,7 @@ use proptest::prelude::*;
 
 const PRIORITIES: [Priority; 4] = [Priority::Critical, Priority::High, Priority::Medium, Priority::Low];
 
-/// For each task: its priority, and which earlier tasks it depends on.
+/// For each task: its priority, and the earlier tasks that it depends on.
 type Graph = Vec<(usize, BTreeSet<usize>)>;
 
 fn graphs() -> impl Strategy<Value = Graph> {
@@ -45,7 +45,7 @@ fn plan_of(graph: &Graph, count: u32) -> PlanSpec {
     plan
 }
 
-/// Tasks on the longest path from each one.
+/// The number of tasks on the longest path from each task.
 fn paths(graph: &Graph) -> Vec<usize> {
     let mut paths = vec![1; graph.len()];
     for n in (0..graph.len()).rev() {
@@ -56,7 +56,7 @@ fn paths(graph: &Graph) -> Vec<usize> {
     paths
 }
 
-/// Fills the room with the most urgent ready tasks, looking at all of them each time.
+/// Fills the free slots with the most urgent ready tasks, scanning all of them each time.
 fn start(graph: &Graph, done: &BTreeSet<usize>, running: &mut BTreeSet<usize>, room: usize) {
     let paths = paths(graph);
     while running.len() < room {

@@ -104,7 +104,7 @@ fn only_the_newest_attempt_is_valid() {
     assert_eq!(desk.answer(), Answer::Fenced);
     assert_eq!(desk.engine.records().collect::<Vec<_>>(), before);
     desk.passes("a");
-    // A doubled report is acknowledged again and changes nothing.
+    // A repeated report is acknowledged again and changes nothing.
     assert_eq!(desk.passes("a"), ["forget a/1".replace("/1", "/2")]);
     assert_eq!(desk.answer(), Answer::Fenced);
 }
@@ -165,7 +165,7 @@ fn after_a_restore_no_number_is_given_that_may_have_been_given_before() {
     let (mut desk, _) = Desk::new(plan(vec![task("a", &[]), task("b", &["a"])]), 1);
     let config = Config { attempts_behind: 5000, ..Config::default() };
     desk.engine = Engine::from_records(config, desk.engine.records()).unwrap();
-    // What ran goes on under its number; what it left behind in the lost time is nobody's.
+    // Running attempts keep their number; leftovers from the lost time belong to nobody.
     let held = [1, 2].map(|number| attempt_id("a", number)).to_vec();
     let report = HostReport { attempts: held, ..HostReport::new(host_name("h"), 1) };
     let effects = desk.act(Command::ReportHost(report));
@@ -186,7 +186,7 @@ fn a_commit_of_what_the_machine_failed_is_nobodys_work() {
     desk.backoff_over("a");
     let fresh = Start::Commit { base: commit(HEAD), tip: commit(HEAD) };
     assert_eq!(desk.engine.attempts(&task_ref("a"))[1].start, fresh, "the next one starts anew");
-    // What an agent made and then failed with is its work; what the machine did to its successor changes nothing of that.
+    // The commit of an agent that then failed is its work; a machine failure of the next attempt does not change that.
     desk.ends("a", Outcome::Exited(1), Some(commit(8)));
     desk.backoff_over("a");
     desk.ends("a", Outcome::Infrastructure("its host is gone".into()), Some(commit(9)));
@@ -221,7 +221,8 @@ fn left(paths: &[&str], branches: &[(&str, u64)]) -> Left {
     Left { skipped, more: 0, branches }
 }
 
-/// The feedback that an attempt of a fresh task gets for exiting with 0 and this, without a commit; and what becomes of it.
+/// The feedback for an attempt of a fresh task that exits 0 with these leftovers and without a commit, and the task's
+/// new status.
 fn without_commit(allow_empty: bool, left: Left) -> (Status, String) {
     let mut a = task("a", &[]);
     a.allow_empty = allow_empty;
@@ -240,12 +241,12 @@ fn changed_nothing_is_said_only_when_it_is_true() {
     let (_, said) = without_commit(false, Left::default());
     assert!(said.contains("changed nothing"), "{said}");
     let (_, said) = without_commit(false, left(&["dep"], &[]));
-    assert!(said.contains("nothing that it left could be taken; not taken: dep (unreadable)"), "{said}");
+    assert!(said.contains("none of its files could be taken; not taken: dep (unreadable)"), "{said}");
     let (_, said) = without_commit(false, left(&[], &[("fix/x", 7), ("fix/y", 8)]));
     assert!(said.contains("its commits are on fix/x, fix/y") && !said.contains("changed nothing"), "{said}");
     let (status, said) = without_commit(false, left(&[".git"], &[]));
     assert!(status == Status::Todo && said.contains("destroyed the repository"), "{said}");
-    // Also where an empty result is one: a destroyed one is not.
+    // Also for a task that allows an empty result: a destroyed repository is not an empty result.
     assert_eq!(without_commit(true, Left::default()).0, Status::Completed);
     assert_eq!(without_commit(true, left(&["pipe"], &[])).0, Status::Completed);
     let (status, said) = without_commit(true, left(&[".git"], &[]));

@@ -1,4 +1,4 @@
-//! What an attempt is told of its task: the same whether it is asked for or ordered.
+//! The brief of an attempt: the same in a query and in an order.
 
 use devstack_dag::{
     attempt::{Order, Outcome, Report},

@@ -1,4 +1,4 @@
-//! Conflicts and their resolution, by an agent or a person.
+//! Conflicts and their resolution, by an agent or a user.
 
 use devstack_dag::{
     command::Command,

@@ -1,4 +1,4 @@
-//! A desk to try rules on: one engine, one host `h`, commands in, effects out as short words.
+//! A desk to try rules: one engine, one host `h`, commands in, effects out as short words.
 
 use devstack_dag::{
     Answer, Config, Decision, Engine, Rejection,
@@ -19,11 +19,11 @@ pub struct Desk {
     pub last: Option<Decision>,
 }
 
-/// The integration head at the beginning.
+/// The integration head at the start.
 pub const HEAD: u64 = 1;
 
 impl Desk {
-    /// The plan submitted, a host with so many slots reported. The effects of both.
+    /// Submits the plan and reports a host with this many slots. Returns the effects of both.
     pub fn new(plan: PlanSpec, slots: u32) -> (Self, Vec<String>) {
         let mut desk = Self { engine: Engine::new(Config::default()), now: 0, last: None };
         let mut effects = desk.submit(plan).unwrap();
@@ -31,7 +31,7 @@ impl Desk {
         (desk, effects)
     }
 
-    /// A step with invariants checked; its effects in words.
+    /// One step with invariants checked; returns its effects as words.
     pub fn try_do(&mut self, command: Command) -> Result<Vec<String>, Rejection> {
         self.now += 1;
         let before: Vec<_> = self.engine.records().collect();
@@ -46,7 +46,7 @@ impl Desk {
         invariants::check_quiet(&self.engine).unwrap();
         let (counted, listed) = (self.engine.waiting_counts(), self.engine.waiting(None).len());
         assert_eq!(counted.values().sum::<u32>() as usize, listed, "{counted:?}");
-        // Every start sets a deadline, which `members` looks at.
+        // Every start sets a deadline, which `members` tests.
         let deadline = |effect: &&Effect| matches!(effect, Effect::SetTimer { timer: Timer::Deadline(_), .. });
         let words = decision.effects.iter().filter(|effect| !deadline(effect)).map(words).collect();
         self.last = Some(decision);
@@ -90,14 +90,14 @@ impl Desk {
         self.reports(Report { commit: result, tail, ..Report::new(attempt, outcome) })
     }
 
-    /// The newest attempt ends and says what it cost, in dollars.
+    /// The newest attempt ends and reports its cost, in dollars.
     pub fn costs(&mut self, id: &str, outcome: Outcome, dollars: Option<u64>) -> Vec<String> {
         let attempt = attempt_id(id, self.task(id).attempts);
         let usage = dollars.map(|dollars| Usage { cost_micros: Some(dollars * 1_000_000), ..Usage::default() });
         self.reports(Report { usage, ..Report::new(attempt, outcome) })
     }
 
-    /// The host of an attempt says how it went.
+    /// The host of an attempt reports its end.
     pub fn reports(&mut self, report: Report) -> Vec<String> {
         let known = self.engine.attempts(&report.attempt.task).iter().find(|known| known.attempt == report.attempt);
         let host = known.map_or_else(|| host_name("h"), |known| known.host.clone());
@@ -157,7 +157,7 @@ impl Desk {
         self.task(id).blocked.map_or("not blocked", |(reason, _)| reason.as_str())
     }
 
-    /// What the running attempt's workspace holds: `base..tip` or `base<theirs`.
+    /// The workspace content of the running attempt: `base..tip` or `base<theirs`.
     pub fn start(&self, id: &str) -> String {
         match self.engine.running(&task_ref(id)).unwrap().start {
             Start::Empty => "empty".into(),

@@ -1,4 +1,4 @@
-//! Results that a person must look at, whatever the project says of reviews.
+//! Results that a human must review, whatever the project says about reviews.
 
 use devstack_dag::{
     attempt::{Outcome, Report},
@@ -37,7 +37,7 @@ fn a_held_result_waits_for_a_person_after_its_checks_and_is_reviewed_once() {
     assert_eq!(desk.prepared("a", 1, 1, 6), ["check a/2 dev1@h"]);
     assert_eq!(desk.passes("a"), ["forget a/2"]);
     assert_eq!((desk.status("a"), why(&desk, "a").as_deref()), (Status::Review, Some("it changes CI")));
-    assert!(desk.engine.explain(&task_ref("a")).unwrap().contains("waits for a person: it changes CI"));
+    assert!(desk.engine.explain(&task_ref("a")).unwrap().contains("needs a human decision: it changes CI"));
     let waiting = desk.engine.waiting(None);
     assert!(waiting.iter().any(|it| it.why.contains("it changes CI")), "{waiting:?}");
     desk.act(Command::HeadMoved { project: project_name("p"), head: commit(2) });

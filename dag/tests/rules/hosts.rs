@@ -20,7 +20,7 @@ fn holding(attempts: &[(&str, u32)]) -> Command {
     Command::ReportHost(HostReport { attempts, ..HostReport::new(host_name("h"), 2) })
 }
 
-/// It is silent for longer than anything is waited for.
+/// Silence longer than any wait.
 fn gone(host: &str) -> Command {
     Command::LoseHost { host: host_name(host), silent_ms: u64::MAX }
 }
@@ -51,7 +51,7 @@ fn a_lost_host_returns_its_attempts_uncharged_and_is_fenced_when_it_comes_back()
 fn what_a_fenced_attempt_left_is_given_in_before_it_is_forgotten() {
     let (mut desk, _) = Desk::new(repo_plan(vec![task("a", &[])]), 1);
     desk.act(gone("h"));
-    // Salvaged as often as it is seen: nobody knows whether the order came, or the report.
+    // Salvaged whenever it is reported: nobody knows whether the order arrived, or the report.
     assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h", "start a/2 dev1@h"]);
     assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h", "start a/2 dev1@h"]);
     assert_eq!(desk.attempt_ends("a", 1, Outcome::Stopped, Some(commit(5))), ["forget a/1"]);
@@ -141,7 +141,7 @@ fn a_silent_host_keeps_its_work_and_gets_no_more() {
     assert!(desk.engine.is_unknown(desk.engine.running(&task_ref("a")).unwrap()));
     assert!(desk.engine.explain(&task_ref("a")).unwrap().contains("host h has been silent since"));
     assert_eq!((desk.engine.free_slots(), desk.engine.slots()), (0, 2));
-    // Its report counts, but only the host itself can say that it is there.
+    // Its report counts, but only the host itself can show that it is present.
     assert_eq!(desk.passes("a"), ["forget a/1"]);
     assert_eq!(desk.status("b"), Status::Todo);
     assert_eq!(desk.act(holding(&[])), ["start b/1 dev1@h"]);
@@ -155,7 +155,7 @@ fn work_of_a_lost_host_starts_elsewhere_in_the_same_step() {
     desk.act(Command::SuspectHost(host_name("h")));
     assert_eq!(desk.act(gone("h")), ["start a/2 dev1@k"]);
     assert_eq!(desk.task("a").charged, 0);
-    // It is known still, so that a restart waits for it again.
+    // It stays known, so that a restart waits for it again.
     assert_eq!(desk.engine.hosts().count(), 2);
     assert_eq!(desk.act(holding(&[("a", 1)])), ["salvage a/1@h"]);
 }
@@ -179,7 +179,7 @@ fn a_drained_host_finishes_what_runs_or_stops_it_at_its_deadline() {
     let since = desk.engine.drain(&host_name("h")).unwrap().since;
     desk.act(drain(Some(600_000)));
     assert_eq!(desk.answer(), Answer::Unchanged);
-    // A restart keeps the wish, and gives the deadline in full again.
+    // A restart keeps the drain, and gives the deadline in full again.
     desk.engine = Engine::from_records(Config::default(), desk.engine.records()).unwrap();
     let again = Effect::SetTimer { timer: Timer::Drain { host: host_name("h"), since }, after_ms: 600_000 };
     assert!(desk.engine.resume(Timestamp(99)).contains(&again));
@@ -205,7 +205,7 @@ fn a_host_is_removed_when_it_is_gone_or_empty_or_by_force() {
     assert_eq!((desk.status("a"), desk.engine.hosts().count()), (Status::Todo, 0));
     assert_eq!(desk.refused(remove(false)), "DS0221");
     assert_eq!(desk.attempt_ends("a", 1, Outcome::Stopped, None), ["forget a/1"]);
-    // It is a new one: nothing is wanted of it.
+    // It is a new host: nothing is wanted of it.
     assert_eq!(desk.host("h", 1, &[]), ["start a/2 dev1@h"]);
     desk.act(Command::SuspectHost(host_name("h")));
     assert_eq!(desk.act(remove(false)), ["salvage a/2@h"]);
@@ -238,14 +238,14 @@ fn work_goes_where_its_role_and_labels_are_and_explain_names_what_no_host_has() 
     };
     assert_eq!(desk.act(report("t", "t4", &[])), [""; 0]);
     let why = |desk: &Desk| desk.engine.explain(&task_ref("a")).unwrap();
-    assert!(why(&desk).contains("no host that is there has the label gpu = \"a100\""), "{}", why(&desk));
+    assert!(why(&desk).contains("no available host has the label gpu = \"a100\""), "{}", why(&desk));
     assert!(desk.engine.settled(&[task_ref("a")]), "no host can ever run it");
     assert_eq!(desk.act(report("s", "a100", &["senior"])), [""; 0]);
-    assert!(why(&desk).contains("at once: role dev, label gpu"), "{}", why(&desk));
-    // What a host is counts as it said it last, and takes effect at once.
+    assert!(why(&desk).contains("all of this: role dev, label gpu"), "{}", why(&desk));
+    // The last report of a host's offer counts, and takes effect at once.
     assert_eq!(desk.act(report("s", "a100", &["senior", "dev"])), ["start a/1 dev1@s"]);
     assert_eq!(desk.engine.offer(&host_name("s")).unwrap().labels["gpu"], "a100");
-    // After a restart nobody is what they were until they say so; whoever may be it is waited for.
+    // After a restart no host has an offer until it reports; hosts that might fit are waited for.
     desk.engine = Engine::from_records(Config::default(), desk.engine.records()).unwrap();
     assert!(desk.engine.offer(&host_name("s")).is_none() && !desk.engine.settled(&[task_ref("b")]));
     assert_eq!(desk.act(report("t", "a100", &[])), ["start b/1 dev2@t"]);

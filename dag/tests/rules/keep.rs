@@ -1,4 +1,5 @@
-//! What must be kept: blobs that a record names, attempts' refs until their task is over for long enough.
+//! What must be kept: blobs that a record names, and refs of attempts until their task has been finished for long
+//! enough.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -44,7 +45,7 @@ fn prompts_feedback_and_conflicts_name_blobs_and_what_is_forgotten_does_not() {
     assert_eq!(kept(&desk), [1, 2, 3, 4, 5].into());
     let again = devstack_dag::Engine::from_records(Default::default(), desk.engine.records()).unwrap();
     assert_eq!(again.blobs(), desk.engine.blobs());
-    // A changed prompt: the old one is nobody's. A finished task is told nothing any more.
+    // A changed prompt: nothing references the old one. A finished task gets no more feedback.
     a.prompt = blob(6);
     desk.submit(repo_plan(vec![a])).unwrap();
     assert!(!kept(&desk).contains(&1) && kept(&desk).contains(&6));

@@ -1,4 +1,4 @@
-//! Members that claim too much, or never say how an attempt ended: what they get is what they may.
+//! Members that claim too much, or never report the end of an attempt: they get only what they are allowed.
 
 use devstack_dag::{
     Answer, Config, Engine,
@@ -101,8 +101,8 @@ fn what_people_said_at_the_join_counts_from_the_first_report_on() {
     assert_eq!(desk.act(Command::ReportMember { report: report.clone(), joined }), [""; 0], "not one task before");
     assert_eq!(pins(&desk, "m").max_slots, 1);
     let why = desk.engine.explain(&task_ref("t")).unwrap();
-    assert!(why.contains("m says that it could, and is held to less (`devstack host show m`)"), "{why}");
-    // What a token says later does not overrule what a person said since.
+    assert!(why.contains("m claims that it can, but its pins forbid it (`devstack host show m`)"), "{why}");
+    // Pins of a later token do not overrule pins that a user set since.
     let all = PinChange { projects: Some(vec![]), ..PinChange::default() };
     assert_eq!(desk.act(set("m", all)), ["start t/1 dev1@m"]);
     assert_eq!(desk.act(member(report)), ["start t/1 dev1@m"]);
@@ -159,7 +159,7 @@ fn only_a_host_that_was_heard_can_be_held_to_something() {
     assert_eq!(desk.engine.slots_on(&host_name("m")), 1);
     let many = (0..500).map(|n| format!("{n:0>100}")).collect();
     assert_eq!(desk.refused(set("m", PinChange { secrets: Some(many), ..PinChange::default() })), "DS0224");
-    // Whoever is removed and joins again is a new one.
+    // A host that is removed and joins again is a new one.
     desk.act(Command::RemoveHost { host: host_name("m"), force: true });
     assert!(
         !desk
@@ -169,7 +169,7 @@ fn only_a_host_that_was_heard_can_be_held_to_something() {
     );
 }
 
-/// The timers that the last step set, and all that a restart sets.
+/// The timers that the last step set, and those that a restart sets.
 fn deadlines<'a>(effects: impl IntoIterator<Item = &'a Effect>) -> Vec<u64> {
     let of = |effect: &Effect| match effect {
         Effect::SetTimer { timer: Timer::Deadline(_), after_ms } => Some(*after_ms),
@@ -182,7 +182,7 @@ fn overdue(id: &str, number: u32) -> Command {
     Command::TimerFired(Timer::Deadline(attempt_id(id, number)))
 }
 
-/// A report of a host that holds these.
+/// A report of a host that holds these attempts.
 fn holds(name: &str, attempts: &[(&str, u32)]) -> Command {
     let attempts = attempts.iter().map(|&(id, number)| attempt_id(id, number)).collect();
     member(HostReport { attempts, ..report(name, 1) })
@@ -202,11 +202,11 @@ fn an_attempt_that_nobody_ends_is_lost_and_its_host_gets_no_other() {
     let owed: Vec<_> = desk.engine.owed(&host_name("m")).cloned().collect();
     assert_eq!((owed, desk.engine.free_on(&host_name("m"))), (vec![attempt_id("t", 1)], 0));
     let why = desk.engine.explain(&task_ref("t")).unwrap();
-    assert!(why.contains("m gets nothing until it says how p/t/1 ended"), "{why}");
-    // It is there, and says that it has it still.
+    assert!(why.contains("m gets no attempts until it reports how p/t/1 ended"), "{why}");
+    // The host is present and reports that it still has the attempt.
     assert_eq!(desk.act(holds("m", &[("t", 1)])), ["salvage t/1@m"]);
     assert_eq!(desk.engine.free_on(&host_name("m")), 0);
-    // Another host does it.
+    // Another host does the task.
     assert_eq!(desk.act(member(report("other", 1))), ["start t/2 dev1@other"]);
     desk.passes("t");
     assert_eq!(desk.status("t"), Status::Completed);
@@ -246,7 +246,7 @@ fn a_deadline_ends_nothing_that_is_over_or_whose_host_is_silent() {
     assert_eq!(desk.engine.owed(&host_name("m")).count(), 0);
 }
 
-/// A task whose work was done on `a`, where `a` has more room than `b`; where its checks run.
+/// A task whose work was done on `a`, where `a` has more free slots than `b`; the host of its checks.
 fn checks_run_on(verify_on: VerifyOn, b: HostReport) -> String {
     let mut plan = repo_plan(vec![task("t", &[])]);
     plan.project.checks = vec!["make test".into()];
@@ -269,7 +269,7 @@ fn another_host_checks_where_there_is_one() {
     let other_role = || HostReport { roles: vec![RoleName::new("other").unwrap()], ..report("b", 1) };
     assert_eq!(checks_run_on(VerifyOn::OtherHost, report("b", 1)), "t/2 dev1@b");
     assert_eq!(checks_run_on(VerifyOn::Any, report("b", 1)), "t/2 dev1@a");
-    // It is never a reason to wait.
+    // The preference is never a reason to wait.
     assert_eq!(checks_run_on(VerifyOn::OtherHost, busy()), "t/2 dev1@a");
     assert_eq!(checks_run_on(VerifyOn::OtherHost, other_role()), "t/2 dev1@a");
 }

@@ -46,7 +46,7 @@ fn one_merge_at_a_time_and_the_next_is_prepared_in_the_step_that_lands_one() {
     assert_eq!(desk.landed(1, 6), ["deliver", "prepare b/1"]);
     assert_eq!(desk.prepared("b", 1, 6, 8), ["publish 2 6->8"]);
     assert_eq!(desk.landed(2, 8), ["deliver"]);
-    // Doubled and late reports change nothing.
+    // Repeated and late reports change nothing.
     assert_eq!(desk.landed(2, 8), [""; 0]);
     assert_eq!(desk.answer(), Answer::Unchanged);
     assert_eq!(desk.prepared("b", 1, 6, 9), [""; 0]);

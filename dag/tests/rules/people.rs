@@ -1,4 +1,4 @@
-//! What people ask for.
+//! Commands of users.
 
 use devstack_dag::{Answer, attempt::Outcome, command::Command, plan::Executor, record::Status};
 
@@ -18,7 +18,7 @@ fn stop_is_kept_until_the_host_reports_and_is_not_charged() {
     assert_eq!(desk.act(stop()), ["stop a/1"]);
     assert_eq!(desk.act(stop()), ["stop a/1"]);
     assert_eq!(desk.answer(), Answer::Unchanged);
-    // The agent answered SIGTERM with an exit of its own.
+    // The agent answered SIGTERM with its own exit code.
     assert_eq!(desk.ends("a", Outcome::Exited(143), None), ["forget a/1", "backoff a/1 1000"]);
     assert_eq!((desk.task("a").charged, desk.task("a").uncharged), (0, 20));
     assert_eq!(desk.refused(stop()), "DS0211");
@@ -82,7 +82,7 @@ fn retry_ends_a_backoff_and_is_refused_elsewhere() {
     assert_eq!(desk.refused(retry("none")), "DS0202");
     desk.fails("a");
     assert_eq!(desk.act(retry("a")), ["start a/2 dev1@h"]);
-    // The timer of the backoff that is over changes nothing.
+    // The timer of a back-off that has ended changes nothing.
     assert_eq!(
         desk.act(Command::TimerFired(devstack_dag::effect::Timer::Backoff(crate::common::attempt_id("a", 1)))),
         [""; 0]

@@ -79,7 +79,7 @@ fn an_upsert_adds_updates_retries_and_leaves_alone() {
     assert_eq!(problems(&mut desk, changed.clone()), ["DS0241 task `run` has changed in the plan, but it is WIP"]);
     changed.tasks[0].title = "Title of run".into();
     changed.tasks.remove(1);
-    // `new` still depends on it, so the removal is all there is to say.
+    // `new` still depends on it, so the removal is the only problem.
     assert_eq!(problems(&mut desk, changed), ["DS0243 task `wait` of an earlier submission is missing"]);
 }
 

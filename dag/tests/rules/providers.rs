@@ -1,4 +1,4 @@
-//! Providers that want no more for now: who waits, how long, and who is not charged.
+//! Providers that refuse requests for now: which tasks wait, how long, and which are not charged.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     desk::Desk,
 };
 
-/// Tasks a and b of `dev` by provider `acme`, c of `other` by nobody.
+/// Tasks a and b of `dev` use provider `acme`, c of `other` uses none.
 fn three() -> PlanSpec {
     let mut other = task("c", &[]);
     other.executor = Executor::Agent("other".parse().unwrap());
@@ -48,7 +48,7 @@ fn a_limit_parks_its_provider_until_the_reset_and_charges_nobody() {
     assert_eq!(desk.ends("a", limited(Some(at + 90_000)), None), ["forget a/1", "unpark acme 90000"]);
     let task_a = desk.task("a");
     assert_eq!((task_a.status, task_a.charged, task_a.uncharged, task_a.limited), (Status::Todo, 0, 0, 1));
-    // Other providers' roles go on; what ran already is let be.
+    // Roles of other providers continue; running attempts are left alone.
     assert_eq!(desk.passes("c"), ["forget c/1"]);
     assert_eq!(desk.passes("b"), ["forget b/1"]);
     let said = desk.engine.explain(&task_ref("a")).unwrap();
@@ -96,7 +96,7 @@ fn attempts_beside_it_extend_the_wait_and_count_once() {
     let early = unpark(&desk);
     desk.ends("b", limited(Some(200_000)), None);
     assert_eq!((acme(&desk).unwrap().times, acme(&desk).unwrap().until), (1, Some(Timestamp(200_000))));
-    // The timer of the first wait is history.
+    // The timer of the first wait is outdated.
     assert_eq!(desk.act(early), [""; 0]);
     let timer = unpark(&desk);
     assert_eq!(desk.act(timer), ["start a/2 dev1@h", "start b/2 dev2@h"]);

@@ -1,4 +1,4 @@
-//! What returns count that the end of a host or of its engine caused, and what a first stall does.
+//! How much returns count that the failure of a host or its engine caused, and what a first stall does.
 
 use devstack_dag::{
     attempt::Outcome,
@@ -11,7 +11,7 @@ use crate::{
     desk::Desk,
 };
 
-/// Units of the cap for a return that the task may have caused; five of these are the end.
+/// Units of the cap for a return that the task may have caused; five of these reach the cap.
 const ALONE: u32 = 20;
 
 fn desk(tasks: &[&str], slots: u32) -> Desk {
@@ -45,7 +45,7 @@ fn what_a_host_takes_with_it_in_company_counts_little_and_is_bounded_all_the_sam
     lost(&mut desk, "h");
     assert_eq!([desk.blocked("a"), desk.blocked("b")], ["needs-human"; 2]);
     let why = desk.task("a").blocked.unwrap().1;
-    assert!(why.contains("came back too often in a row") && why.contains("host h was lost"), "{why}");
+    assert!(why.contains("too many attempts in a row ended") && why.contains("host h was lost"), "{why}");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_task_that_is_alone_in_each_of_its_losses_waits_for_a_person() {
     }
     lost(&mut desk, "h");
     assert_eq!(desk.blocked("a"), "needs-human");
-    // A person may think otherwise of it.
+    // A user may judge otherwise.
     desk.host("h", 2, &[]);
     desk.act(Command::RetryTask { task: task_ref("a"), message: None });
     assert_eq!((desk.status("a"), desk.task("a").uncharged), (Status::Wip, 0));
@@ -74,11 +74,11 @@ fn an_engine_that_ends_takes_all_its_attempts_whoever_reports_first() {
     desk.now += 59_000;
     desk.ends("b", gone(), None);
     assert_eq!(desk.task("b").uncharged, 1);
-    // What begins afterwards, and what is reported long afterwards, has nothing to do with it.
+    // Attempts that start afterwards, and reports that come long afterwards, are unrelated to the failure.
     desk.backoff_over("a");
     desk.ends("a", gone(), None);
     assert_eq!(desk.task("a").uncharged, 1 + ALONE);
-    // Some slots that cannot be used are no end.
+    // Some unusable slots are not a failure of the host.
     desk.backoff_over("a");
     desk.backoff_over("b");
     desk.act(quarantined(1));
@@ -94,7 +94,7 @@ fn a_report_long_after_the_host_returned_is_of_the_task_itself() {
     desk.now += 60_001;
     desk.ends("a", gone(), None);
     assert_eq!(desk.task("a").uncharged, ALONE);
-    // Neither is what has another cause than the host's end.
+    // Neither is a return with another cause than the host's failure.
     desk.act(Command::SuspectHost(host_name("h")));
     desk.host("h", 2, &[]);
     desk.ends("b", Outcome::Exited(75), None);

@@ -1,4 +1,4 @@
-//! How long attempts of a silent host are waited for: by role, by the task's timeout, as the Taskmaster says.
+//! How long attempts of a silent host are waited for: by role, by the task's timeout, by the Taskmaster's setting.
 
 use devstack_dag::{
     command::Command, effect::Effect, ids::RoleName, plan::Executor, presence::Presence, record::Status,
@@ -12,7 +12,7 @@ use crate::{
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 
-/// `short` is waited for as long as its host, `long` ten minutes for its timeout, `own` as its role says.
+/// `short` is waited for as long as its host, `long` ten minutes for its timeout, `own` as long as its role says.
 fn desk(own: u64) -> (Desk, Vec<String>) {
     let mut tasks = ["short", "long", "own"].map(|id| task(id, &[])).to_vec();
     tasks[0].timeout_ms = 20 * MINUTE;
@@ -76,7 +76,8 @@ fn a_role_that_does_not_wait_loses_its_attempt_before_the_host_is_lost() {
     silent(&mut desk, 10 * SECOND);
     assert_eq!(running(&desk), ["short", "long"]);
     assert!(matches!(desk.engine.presence(&host), Some(Presence::Suspect { .. })));
-    // It returns, and keeps what was waited for. The order of the other is not given again.
+    // The host returns and keeps the attempts that were still waited for. The order of the other attempt is not sent
+    // again.
     assert_eq!(desk.host("h", 3, &[]), ["start short/1 dev1@h", "start long/1 dev2@h", "start own/2 other1@h"]);
 }
 

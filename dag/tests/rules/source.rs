@@ -1,4 +1,4 @@
-//! The source moves on with commits that conflict: one resolution task, for which delivery waits.
+//! The source moves on with conflicting commits: one resolution task, and delivery waits for it.
 
 use devstack_dag::{
     Answer,
@@ -111,7 +111,7 @@ fn there_is_one_resolution_however_often_and_far_the_source_moves_and_it_keeps_i
     desk.done("sync-resolve-1", 10);
     desk.prepared("sync-resolve-1", 1, 6, 11);
     desk.landed(2, 11);
-    // What came meanwhile conflicts, too.
+    // Commits that arrived meanwhile conflict too.
     assert_eq!(desk.act(clashes(12)), ["start sync-resolve-2/1 senior1@h"]);
     assert_eq!(desk.start("sync-resolve-2"), "11<12");
 }
@@ -145,7 +145,7 @@ fn one_that_a_person_gave_up_comes_back_only_when_a_person_asks_for_the_delivery
     desk.act(reject());
     let waiting = desk.engine.waiting(None);
     assert_eq!(waiting[0].command, "devstack project resume p");
-    assert!(waiting[0].why.contains("was given up"), "{}", waiting[0].why);
+    assert!(waiting[0].why.contains("was rejected"), "{}", waiting[0].why);
     assert_eq!(desk.act(clashes(9)), [""; 0]);
     assert_eq!(desk.act(resume()), ["deliver"]);
     assert_eq!(desk.act(clashes(9)), ["start sync-resolve-2/1 senior1@h"]);
@@ -176,7 +176,7 @@ fn a_delivery_that_failed_says_why_and_a_person_has_it_tried_at_once() {
     let why = desk.engine.delivery_waits(&project_name("p")).unwrap();
     assert!(why.contains("tried again") && why.contains("does not answer"), "{why}");
     assert_eq!(desk.act(resume()), ["deliver"]);
-    // The timer of the failure finds it asked for.
+    // The timer of the failure fires after the delivery was already requested.
     assert_eq!(desk.act(Command::TimerFired(Timer::Retry(Job::Deliver(project_name("p"))))), [""; 0]);
     desk.act(delivered(13));
     assert_eq!(desk.engine.delivery_waits(&project_name("p")), None);

@@ -1,4 +1,4 @@
-//! `max_cost` and `budget`: nothing starts that would pass them, checks go on, a person raises them.
+//! `max_cost` and `budget`: nothing starts that would exceed them, checks continue, a user raises them.
 
 use devstack_dag::{
     Config, Engine, attempt::Outcome, command::Command, ids::Timestamp, plan::PlanSpec, record::Status,
@@ -23,13 +23,13 @@ fn passes(desk: &mut Desk, id: &str, dollars: u64) -> Vec<String> {
 
 #[test]
 fn dispatch_stops_before_a_budget_is_passed_and_goes_on_when_it_is_raised() {
-    // Two agents, but until a cost is known one learns it.
+    // Two agents, but until a cost is known only one runs, to learn it.
     let (mut desk, effects) = Desk::new(budget(5), 9);
     assert_eq!(effects, ["start a/1 dev1@h"]);
     assert_eq!(passes(&mut desk, "a", 2), ["forget a/1", "start b/1 dev1@h"]);
     // 2 spent, 2 estimated for b: 2 more would be 6.
     let said = desk.engine.explain(&task_ref("c")).unwrap();
-    assert!(said.contains("`budget` of $5.00 would be passed: $4.00 are spent or may be"), "{said}");
+    assert!(said.contains("`budget` of $5.00 would be exceeded: $4.00 spent or reserved"), "{said}");
     assert!(!desk.engine.settled(&[task_ref("c")]), "b may leave something");
     assert_eq!(passes(&mut desk, "b", 1), ["forget b/1", "start c/1 dev1@h"]);
     assert_eq!(passes(&mut desk, "c", 1), ["forget c/1"]);
@@ -37,7 +37,7 @@ fn dispatch_stops_before_a_budget_is_passed_and_goes_on_when_it_is_raised() {
     assert!(desk.engine.settled(&[task_ref("d")]), "only a person moves it");
     let waiting = desk.engine.waiting(None);
     assert_eq!(waiting.len(), 1);
-    assert!(waiting[0].why.contains("$4.00 are spent") && waiting[0].command.contains("plan submit"), "{waiting:?}");
+    assert!(waiting[0].why.contains("$4.00 spent") && waiting[0].command.contains("plan submit"), "{waiting:?}");
     assert_eq!(desk.submit(budget(6)).unwrap(), ["start d/1 dev1@h"]);
 }
 
@@ -66,7 +66,7 @@ fn an_attempt_that_does_not_say_counts_as_the_dearest() {
     assert_eq!(passes(&mut desk, "a", 2), ["forget a/1", "start b/1 dev1@h", "start c/1 dev2@h"]);
     assert_eq!(desk.passes("b"), ["forget b/1"]);
     let said = desk.engine.explain(&task_ref("d")).unwrap();
-    assert!(said.contains("$6.00 are spent or may be"), "{said}");
+    assert!(said.contains("$6.00 spent or reserved"), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A model of git: a commit is the set of its ancestors. And DevOps on it: the only writer of the head.
+//! A model of git: a commit is the set of its ancestors. With a model of DevOps: the only writer of the head.
 
 use std::collections::BTreeSet;
 
@@ -40,17 +40,17 @@ fn index(commit: CommitId) -> usize {
 /// One project's hub.
 pub struct Hub {
     pub head: CommitId,
-    /// The integration branch of the person's repository.
+    /// The integration branch of the user's repository.
     pub source: CommitId,
-    /// Its commits conflict with ours until they are brought together, or it takes them back.
+    /// Its commits conflict with ours until somebody merges both sides, or the source withdraws them.
     pub clashes: bool,
-    /// Merge commits that the head took over by a swap, in order.
+    /// Merge commits that became the head by a swap, in order.
     pub swaps: Vec<CommitId>,
     pub conflicts: u32,
 }
 
 impl Hub {
-    /// Does a job; the answer.
+    /// Does a job and returns the answer.
     pub fn run(&mut self, git: &mut Git, random: &mut Random, job: Effect, faults: bool) -> Option<Command> {
         if faults && random.percent(10) {
             let job = match job {
@@ -91,7 +91,7 @@ impl Hub {
         Command::Delivered { project, head: self.head }
     }
 
-    /// Takes in what the source has; `None`: nothing new.
+    /// Merges the source's new commits; `None`: nothing new.
     pub fn sync(&mut self, git: &mut Git, project: ProjectName) -> Option<Command> {
         let (ours, theirs) = (self.head, self.source);
         if git.contains(ours, theirs) {

@@ -1,4 +1,4 @@
-//! A model of an agent host: holds attempts until they are forgotten, works when asked to go on, can lose its
+//! A model of an agent host: it holds attempts until they are forgotten, works when asked to proceed, and can lose its
 //! connection or its memory.
 
 use std::collections::BTreeMap;
@@ -20,15 +20,15 @@ pub const DOLLAR: u64 = 1_000_000;
 pub struct Host {
     pub name: HostName,
     pub slots: u32,
-    /// Slots that it cannot use for now.
+    /// Slots that are temporarily unusable.
     pub quarantine: Option<Quarantine>,
     pub secrets: Vec<String>,
-    /// What it is; labels, roles, images.
+    /// Its offer: labels, roles, images.
     pub offer: Offer,
     pub connected: bool,
-    /// Its link loses what it is told, and nothing else.
+    /// Its link loses messages to the host, and no others.
     pub deaf: bool,
-    /// Its link loses what it says, and nothing else.
+    /// Its link loses messages from the host, and no others.
     pub mute: bool,
     pub attempts: BTreeMap<AttemptId, Held>,
 }
@@ -44,7 +44,7 @@ impl Host {
         Self { name, slots, quarantine, secrets, offer, connected: true, deaf: false, mute: false, attempts }
     }
 
-    /// It has a link that works both ways, and says all.
+    /// Its link works in both directions, and it reports everything.
     pub fn connect(&mut self) -> Vec<Command> {
         (self.connected, self.deaf, self.mute) = (true, false, false);
         self.tell_all()
@@ -75,7 +75,7 @@ impl Host {
         }
     }
 
-    /// Everything a host says when it connects, and again every few seconds.
+    /// Everything that a host reports when it connects, and again every few seconds.
     pub fn tell_all(&self) -> Vec<Command> {
         let finished = self.attempts.values().filter_map(|held| match held {
             Held::Finished(report) => Some(Command::FinishAttempt { host: self.name.clone(), report: report.clone() }),
@@ -84,7 +84,7 @@ impl Host {
         std::iter::once(self.report()).chain(finished).collect()
     }
 
-    /// Does what it is told; a report, if that ended an attempt.
+    /// Carries out an order; returns a report if that ended an attempt.
     pub fn obey(&mut self, effect: Effect) -> Option<Command> {
         match effect {
             Effect::StartAttempt { order, .. } => {
@@ -154,7 +154,7 @@ impl Host {
         Some(self.end(order.attempt.clone(), outcome, result, cost))
     }
 
-    /// The machine went down: running attempts are gone, unless the shims outlived the node.
+    /// The machine went down: running attempts are lost, unless the shims outlived the node.
     pub fn crash(&mut self, random: &mut Random) {
         self.connected = false;
         if random.percent(50) {

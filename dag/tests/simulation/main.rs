@@ -1,6 +1,6 @@
-//! Seeded simulation: random plans, hosts that crash and return, lost, late and doubled messages, a Taskmaster that
-//! is killed and rebuilt from its records, people who meddle. Invariants hold after every step; then the faults stop
-//! and everything must settle; then a diligent person sees to what waits, and everything must be over.
+//! Seeded simulation: random plans, hosts that crash and return, lost, late and repeated messages, a Taskmaster that is
+//! killed and rebuilt from its records, users who interfere. Invariants hold after every step. Then the faults stop and
+//! everything must settle. Then a diligent user handles everything that waits, and everything must end.
 //!
 //! `DEVSTACK_SEED=7` replays one seed; `DEVSTACK_SEEDS=5000` runs more.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
@@ -53,7 +53,7 @@ fn everything_settles_whatever_happens() {
     assert!(!all || rare.is_empty(), "hardly ever met: {rare:?} in {met:#?}");
 }
 
-/// What every run of the default size must have met at least ten times.
+/// Events that every run of the default size must have met at least ten times.
 const EXPECTED: [&str; 45] = [
     "ProjectDescribed",
     "TasksAdded",
@@ -135,7 +135,7 @@ fn run(seed: u64) -> (Vec<Fact>, u32) {
     for hub in world.hubs.values_mut() {
         hub.conflicts = 0;
     }
-    // Each round moves every waiting task at least one stage on; chains are at most as long as there are tasks.
+    // Each round moves every waiting task at least one stage further; chains are at most as long as there are tasks.
     for _ in 0..400 {
         let waiting = world.engine.waiting(None);
         if waiting.is_empty() {
@@ -159,7 +159,7 @@ fn unfinished(world: &World, task: &TaskRef) -> Option<String> {
     (!over).then(|| world.engine.explain(task).unwrap())
 }
 
-/// Without faults everything that is under way comes to an end, and then the engine says so.
+/// Without faults everything in flight comes to an end, and then the engine reports it.
 fn settle(world: &mut World) {
     world.connect_all();
     let mut moves = 0;
@@ -170,7 +170,7 @@ fn settle(world: &mut World) {
     assert!(world.engine.settled(&world.tasks()), "nothing is under way, but something is due");
 }
 
-/// What a person would do about it.
+/// What a user would do about it.
 fn see_to(world: &mut World, item: devstack_dag::Waiting) {
     let Some(id) = item.task else {
         if item.command.contains("plan submit") {
@@ -188,6 +188,6 @@ fn see_to(world: &mut World, item: devstack_dag::Waiting) {
         (_, Some(BlockedReason::DependencyRejected)) => Command::RejectTask { task, reason: "no way".into() },
         _ => Command::RetryTask { task, message: None },
     };
-    // Seeing to one task may have moved another one.
+    // Handling one task may have moved another one.
     _ = world.send(command);
 }

@@ -1,6 +1,6 @@
-//! A storm of faults: hosts that end again and again, with a clock of the simulation's own. Healthy tasks get through it
-//! without a person; a task that ends hosts is found, alone and in company.
-//! Deliberately absent: everything that `world` has beside it, repositories above all.
+//! A storm of faults: hosts that fail again and again, with a clock of the simulation's own. Healthy tasks get through
+//! it without a user. A task that makes hosts fail is found, alone and in company.
+//! Deliberately absent: everything else that `world` has, above all repositories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,21 +19,21 @@ use super::random::Random;
 use crate::common::{host_name, plan, role, task, task_ref};
 
 const SECOND: u64 = 1000;
-/// What an attempt takes.
+/// The duration of an attempt.
 const WORK: u64 = 40 * SECOND;
-/// Between two faults.
+/// The time between two faults.
 const EVERY: u64 = 8 * SECOND;
 const HOSTS: usize = 3;
 const SLOTS: u32 = 2;
 
 enum Event {
-    /// An attempt comes to its end, unless its host came to one before: the number says which life of the host it is of.
+    /// An attempt ends, unless its host failed before: the number is the host's life in which it runs.
     Done(usize, u64, AttemptId),
-    /// A host ends.
+    /// A host fails.
     Fault(usize),
-    /// A random host ends, and the next one is due.
+    /// A random host fails, and the next failure is scheduled.
     Strike,
-    /// A host was silent for so long.
+    /// A host was silent for this long.
     Silent(usize, u64, u64),
     /// A host is back.
     Back(usize),
@@ -47,7 +47,7 @@ struct Storm {
     next: u64,
     events: BTreeMap<(u64, u64), Event>,
     hosts: Vec<Host>,
-    /// Ends each host that it runs on, after a second.
+    /// Makes each host fail on which it runs, after a second.
     killer: Option<&'static str>,
 }
 
@@ -55,7 +55,7 @@ struct Storm {
 struct Host {
     up: bool,
     life: u64,
-    /// Runs, or ended with the host and was not forgotten.
+    /// Attempts that run, or that ended with the host and were not forgotten.
     held: BTreeMap<AttemptId, bool>,
 }
 
@@ -131,12 +131,12 @@ impl Storm {
         let life = host.life;
         self.send(Command::SuspectHost(host_name(&format!("h{index}"))));
         self.at(120 * SECOND, Event::Silent(index, life, 120 * SECOND));
-        // Most are there again after a moment, some not before they were given up.
+        // Most return after a moment, some only after they were given up.
         let away = if self.random.percent(80) { 1 + self.random.below(10) as u64 } else { 150 };
         self.at(away * SECOND, Event::Back(index));
     }
 
-    /// What was lost is said one after the other.
+    /// Losses are reported one after the other.
     fn back(&mut self, index: usize) {
         self.hosts[index].up = true;
         self.report(index);
@@ -147,7 +147,7 @@ impl Storm {
         }
     }
 
-    /// The next thing that happens. False: nothing does any more.
+    /// Processes the next event. False: there is none.
     fn go_on(&mut self) -> bool {
         let Some(((at, _), event)) = self.events.pop_first() else { return false };
         self.now = at;
@@ -172,7 +172,7 @@ impl Storm {
         true
     }
 
-    /// Ids by how they stand.
+    /// Ids by status.
     fn standing(&self, tasks: usize) -> BTreeMap<Status, BTreeSet<String>> {
         let mut standing: BTreeMap<Status, BTreeSet<String>> = BTreeMap::new();
         for id in (0..tasks).map(|n| format!("t{n}")).chain(self.killer.map(str::to_owned)) {
@@ -182,7 +182,8 @@ impl Storm {
     }
 }
 
-/// Five crashes in two minutes must not leave a healthy task to a person, in the crowd or as the last of its plan.
+/// Five crashes in two minutes must not leave a healthy task to a user, neither in a crowd nor as the last task of its
+/// plan.
 #[test]
 fn healthy_tasks_get_through_a_storm_without_a_person() {
     for (seed, tasks) in (0..60).zip([1, 2, 7, 24].into_iter().cycle()) {
@@ -206,7 +207,7 @@ fn healthy_tasks_get_through_a_storm_without_a_person() {
     }
 }
 
-/// Nothing ends but what it ends.
+/// Nothing fails but what the task makes fail.
 #[test]
 fn a_task_that_ends_hosts_is_found_alone_and_in_company() {
     for (tasks, attempts) in [(0, 5..=5), (12, 5..=100)] {

@@ -1,4 +1,4 @@
-//! The world around the engine: store, links, hosts, DevOps, timers and people; every move of it is one draw.
+//! The world around the engine: store, links, hosts, DevOps, timers and users. Every move is one random draw.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -42,7 +42,7 @@ pub struct World {
     costs: HashMap<(ProjectName, RoleName), (u64, u64)>,
     /// How often a limit had to be raised.
     pub raised: u32,
-    /// Things go wrong: messages, hosts, disks, agents.
+    /// Whether faults happen: messages, hosts, disks, agents.
     pub faults: bool,
 }
 
@@ -62,7 +62,7 @@ impl World {
         let host = |n: usize, random: &mut Random| {
             let (name, slots) = (host_name(&format!("host{n}")), 1 + random.below(3) as u32);
             let secrets = if n == 0 { vec!["KEY".into()] } else { Vec::new() };
-            // The first host fits every role: what nobody fits would never be over.
+            // The first host fits every role: a task that fits no host would never end.
             let mut offer = Offer::default();
             if n == 0 || random.percent(30) {
                 offer.labels.insert("gpu".into(), "a100".into());
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// One command: stepped, committed, checked; its effects are on their way.
+    /// One command: stepped, committed, checked; its effects are in flight.
     pub fn send(&mut self, command: Command) -> Result<Answer, Rejection> {
         self.now += self.random.below(3) as u64;
         let Decision { facts, effects, touched, answer } = self.engine.step(Timestamp(self.now), command)?;
@@ -136,7 +136,7 @@ impl World {
                 Effect::PrepareMerge(_) | Effect::PublishMerge { .. } | Effect::Deliver(_) => {
                     self.jobs.push_back(effect);
                 }
-                // Much longer than anything takes: it runs out where a host has lost something.
+                // Much longer than everything else: it fires only where a host has lost something.
                 Effect::SetTimer { timer: Timer::Deadline(_), .. } if !self.faults || self.random.percent(95) => {}
                 Effect::SetTimer { timer, .. } => self.timers.push(timer.clone()),
             }
@@ -156,7 +156,7 @@ impl World {
         }
     }
 
-    /// Guarantees 3 and 4: what is COMPLETED is in the head, and only the newest work result is merged.
+    /// Guarantees 3 and 4: COMPLETED work is in the head, and only the newest work result is merged.
     fn check_fact(&self, fact: &Fact) {
         match &fact.kind {
             FactKind::AttemptStarted { attempt, host, role, .. } => {
@@ -183,8 +183,8 @@ impl World {
         }
     }
 
-    /// Nothing starts at a parked provider, and nothing that could pass a budget: known costs, and for all that runs as
-    /// much as the dearest of its role.
+    /// Nothing starts at a parked provider, and nothing that could exceed a budget: known costs, and for all running
+    /// attempts as much as the most expensive attempt of their role.
     fn check_spending(&mut self, fact: &Fact) {
         match &fact.kind {
             FactKind::AttemptEnded { attempt, usage: Some(usage), .. } => {
@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    /// Kill -9 of the Taskmaster: what was in memory is gone, the store is the truth, and the facts agree with it.
+    /// Kill -9 of the Taskmaster: memory is lost, the store is the truth, and the facts agree with it.
     pub fn crash(&mut self) {
         let mut replayed = Engine::new(Config::default());
         self.facts.iter().for_each(|fact| replayed.apply(fact));
@@ -236,14 +236,14 @@ impl World {
         self.connect_all();
     }
 
-    /// The faults are over: hosts are well, people want nothing of them, and what they said of themselves on earlier
-    /// connections is not delivered any more.
+    /// The faults end: hosts are healthy, users want nothing of them, and their messages on earlier connections are not
+    /// delivered any more.
     pub fn calm(&mut self) {
         self.faults = false;
         self.hosts.values_mut().for_each(|host| host.quarantine = None);
         let reports = |command: &Command| matches!(command, Command::ReportHost(_) | Command::ReportMember { .. });
         self.from_hosts.retain(|command| !reports(command));
-        // Hosts that are well end what they have in its time.
+        // Healthy hosts end their attempts in time.
         self.timers.retain(|timer| !matches!(timer, Timer::Deadline(_)));
         let known: Vec<HostName> = self.engine.hosts().map(|host| host.host).collect();
         for host in known {
@@ -257,7 +257,7 @@ impl World {
         }
     }
 
-    /// Something that is under way goes on. False: nothing is.
+    /// Something in flight proceeds. False: nothing is in flight.
     pub fn go_on(&mut self) -> bool {
         let busy = [
             !self.to_hosts.is_empty(),
@@ -332,14 +332,14 @@ impl World {
         let report = host.work(&mut self.git, &mut self.random, bad);
         if host.is_heard() {
             self.from_hosts.extend(report);
-            // The reconcile loop: what was lost is told again.
+            // The reconcile loop: lost messages are sent again.
             if self.from_hosts.is_empty() && (self.random.percent(20) || !self.faults) {
                 self.from_hosts.extend(host.tell_all());
             }
         }
     }
 
-    /// Something goes wrong, or the integration branch moves.
+    /// A fault happens, or the integration branch moves.
     pub fn misfortune(&mut self) {
         let names: Vec<HostName> = self.hosts.keys().cloned().collect();
         let name = self.random.pick(&names).unwrap().clone();
@@ -372,7 +372,7 @@ impl World {
                 _ = self.send(Command::RemoveHost { host: name, force });
             }
             5 => {
-                // Truth from an earlier time: a report that overtook everything.
+                // A report from an earlier time that arrives late.
                 let (slots, secrets) = (host.slots, host.secrets.clone());
                 let Offer { labels, roles, images, .. } = host.offer.clone();
                 let report = HostReport { secrets, labels, roles, images, ..HostReport::new(name, slots) };
@@ -389,7 +389,7 @@ impl World {
         }
     }
 
-    /// The source moves on. A submission follows it at once, or the next delivery does; sometimes a crash swallows the
+    /// The source moves on. A submission follows it at once, or the next delivery does; sometimes a crash loses the
     /// report.
     fn sync(&mut self) {
         let mut names: Vec<ProjectName> = self.hubs.keys().cloned().collect();
@@ -404,7 +404,7 @@ impl World {
         }
     }
 
-    /// A person does something, sensible or not.
+    /// A user does something, sensible or not.
     pub fn meddle(&mut self) {
         let n = self.random.below(self.plans.len());
         let project = self.plans[n].project.name.clone();
@@ -433,7 +433,7 @@ impl World {
         _ = self.send(command);
     }
 
-    /// A person raises the limits of a project.
+    /// A user raises the limits of a project.
     pub fn raise(&mut self, project: &ProjectName) {
         let n = self.plans.iter().position(|plan| plan.project.name == *project).unwrap();
         plans::raise(&mut self.plans[n]);
@@ -451,7 +451,7 @@ impl World {
         self.send(Command::SubmitPlan { plan, head }).is_ok()
     }
 
-    /// Lays a conflict out on the present head and hands in both sides merged.
+    /// Checks a conflict out on the present head and submits both sides merged.
     pub fn resolve(&mut self, task: &TaskRef) {
         let next = self.engine.next_attempt(task).unwrap();
         let record = self.engine.task(&next.task).unwrap();

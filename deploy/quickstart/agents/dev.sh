@@ -1,5 +1,5 @@
 #!/bin/sh
-# A scripted stand-in for a coding agent. A real one gets the same things: a clone of the repository as working
+# A scripted stand-in for a coding agent. A real one gets the same: a clone of the repository as working
 # directory, the prompt on stdin and in $DEVSTACK_PROMPT_FILE, what happened before in that prompt.
 set -eu
 
@@ -24,7 +24,7 @@ T-4)
         total=0
         for price in prices/*; do total=$((total + $(cat "$price"))); done
     else
-        total=4 # a guess, as agents make them
+        total=4 # a wrong guess, as agents sometimes make
     fi
     echo "$total" > bill.txt
     ;;

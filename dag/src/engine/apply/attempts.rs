@@ -205,7 +205,7 @@ impl Engine {
     }
 }
 
-/// `dev2` of the role `dev` is 2.
+/// The agent's number: 2 for `dev2` of the role `dev`.
 fn agent_index(role: &RoleName, agent: &AgentName) -> Option<u32> {
     agent.as_str().strip_prefix(role.as_str())?.parse().ok()
 }

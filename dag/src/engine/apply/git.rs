@@ -23,8 +23,8 @@ impl Engine {
         self.refresh(ix);
     }
 
-    /// The queue works on this task now. A restart may choose another front than the one that was at work before: the
-    /// former one's preparation is forgotten.
+    /// The queue works on this task now. A restart may choose another front than before: the preparation of the former
+    /// front is dropped.
     fn take_front(&mut self, ix: TaskIx) {
         let (status, project) = (self.at(ix).status, self.at(ix).project);
         if status != Status::Approved {
@@ -247,7 +247,7 @@ impl Undelivered {
     }
 }
 
-/// The branch never goes back: a head it has left is history.
+/// The branch never goes back: earlier heads are history.
 fn move_head(project: &mut Project, head: CommitId) {
     if project.record.head != Some(head) && !project.past.contains(&head) {
         project.past.extend(project.record.head.replace(head));

@@ -1,4 +1,4 @@
-//! Facts about hosts: what they have, whether they are there, and what people want of them.
+//! Facts about hosts: their resources, their presence, and what users want of them.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Changes a host and keeps the count of free slots and its place in the index. False: there is no such host.
+    /// Changes a host, and updates the count of free slots and the host's place in the index. False: there is no such
+    /// host.
     pub(in crate::engine) fn change_host(&mut self, name: &HostName, change: impl FnOnce(&mut Host)) -> bool {
         let Some(host) = self.hosts.get_mut(name) else { return false };
         self.free = self.free.saturating_sub(host.free().into());
@@ -24,7 +25,7 @@ impl Engine {
         true
     }
 
-    /// Adds a host that was not known. An index is given again, so that they stay small.
+    /// Adds an unknown host. Indices are reused, so that they stay small.
     pub(in crate::engine) fn insert_host(&mut self, mut host: Host) {
         let used: BTreeSet<HostIx> = self.hosts.values().map(|host| host.ix).collect();
         host.ix = (0..).find(|ix| !used.contains(ix)).unwrap_or(HostIx::MAX);
@@ -33,7 +34,7 @@ impl Engine {
         self.refresh_fits_of(&name);
     }
 
-    /// Notes what a host says it is. No fact: see [`crate::offer`].
+    /// Notes a host's offer. No fact: see [`crate::offer`].
     pub(in crate::engine) fn observe(&mut self, name: &HostName, offer: Offer) {
         let Some(host) = self.hosts.get_mut(name) else { return };
         let moves = host.offer.as_ref().is_none_or(|known| !known.places_like(&offer));
@@ -75,12 +76,12 @@ impl Engine {
         }
     }
 
-    /// Presence is in no record.
+    /// No record contains presence.
     pub(super) fn host_is(&mut self, name: &HostName, presence: Presence) {
         self.change_host(name, |host| {
             match presence {
                 Presence::Suspect { since } => host.ends(since, true),
-                // The Taskmaster was away, and perhaps the host with it: they may share a machine.
+                // The Taskmaster was suspended, and perhaps the host with it: they may share a machine.
                 Presence::Present { since } if host.presence == Presence::Awaited => host.ends(since, false),
                 _ => {}
             }

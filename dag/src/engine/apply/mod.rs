@@ -1,5 +1,5 @@
-//! Applying facts: total and deterministic. A fact about something unknown changes nothing.
-//! Deliberately absent: decisions. Whatever a rule chose stands in the fact.
+//! Applying facts: total and deterministic. A fact about an unknown object changes nothing.
+//! Deliberately absent: decisions. Everything that a rule chose is in the fact.
 
 mod attempts;
 mod git;

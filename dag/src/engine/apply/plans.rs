@@ -49,7 +49,7 @@ impl Engine {
         ix
     }
 
-    /// One class a role. A role that is gone keeps its class: no unfinished task is in it.
+    /// One class per role. A removed role keeps its class: no unfinished task is in it.
     pub(in crate::engine) fn describe_classes(&mut self, ix: ProjectIx) {
         let project = &mut self.projects[ix as usize];
         let mut changed = Vec::new();
@@ -81,7 +81,7 @@ impl Engine {
         }
     }
 
-    /// Merges in the queue that other checks tested are tested no more.
+    /// Merges in the queue that passed other checks count as untested again.
     fn forget_untested(&mut self, ix: ProjectIx, touched: &mut Touched) {
         let queue: Vec<TaskIx> = self.projects[ix as usize].queue.iter().map(|&(_, _, task)| task).collect();
         for task in queue {
@@ -173,7 +173,7 @@ impl Engine {
         touched.plan(ix, number);
     }
 
-    /// Connects a task with its dependencies; they are all there.
+    /// Connects a task with its dependencies, which all exist.
     pub(in crate::engine) fn link(&mut self, ix: TaskIx) {
         let task = self.at(ix);
         let by_id = &self.projects[task.project as usize].by_id;
@@ -196,8 +196,8 @@ impl Engine {
         }
     }
 
-    /// The longest remaining path of every task, from the ends backwards. A resolution task inherits its blocked
-    /// task's: it frees the same dependents.
+    /// The longest remaining path of every task, computed from the ends backwards. A resolution task inherits its
+    /// blocked task's path: it unblocks the same dependents.
     pub(in crate::engine) fn measure_paths(&mut self, project: ProjectIx) {
         let tasks = std::mem::take(&mut self.projects[project as usize].tasks);
         // Dependents not yet measured, by position in `tasks`; a task's position is found by its index.

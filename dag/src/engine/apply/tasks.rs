@@ -1,4 +1,4 @@
-//! Facts about where tasks are and what they are told.
+//! Facts about the positions of tasks and their feedback.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Engine {
         state.rejected = place.rejected.clone();
         state.backoff_ms = place.backoff_ms;
         if place.charged < state.charged {
-            // A new budget.
+            // A renewed budget.
             state.stalls = 0;
         }
         (state.charged, state.uncharged, state.limited) = (place.charged, place.uncharged, place.limited);
@@ -54,7 +54,7 @@ impl Engine {
         touched.task(ix);
     }
 
-    /// A resolution task that is over is no longer its blocked task's, or its project's.
+    /// A resolution task that has ended is detached from its blocked task or its project.
     fn resolution_over(&mut self, ix: TaskIx) {
         let project = self.at(ix).project;
         let sync = &mut self.projects[project as usize].sync;
@@ -131,7 +131,7 @@ impl Engine {
         let state = &mut self.tasks[ix as usize];
         (state.blocked, state.backoff_ms, state.updated_at) = (None, None, at);
         (state.uncharged, state.limited, state.preparing) = (0, 0, false);
-        // What it was told is for attempts that never come: memory for a hundred thousand finished tasks.
+        // Its feedback is for attempts that never come: dropping it saves memory for a hundred thousand finished tasks.
         state.feedback = Vec::new();
         if merge_commit.is_some() || resolved_by.is_some() || state.git.is_some() {
             let git: &mut Git = state.git_mut();

@@ -1,4 +1,4 @@
-//! What makes a plan invalid, whoever runs it: names, roles, sizes, dependencies, cycles.
+//! What makes a plan invalid on any host: names, roles, sizes, dependencies, cycles.
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,7 +33,7 @@ impl Engine {
             if role.count == 0 {
                 add(problems, Problem::EmptyRole(role.name.clone()));
             }
-            // `free_agent` may skip names in use, so there is one digit to spare.
+            // `free_agent` may skip names in use, so one digit is spare.
             let bytes = role.name.as_str().len() + role.count.to_string().len() + 1;
             if bytes > MAX_NAME {
                 add(problems, Problem::RoleNameTooLong { role: role.name.clone(), bytes, max: MAX_NAME });
@@ -96,7 +96,7 @@ impl Engine {
         let submitted: HashSet<&TaskId> = plan.tasks.iter().map(|t| &t.id).collect();
         let mut named = HashSet::new();
         for task in project.tasks.iter().map(|&ix| self.at(ix)).filter(|t| !t.status.is_terminal()) {
-            // Tasks of the plan name their role themselves; a running one still has its old role.
+            // Tasks of the plan name the role themselves; a running task still has its old role.
             let role = match (&task.spec.executor, task.running()) {
                 (_, Some(run)) => &run.role,
                 (Executor::Agent(role), None) if !submitted.contains(&task.spec.id) => role,
@@ -158,8 +158,8 @@ impl Engine {
         }
     }
 
-    /// Names resolve first in the plan, then in the project; then no cycle may be left. Nodes are the plan's tasks
-    /// and, after them, the project's unfinished tasks that those reach.
+    /// Names resolve first in the plan, then in the project; then there must be no cycle. Nodes are the plan's tasks
+    /// and, after them, the project's unfinished tasks that they reach.
     pub(super) fn check_dependencies(
         &self,
         plan: &PlanSpec,

@@ -1,5 +1,5 @@
-//! Submitting a plan: an upsert by task id. Everything is checked first and all problems are named together; then
-//! what changed becomes facts. An identical resubmission has none.
+//! Submitting a plan: an upsert by task id. Everything is checked first and all problems are reported together; then
+//! the changes become facts. An identical resubmission has none.
 //! Deliberately absent: linking and paths (`apply` does them once a plan is complete).
 
 mod check;
@@ -90,7 +90,7 @@ impl Engine {
     }
 }
 
-/// Problems collected before the rest is not looked at: a generated plan may have the same mistake in every task.
+/// Problems collected before checking stops: a generated plan may have the same mistake in every task.
 const PROBLEMS_MAX: usize = 1000;
 
 fn add(problems: &mut Vec<Problem>, problem: Problem) {

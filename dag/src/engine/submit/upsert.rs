@@ -1,4 +1,4 @@
-//! What a plan means for tasks that are there already: added, updated, retried, left alone, or refused.
+//! What a plan means for existing tasks: added, updated, retried, left unchanged, or refused.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ pub(super) struct Upsert {
     pub(super) added: u32,
     pub(super) updated: HashSet<TaskIx>,
     pub(super) retried: HashSet<TaskIx>,
-    /// The family of the plans it shares tasks with.
+    /// The family of the plans that it shares tasks with.
     pub(super) family: Option<u32>,
 }
 
@@ -70,7 +70,7 @@ impl Upsert {
         upsert
     }
 
-    /// The task that the plan's task of this position is already.
+    /// The existing task for the plan's task at this position.
     pub(super) fn existing(&self, position: usize) -> Option<TaskIx> {
         self.existing.get(position).copied().flatten()
     }
@@ -85,7 +85,7 @@ fn family_of(project: &Project, plan: u32) -> u32 {
     project.plans.get(plan as usize - 1).map_or(plan, |p| p.family)
 }
 
-/// A plan that shares a task with earlier submissions has all their tasks, but for those that were rejected.
+/// A plan that shares a task with earlier submissions must contain all their tasks, except rejected ones.
 fn refuse_removals(
     engine: &Engine,
     plan: &PlanSpec,
