@@ -53,6 +53,33 @@ pub enum Start {
     },
 }
 
+impl Start {
+    /// The integration head at dispatch, an ancestor of every result. `None`: the project has no repository.
+    pub fn base(&self) -> Option<CommitId> {
+        match self {
+            Self::Empty => None,
+            Self::Commit { base, .. } | Self::Merging { base, .. } => Some(*base),
+        }
+    }
+
+    /// The commit besides the base that the workspace is made from: the tip, or the side to merge. It can be the base.
+    pub fn other(&self) -> Option<CommitId> {
+        match self {
+            Self::Empty => None,
+            Self::Commit { tip, .. } => Some(*tip),
+            Self::Merging { theirs, .. } => Some(*theirs),
+        }
+    }
+
+    /// The commits besides the base that every result must contain: for a resolution, the other side.
+    pub fn must_contain(&self) -> &[CommitId] {
+        match self {
+            Self::Empty | Self::Commit { .. } => &[],
+            Self::Merging { theirs, .. } => std::slice::from_ref(theirs),
+        }
+    }
+}
+
 /// Everything a host needs to run one attempt. Self-contained: a host keeps no plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     answer::Answer,
-    attempt::{Left, Outcome, Report, Stage, Start},
+    attempt::{Left, Outcome, Report, Stage},
     effect::{Effect, Timer},
     fact::{FactKind, Place},
     ids::{AttemptId, CommitId, HostName, TaskId, Text, Timestamp},
@@ -33,11 +33,8 @@ const EXIT_LATER: i32 = 75;
 /// work. The commit that it started from is not work either (it stands for a result without a commit, whose branches
 /// came along).
 fn is_work(attempt: &AttemptRecord, outcome: &Outcome, commit: CommitId) -> bool {
-    let base = match attempt.start {
-        Start::Empty => None,
-        Start::Commit { base, .. } | Start::Merging { base, .. } => Some(base),
-    };
-    attempt.stage == Stage::Work && !matches!(outcome, Outcome::Infrastructure(_)) && base != Some(commit)
+    let is_base = attempt.start.base() == Some(commit);
+    attempt.stage == Stage::Work && !matches!(outcome, Outcome::Infrastructure(_)) && !is_base
 }
 
 impl Engine {

@@ -274,8 +274,5 @@ fn on_harvested(task: &Task) -> Option<Start> {
 
 /// The integration head on which an attempt was made.
 pub(super) fn base_of(task: &Task, number: u32) -> Option<CommitId> {
-    match task.attempt(number)?.start {
-        Start::Empty => None,
-        Start::Commit { base, .. } | Start::Merging { base, .. } => Some(base),
-    }
+    task.attempt(number)?.start.base()
 }

@@ -61,11 +61,8 @@ impl Seeds {
 
     /// Fetches everything for this start; returns `None` for an empty workspace. Blocks. The error is for users.
     pub(super) fn gather(&self, attempt: &AttemptId, start: &Start) -> Result<Option<Gathered>, String> {
-        let (base, extra) = match start {
-            Start::Empty => return Ok(None),
-            Start::Commit { base, tip } => (*base, (base != tip).then_some(*tip)),
-            Start::Merging { base, theirs } => (*base, Some(*theirs)),
-        };
+        let Some(base) = start.base() else { return Ok(None) };
+        let extra = start.other().filter(|other| *other != base);
         // Before anything is opened: from here on nothing of it is removed.
         self.using().insert(attempt.clone());
         let name = &attempt.task.project;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use devstack_dag::{
-    attempt::{Branch, Conflict, Outcome, Report, Skipped, Start},
+    attempt::{Branch, Conflict, Outcome, Report, Skipped},
     command::{self, Command},
     effect::MergeRequest,
     ids::{CommitId, MergeId, ProjectName, TaskId, Timestamp},
@@ -240,16 +240,12 @@ impl Project {
             return Ok(Command::FinishAttempt { host, report });
         }
         fault::point(Point::DevopsBeforeImport);
-        let (base, must_contain) = match start {
-            Start::Empty => return Ok(Command::FinishAttempt { host, report }),
-            Start::Commit { base, .. } => (base, vec![]),
-            Start::Merging { base, theirs } => (base, vec![theirs]),
-        };
+        let Some(base) = start.base() else { return Ok(Command::FinishAttempt { host, report }) };
         let secrets: Vec<Vec<u8>> = secrets.iter().map(|secret| secret.expose().as_bytes().to_vec()).collect();
         let expected = Expectation {
             attempt: &report.attempt,
             base,
-            must_contain: &must_contain,
+            must_contain: start.must_contain(),
             secrets: &secrets,
             guard: &guard,
             limits: self.limits,

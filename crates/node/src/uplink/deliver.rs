@@ -10,7 +10,7 @@ use std::{
 };
 
 use devstack_dag::{
-    attempt::{Outcome, Start},
+    attempt::Outcome,
     ids::{AttemptId, Timestamp},
 };
 use tokio::sync::Semaphore;
@@ -166,11 +166,7 @@ async fn understood(version: Option<u16>, mut exit: Exit) -> Exit {
     let older = version.is_some_and(|version| version < BRANCHES_SINCE);
     let Some(bundle) = exit.bundle.clone().filter(|_| older) else { return exit };
     exit.report.left.branches.clear();
-    let base = match exit.start {
-        Start::Empty => None,
-        Start::Commit { base, .. } | Start::Merging { base, .. } => Some(base),
-    };
-    if exit.report.commit == base {
+    if exit.report.commit == exit.start.base() {
         (exit.bundle, exit.report.commit) = (None, None);
         return exit;
     }
@@ -216,17 +212,13 @@ async fn screened(uplink: &Uplink, mut exit: Exit) -> Exit {
 
 fn refusal(host: &Host, exit: &Exit, limits: devstack_repository::policy::Limits) -> Result<Option<Refusal>, String> {
     let Some(bundle) = &exit.bundle else { return Ok(None) };
-    let (base, must_contain) = match exit.start {
-        Start::Empty => return Ok(None),
-        Start::Commit { base, .. } => (base, vec![]),
-        Start::Merging { base, theirs } => (base, vec![theirs]),
-    };
+    let Some(base) = exit.start.base() else { return Ok(None) };
     let secrets: Vec<Vec<u8>> = exit.secrets.iter().map(Secret::expose).map(|s| s.as_bytes().to_vec()).collect();
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let attempt = exit.attempt();
-    let expected =
-        Expectation { attempt, base, must_contain: &must_contain, secrets: &secrets, guard: &Guard::NONE, limits, now };
+    let must_contain = exit.start.must_contain();
+    let expected = Expectation { attempt, base, must_contain, secrets: &secrets, guard: &Guard::NONE, limits, now };
     host.seeds.screen(&attempt.task.project, bundle, &expected)
 }
 
@@ -237,7 +229,7 @@ fn lock(known: &Mutex<Known>) -> std::sync::MutexGuard<'_, Known> {
 #[cfg(test)]
 mod tests {
     use devstack_dag::{
-        attempt::{Branch, Report},
+        attempt::{Branch, Report, Start},
         ids::{HostName, ProjectName, TaskId, TaskRef},
     };
 

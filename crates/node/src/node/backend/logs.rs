@@ -4,10 +4,7 @@
 use std::{io, pin::Pin, task};
 
 use axum::body::Bytes;
-use devstack_dag::{
-    attempt::Start,
-    ids::{AttemptId, HostName, TaskRef},
-};
+use devstack_dag::ids::{AttemptId, HostName, TaskRef};
 use futures::Stream;
 
 use super::{Core, diffs::Wanted, errors};
@@ -36,10 +33,7 @@ impl Core {
         let nothing = || ApiError::not_found(code::NOTHING_THERE, format!("{task} has no commit yet"));
         let (number, commit) = record.harvested.ok_or_else(nothing)?;
         let attempt = attempts.iter().find(|attempt| attempt.attempt.number == number).ok_or_else(nothing)?;
-        let base = match attempt.start {
-            Start::Commit { base, .. } | Start::Merging { base, .. } => base,
-            Start::Empty => return Err(nothing()),
-        };
+        let base = attempt.start.base().ok_or_else(nothing)?;
         let hub = self.hub(&task.project).await?;
         let wanted = Wanted { from: base, to: commit, paths: Vec::new(), first, limit: DIFF_MAX };
         Ok(once(shown(&*self.diffs.get(hub, wanted).await?)))

@@ -15,7 +15,7 @@ use devstack_cluster::NodeName;
 use devstack_dag::{
     Engine,
     attempt::Start,
-    ids::{BlobId, CommitId, HostName, ProjectName},
+    ids::{BlobId, HostName, ProjectName},
 };
 use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
@@ -67,7 +67,7 @@ impl Core {
 /// attempt has it; the commit of another attempt is not.
 pub(super) async fn own_commits(hub: Arc<Hub>, starts: Vec<Start>, wanted: Wanted) -> Result<bool, ApiError> {
     let head = match wanted {
-        Wanted::Tip { tip, .. } => return Ok(starts.iter().any(|start| beyond(start) == Some(tip))),
+        Wanted::Tip { tip, .. } => return Ok(starts.iter().any(|start| start.other() == Some(tip))),
         Wanted::History { head, .. } => head,
     };
     let is_integrated = move || {
@@ -76,15 +76,6 @@ pub(super) async fn own_commits(hub: Arc<Hub>, starts: Vec<Start>, wanted: Wante
         Ok(newest == head || (hub.contains(head)? && hub.is_ancestor(head, newest)?))
     };
     errors::blocking(is_integrated).await?.map_err(|error: repository::Error| errors::git(error))
-}
-
-/// The commit of a start that the integration branch may lack.
-fn beyond(start: &Start) -> Option<CommitId> {
-    match start {
-        Start::Empty => None,
-        Start::Commit { tip, .. } => Some(*tip),
-        Start::Merging { theirs, .. } => Some(*theirs),
-    }
 }
 
 /// Stores the log of an ended attempt, at most `max` bytes, unless one is already stored: a stored log never changes.
