@@ -59,15 +59,8 @@ impl Actor for Devops {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            DevopsMessage::MakeHubReady { submission, fresh, spec } => {
-                state.queue(Job::MakeHubReady { submission, fresh, spec });
-            }
-            DevopsMessage::Import(exit) => state.queue(Job::Import(exit)),
-            DevopsMessage::Prepare(request) => state.queue(Job::Prepare(request)),
-            DevopsMessage::Publish { merge, onto, candidate } => state.queue(Job::Publish { merge, onto, candidate }),
-            DevopsMessage::Deliver => state.queue(Job::Deliver),
-            DevopsMessage::Release { due } => state.later.push_back(Job::Release { due }),
-            DevopsMessage::Again(job) => state.queue(*job),
+            DevopsMessage::Do(housekeeping @ Job::Release { .. }) => state.later.push_back(housekeeping),
+            DevopsMessage::Do(job) => state.queue(job),
             DevopsMessage::JobDone(done) => state.done(&myself, done)?,
         }
         state.work(&myself);
@@ -103,7 +96,7 @@ impl State {
         let message = match done {
             Done::Nothing | Done::Fenced => return Ok(()),
             Done::Again(job) => {
-                myself.send_after(IMPORT_BACKOFF, move || DevopsMessage::Again(job));
+                myself.send_after(IMPORT_BACKOFF, move || DevopsMessage::Do(*job));
                 return Ok(());
             }
             Done::Panicked => return Err("a job panicked".into()),

@@ -54,15 +54,37 @@ pub struct Project {
     pub fence: Fence,
 }
 
-/// A job; see [`super::message::DevopsMessage`].
-#[allow(missing_docs, reason = "the messages of the same names are documented")]
+/// A job.
 pub enum Job {
-    MakeHubReady { submission: u64, fresh: bool, spec: Box<ProjectSpec> },
+    /// Make the hub ready for a plan: create it, or update it from the source.
+    MakeHubReady {
+        /// Returned in the answer.
+        submission: u64,
+        /// The engine does not know the project yet: an existing hub belongs to nobody.
+        fresh: bool,
+        /// The project as submitted.
+        spec: Box<ProjectSpec>,
+    },
+    /// Import an attempt's result through the quarantine and pin it, then report the attempt.
     Import(Box<Exit>),
+    /// Prepare a merge.
     Prepare(MergeRequest),
-    Publish { merge: MergeId, onto: CommitId, candidate: CommitId },
+    /// Publish a prepared merge; its intent is durable.
+    Publish {
+        /// The merge.
+        merge: MergeId,
+        /// The head on which it was prepared.
+        onto: CommitId,
+        /// The merge commit.
+        candidate: CommitId,
+    },
+    /// Update the source.
     Deliver,
-    Release { due: BTreeMap<TaskId, u32> },
+    /// Drop attempt refs whose retention period is over.
+    Release {
+        /// Finished tasks, and the last attempt to drop of each.
+        due: BTreeMap<TaskId, u32>,
+    },
 }
 
 impl PartialEq for Job {

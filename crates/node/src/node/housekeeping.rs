@@ -10,7 +10,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     actor::Address,
-    devops::message::DevopsMessage,
+    devops::message::{DevopsMessage, Job},
     taskmaster::{
         Outbox,
         message::{Look, TaskmasterMessage, View},
@@ -73,7 +73,7 @@ impl Housekeeping {
         let projects = seen.engine.projects().filter_map(|project| {
             let due = seen.engine.finished_before(&project.spec.name, then);
             let devops = self.outbox.devops(&project.spec.name).filter(|_| !due.is_empty())?;
-            Some((devops, DevopsMessage::Release { due }))
+            Some((devops, DevopsMessage::Do(Job::Release { due })))
         });
         projects.collect()
     }

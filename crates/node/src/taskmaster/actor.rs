@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     actor::{Address, Fence, Generations, Restarts},
-    devops::message::DevopsMessage,
+    devops::message::{DevopsMessage, Job},
     traces::Traces,
 };
 use devstack_repository::held::Guard;
@@ -377,7 +377,7 @@ impl State {
         exit.guard = self.guard(&exit);
         if let Some(devops) = self.outbox.devops(exit.project()) {
             // If DevOps is being restarted, the hosts are asked again when it is back.
-            let _ = devops.cast(DevopsMessage::Import(Box::new(exit)));
+            let _ = devops.cast(DevopsMessage::Do(Job::Import(Box::new(exit))));
         }
     }
 }

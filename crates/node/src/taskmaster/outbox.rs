@@ -21,7 +21,7 @@ use super::{
 use crate::{
     actor::{Address, Generations},
     agent_host::message::AgentHostMessage,
-    devops::message::DevopsMessage,
+    devops::message::{DevopsMessage, Job},
     wire::HostOrder,
 };
 use devstack_store::{
@@ -129,12 +129,12 @@ impl Outbox {
                 self.in_turn(Later { host, order: HostOrder::Forget(attempt), compose: None });
             }
             Effect::PrepareMerge(request) => {
-                self.to_devops(&request.attempt.task.project.clone(), DevopsMessage::Prepare(request));
+                self.to_devops(&request.attempt.task.project.clone(), DevopsMessage::Do(Job::Prepare(request)));
             }
             Effect::PublishMerge { project, merge, onto, candidate } => {
-                self.to_devops(&project, DevopsMessage::Publish { merge, onto, candidate });
+                self.to_devops(&project, DevopsMessage::Do(Job::Publish { merge, onto, candidate }));
             }
-            Effect::Deliver(project) => self.to_devops(&project, DevopsMessage::Deliver),
+            Effect::Deliver(project) => self.to_devops(&project, DevopsMessage::Do(Job::Deliver)),
             Effect::SetTimer { timer, after_ms } => self.set_timer(timer, Duration::from_millis(after_ms)),
         }
     }

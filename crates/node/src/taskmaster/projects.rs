@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     actor::{Address, Generations, RestartPolicy, RestartVerdict, Restarts},
-    devops::message::DevopsMessage,
+    devops::message::{DevopsMessage, Job},
 };
 
 impl State {
@@ -54,7 +54,7 @@ impl State {
         let fresh = self.engine.project(&spec.name).is_none();
         if let Some(devops) = self.outbox.devops(&spec.name) {
             // If it failed just now, its successor is asked again.
-            let _ = devops.cast(DevopsMessage::MakeHubReady { submission, fresh, spec });
+            let _ = devops.cast(DevopsMessage::Do(Job::MakeHubReady { submission, fresh, spec }));
         }
     }
 
