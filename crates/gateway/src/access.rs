@@ -2,7 +2,7 @@
 //! to everyone. On TCP a user shows a token, or a browser shows the cookie of its session, which allows less
 //! ([`browser::prove`]).
 //! Deliberately absent: the table itself (the routes have it), how a session begins, and the rest of a request's path
-//! ([`admission`](super::admission)).
+//! (`admission`).
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 

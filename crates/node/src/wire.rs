@@ -71,7 +71,7 @@ pub struct Welcome {
 }
 
 /// Orders to an AgentHost, in this process or at the other end of a link. Crosses hosts, in the form of
-/// [`versions::HostOrder`].
+/// `versions::HostOrder`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "versions::HostOrder", into = "versions::HostOrder")]
 pub enum HostOrder {
@@ -98,7 +98,7 @@ pub struct LogOrder {
     pub follow: bool,
 }
 
-/// Messages from an agent host, in the form of [`versions::ToTaskmaster`].
+/// Messages from an agent host, in the form of `versions::ToTaskmaster`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "versions::ToTaskmaster", into = "versions::ToTaskmaster")]
 pub enum ToTaskmaster {

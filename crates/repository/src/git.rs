@@ -2,9 +2,9 @@
 //! prompts, and no protocol that can run an arbitrary command. Every run has a deadline and bounded output; at the
 //! deadline its whole process group is killed.
 //!
-//! A user's URL may need the user's credential helper or agent: [`Run::with_credentials`] passes `HOME`,
+//! A user's URL may need the user's credential helper or agent: `Run::with_credentials` passes `HOME`,
 //! `SSH_AUTH_SOCK` and proxy settings through, only in a user's own process. A node's runs get the proxy settings
-//! ([`Run::with_network`]) and whatever the configuration gives them ([`super::reach`]). Deliberately absent: any
+//! (`Run::with_network`) and whatever the configuration gives them ([`super::reach`]). Deliberately absent: any
 //! opinion on what the output means.
 
 use std::{

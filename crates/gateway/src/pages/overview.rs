@@ -61,7 +61,7 @@ pub struct Work {
     pub host: String,
     /// Whether the state of the attempt is unknown.
     pub unknown: bool,
-    /// See [`super::Attempt::outcome`].
+    /// See [`devstack_api::dto::Attempt::outcome`].
     pub outcome: Option<String>,
     /// The time of the order.
     pub started_at: Time,

@@ -1,7 +1,7 @@
 //! Traces: one tree of spans for each task, from its submission to its merge and delivery. The tree is made when the
 //! task is finished, and posted to a collector as OTLP over HTTP with JSON.
 //!
-//! Nothing is kept while a task runs: the tree is a function of its records ([`tree`]). The export never delays other
+//! Nothing is kept while a task runs: the tree is a function of its records (`tree`). The export never delays other
 //! work: its queue is bounded, and spans that do not fit or that the collector does not accept are dropped and counted.
 //! Deliberately absent: spans of messages and calls inside the node, and sampling (a finished task is rare).
 

@@ -5,11 +5,11 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`frame`] | jobs and answers as bytes with a version and a length |
-//! | [`process`] | one child: starts it, calls it, reports how it ended |
-//! | [`pool`] | warm children, and what an end means: a refusal of the job, or a failure of this machine |
-//! | [`cancel`] | ends a job whose requester is gone |
-//! | [`serve`] | the child's side |
+//! | `frame` | jobs and answers as bytes with a version and a length |
+//! | `process` | one child: starts it, calls it, reports how it ended |
+//! | `pool` | warm children, and what an end means: a refusal of the job, or a failure of this machine |
+//! | `cancel` | ends a job whose requester is gone |
+//! | `serve` | the child's side |
 //!
 //! Deliberately absent: the content of the jobs. A kind of helper is the two types of its jobs and answers.
 
