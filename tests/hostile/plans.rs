@@ -55,7 +55,11 @@ fn cycles_name_their_members() {
 
 #[test]
 fn duplicate_ids_and_missing_dependencies() {
-    refused(&with("[[task]]\nid = \"A\"\ntitle = \"A\"\n[[task]]\nid = \"A\"\ntitle = \"A\"\n"), 11, &["`A`", "two tasks have"]);
+    refused(
+        &with("[[task]]\nid = \"A\"\ntitle = \"A\"\n[[task]]\nid = \"A\"\ntitle = \"A\"\n"),
+        11,
+        &["`A`", "two tasks have"],
+    );
     refused(&with("[[task]]\nid = \"A\"\ndependencies = [\"NOPE\"]\ntitle = \"A\"\n"), 9, &["task A", "`NOPE`"]);
     refused(&with("[[task]]\nid = \"A\"\ndependencies = [\"A\"]\ntitle = \"A\"\n"), 9, &["A"]);
     refused(&with("[[task]]\nid = \"../../etc\"\ntitle = \"t\"\n"), 8, &["../../etc"]);

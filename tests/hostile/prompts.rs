@@ -64,8 +64,11 @@ fn a_task_of_which_nothing_is_said_is_refused_with_its_line() {
         world.write("devstack.toml", &plan);
         let line = plan.lines().position(|line| line == "id = \"A\"").unwrap() + 1;
         for command in [&["plan", "check", "devstack.toml"][..], &["run", "devstack.toml"]] {
-            let ended =
-                world.devstack(command).expect(2).says("neither a `title` nor a `prompt`").says("hint: for example title = ");
+            let ended = world
+                .devstack(command)
+                .expect(2)
+                .says("neither a `title` nor a `prompt`")
+                .says("hint: for example title = ");
             assert!(ended.stderr.contains(&format!("devstack.toml:{line}: task A has")), "{ended:?}");
         }
     }

@@ -109,5 +109,7 @@ fn a_webhook_that_cannot_work_is_said_at_the_start() {
         fs::read_to_string(&config).unwrap().replace("url = \"http:", "ca_file = \"/none/ca.pem\"\nurl = \"https:");
     fs::write(&config, text).unwrap();
     boss.start("boss");
-    until("it says why", || boss.log("boss").contains("cannot read the certificate authorities in /none/ca.pem").then_some(()));
+    until("it says why", || {
+        boss.log("boss").contains("cannot read the certificate authorities in /none/ca.pem").then_some(())
+    });
 }
