@@ -18,7 +18,7 @@ use git2::{Oid, Repository, RepositoryOpenFlags};
 use crate::{
     branches::{Branch, Commits},
     bundle::{self, Content, Unwritten},
-    harvest,
+    closed, harvest,
     left::Left,
     leftovers::{self, Leftovers, Onto},
     trouble::Failure,
@@ -72,15 +72,18 @@ fn destroyed(failure: &Failure) -> Harvested {
 }
 
 fn collect(spec: &Spec, git: &Git, scope: Scope, out: &File) -> Harvested {
+    let harvested = match gather(spec, git, scope, out) {
+        Err(Failure::Other(_)) if closed::open_up(&spec.workspace) => gather(spec, git, scope, out),
+        first => first,
+    };
+    harvested.unwrap_or_else(|failure| destroyed(&failure))
+}
+
+/// Fails, before anything is written, if the repository cannot be used.
+fn gather(spec: &Spec, git: &Git, scope: Scope, out: &File) -> Result<Harvested, Failure> {
     let mut left = Left::default();
-    let repository = match open(&spec.workspace) {
-        Ok(repository) => repository,
-        Err(failure) => return destroyed(&failure),
-    };
-    let commits = match Commits::read(&repository, git, &mut left) {
-        Ok(commits) => commits,
-        Err(failure) => return destroyed(&failure),
-    };
+    let repository = open(&spec.workspace)?;
+    let commits = Commits::read(&repository, git, &mut left)?;
     let (mut error, mut machine) = (None, None);
     let mut leftover = None;
     if scope == Scope::All {
@@ -108,7 +111,7 @@ fn collect(spec: &Spec, git: &Git, scope: Scope, out: &File) -> Harvested {
     let mut harvested = Harvested { error, failed: machine, ..Harvested::default() };
     write(&repository, &commits, leftover, git, &known, (out, &mut left, &mut harvested));
     left.add_to(&mut harvested);
-    harvested
+    Ok(harvested)
 }
 
 /// Writes as much as fits: everything, else without other branches, else only the committed work.

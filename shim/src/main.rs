@@ -18,6 +18,7 @@
 mod branches;
 mod bundle;
 mod clock;
+mod closed;
 mod collect;
 mod confine;
 mod disk;

@@ -18,7 +18,7 @@ use crate::{
 
 /// Each agent leaves something that once cost it everything: its id, what it does, the file of it that lands, and what
 /// is named as not taken.
-const MESSES: [(&str, &str, &str, &str); 7] = [
+const MESSES: [(&str, &str, &str, &str); 8] = [
     ("NESTED", "mkdir dep; cd dep; git init -q; echo x > x", "finished", "dep"),
     ("NESTED-COMMIT", "mkdir dep2; cd dep2; git init -q; echo x > x; git add x; git commit -qm x", "finished", "dep2"),
     ("CLOSED", "echo k > key; chmod 000 key", "finished", "key"),
@@ -36,6 +36,7 @@ const MESSES: [(&str, &str, &str, &str); 7] = [
         "pipe",
     ),
     ("READ-ONLY", "chmod -R a-w .git", "finished", ""),
+    ("CLOSED-GIT", "chmod 000 .git/objects .git", "finished", ""),
 ];
 
 fn skipped(task: &Value) -> Vec<String> {
