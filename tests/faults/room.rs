@@ -8,6 +8,7 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
     process::Output,
+    time::{Duration, Instant},
 };
 
 use nix::sys::statvfs::statvfs;
@@ -16,6 +17,9 @@ use crate::{
     disk::{Disk, start},
     node::{Running, Site},
 };
+
+/// In this time a host whose disk is nearly full checks it three times.
+const CHECKS: Duration = Duration::from_secs(7);
 
 /// What is short.
 #[derive(Clone, Copy)]
@@ -115,6 +119,9 @@ fn fills_up(of: Of) {
     world.open("held");
     node.wait_until("a result is taken", |_| world.is("held", "COMPLETED"));
     assert_eq!(world.attempts("next"), 0, "nothing began");
+    // The host checks on although nothing runs any more. No event says so: it is enough that three checks were due.
+    let idle_since = Instant::now();
+    node.wait_until("checks of an idle host were due", |_| idle_since.elapsed() > CHECKS);
 
     // Room again.
     fs::remove_dir_all(disk.path().join("ballast")).unwrap();
