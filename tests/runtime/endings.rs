@@ -189,7 +189,9 @@ impl Seen<'_> {
                 Err(_) => fs::read(&place).unwrap(),
             };
             let same = kept.is_some_and(|(about, _)| about.contains(&id_of(&content)));
-            let ignored = || ask(&self.workspace, &["check-ignore", "-q", "--no-index", name]).is_some();
+            // Explicit places: `core.bare` in the repository's own file counts before any option.
+            let rules = ["--git-dir=.git", "--work-tree=.", "check-ignore", "-q", "--no-index", name];
+            let ignored = || ask(&self.workspace, &rules).is_some();
             assert!(same || self.is_named(path) || (kept.is_none() && ignored()), "{name} is lost");
         }
         for (_, name) in &known {
