@@ -1,5 +1,5 @@
-//! Opens a repository that its agent closed by modes (`chmod 000 .git`): the files belong to the user of this process, so
-//! a mode does not make committed work unreachable. Links are not followed. All processes of the agent have ended.
+//! Opens a repository that its agent closed by modes (`chmod 000 .git`): the files belong to the user of this process,
+//! so a mode does not make committed work unreachable. Links are not followed. All processes of the agent have ended.
 //!
 //! Deliberately absent: the files of the workspace, whose modes are part of the work.
 
