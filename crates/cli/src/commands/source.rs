@@ -195,7 +195,7 @@ fn refused(error: &repository::Error) -> CliError {
     let exit = if matches!(error, repository::Error::Source(_)) { Exit::Usage } else { Exit::Refused };
     let text = error.to_string();
     match text.split_once("; ") {
-        Some((what, mend)) => CliError::new(exit, Problem::new(code::SOURCE, what).hint(mend)),
+        Some((what, fix)) => CliError::new(exit, Problem::new(code::SOURCE, what).hint(fix)),
         None => CliError::new(exit, Problem::new(code::SOURCE, text)),
     }
 }

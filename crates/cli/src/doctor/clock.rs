@@ -16,7 +16,7 @@ const SKEW_SEEN: u64 = 5;
 const SKEW_REFUSED: u64 = 300;
 /// The longest wait for the node.
 const ANSWER: Duration = Duration::from_secs(10);
-const MEND: &str = "start a time service on both machines: systemctl enable --now systemd-timesyncd";
+const FIX: &str = "start a time service on both machines: systemctl enable --now systemd-timesyncd";
 
 /// Checks the clocks of this machine, and of a node if one is known.
 pub(super) async fn examine(node: Option<&Client>) -> Vec<Check> {
@@ -95,11 +95,11 @@ fn skew(ours: u64, theirs: u64) -> Check {
         0..SKEW_SEEN => check("taskmaster", Health::Ok, "the node answers, and its clock agrees", None),
         SKEW_SEEN..SKEW_REFUSED => {
             let message = format!("this machine's clock is {by} s {side} the node's clock");
-            check("taskmaster", Health::Warning, message, Some(MEND))
+            check("taskmaster", Health::Warning, message, Some(FIX))
         }
         _ => {
             let message = format!("this machine's clock is {by} s {side} the node's clock: certificates are refused");
-            check("taskmaster", Health::Failed, message, Some(MEND))
+            check("taskmaster", Health::Failed, message, Some(FIX))
         }
     }
 }

@@ -10,10 +10,10 @@ use super::{Check, Health, check};
 pub(super) fn cgroup(mount: &Path, root: bool) -> Check {
     const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
     const WITHOUT: &str = "memory is limited only per process (rlimit), processor time is not limited";
-    let warn = |message, mend| check("cgroup", Health::Warning, message, Some(mend));
+    let warn = |message, fix| check("cgroup", Health::Warning, message, Some(fix));
     if !root {
-        let mend = "run the node as root if the limits of roles matter";
-        return warn(format!("not root, so no cgroups: {WITHOUT}, nor is the number of processes"), mend);
+        let fix = "run the node as root if the limits of roles matter";
+        return warn(format!("not root, so no cgroups: {WITHOUT}, nor is the number of processes"), fix);
     }
     let writable = |dir: &Path| access(dir, AccessFlags::W_OK).is_ok();
     let two = fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default();
@@ -22,11 +22,11 @@ pub(super) fn cgroup(mount: &Path, root: bool) -> Check {
     }
     let one = |name: &&str| mount.join(name).join("cgroup.procs").exists() && writable(&mount.join(name));
     let (held, missing): (Vec<&str>, Vec<&str>) = CONTROLLERS.into_iter().partition(one);
-    let mend = "give the node a writable cgroup tree of version 2 with the controllers memory, cpu and pids";
+    let fix = "give the node a writable cgroup tree of version 2 with the controllers memory, cpu and pids";
     match (held.as_slice(), missing.as_slice()) {
         (_, []) => check("cgroup", Health::Ok, "version 1 limits memory, cpu and pids", None),
-        ([], _) => warn(format!("no writable cgroup tree: {WITHOUT}"), mend),
-        _ => warn(format!("version 1 limits {}, not {}", held.join(" and "), missing.join(" and ")), mend),
+        ([], _) => warn(format!("no writable cgroup tree: {WITHOUT}"), fix),
+        _ => warn(format!("version 1 limits {}, not {}", held.join(" and "), missing.join(" and ")), fix),
     }
 }
 

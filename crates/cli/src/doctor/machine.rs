@@ -16,9 +16,9 @@ pub(super) fn examine() -> Vec<Check> {
 }
 
 fn git() -> Check {
-    let mend = "install git 2.38 or newer; on Debian and Ubuntu: apt-get install git";
+    let fix = "install git 2.38 or newer; on Debian and Ubuntu: apt-get install git";
     let Ok(out) = Command::new("git").arg("--version").output() else {
-        return check("git", Health::Failed, "git is not installed", Some(mend));
+        return check("git", Health::Failed, "git is not installed", Some(fix));
     };
     let text = String::from_utf8_lossy(&out.stdout).trim().to_owned();
     match git_version(&text) {
@@ -27,7 +27,7 @@ fn git() -> Check {
             "git",
             Health::Failed,
             format!("`{text}` is too old: plans with a repository cannot merge"),
-            Some(mend),
+            Some(fix),
         ),
     }
 }
@@ -39,7 +39,7 @@ fn git_version(text: &str) -> Option<(u32, u32)> {
 }
 
 fn sandbox() -> Check {
-    let mend = "install bubblewrap (apt-get install bubblewrap) and allow unprivileged user namespaces";
+    let fix = "install bubblewrap (apt-get install bubblewrap) and allow unprivileged user namespaces";
     let tried =
         Command::new("bwrap").args(["--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "true"]).output();
     match tried {
@@ -50,12 +50,10 @@ fn sandbox() -> Check {
                 "sandbox",
                 Health::Warning,
                 format!("bubblewrap sandbox does not work ({why}): attempts are unsandboxed"),
-                Some(mend),
+                Some(fix),
             )
         }
-        Err(_) => {
-            check("sandbox", Health::Warning, "bubblewrap is not installed: attempts are unsandboxed", Some(mend))
-        }
+        Err(_) => check("sandbox", Health::Warning, "bubblewrap is not installed: attempts are unsandboxed", Some(fix)),
     }
 }
 

@@ -50,8 +50,8 @@ impl Embed for Here {
 fn not_started(error: &NodeError) -> Problem {
     let text = error.to_string();
     match (error, text.split_once("; ")) {
-        (NodeError::Runtime(RuntimeError::Refused(_)), Some((what, mend))) => {
-            Problem::new(cli::REFUSED_HERE, what).hint(mend)
+        (NodeError::Runtime(RuntimeError::Refused(_)), Some((what, fix))) => {
+            Problem::new(cli::REFUSED_HERE, what).hint(fix)
         }
         _ => Problem::new(code::START, text),
     }
@@ -113,7 +113,7 @@ fn commit(text: &str) -> Result<CommitId, repository::Error> {
 fn by_hand(error: &repository::Error) -> Problem {
     let text = error.to_string();
     match text.split_once("; ") {
-        Some((what, mend)) => Problem::new(code::BY_HAND, what).hint(mend),
+        Some((what, fix)) => Problem::new(code::BY_HAND, what).hint(fix),
         None => Problem::new(code::BY_HAND, text),
     }
 }

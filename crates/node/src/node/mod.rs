@@ -6,6 +6,7 @@ mod agents_dir;
 mod backend;
 pub mod embed;
 mod export;
+mod exporters;
 mod ground;
 mod housekeeping;
 pub mod identity;
@@ -16,7 +17,6 @@ mod renewal;
 mod runtimes;
 mod serving;
 mod supervisor;
-mod tellers;
 
 use std::{
     path::PathBuf,
@@ -74,7 +74,7 @@ pub struct Node {
     fatal: mpsc::UnboundedReceiver<String>,
     audit: Arc<Audit>,
     /// Background tasks besides its actors, which end with it.
-    tellers: Vec<JoinHandle<()>>,
+    exporters: Vec<JoinHandle<()>>,
     _held: Option<StoreLock>,
 }
 
@@ -179,7 +179,7 @@ impl Node {
         let rules = Arc::new(Rules::new(&config.taskmaster));
         let Ground { store, held, blobs, hubs, shelf, attempts_behind, label, .. } = ground;
         let wanted = mode == Mode::Dispatch && store.is_some();
-        let traces = if wanted { tellers::traces(config, &label)? } else { None };
+        let traces = if wanted { exporters::traces(config, &label)? } else { None };
         let seat = store.is_some().then(|| Seat {
             engine: devstack_dag::Config {
                 dispatch: mode == Mode::Dispatch,
@@ -260,14 +260,26 @@ impl Node {
         });
         let told = config.webhook.as_ref().filter(|_| mode == Mode::Dispatch && is_taskmaster);
         let webhook = match told {
-            Some(webhook) => Some(tellers::webhook(config, webhook, label, taskmaster, heard).await?),
+            Some(webhook) => Some(exporters::webhook(config, webhook, label, taskmaster, heard).await?),
             None => None,
         };
-        let tellers =
+        let exporters =
             housekeeping.into_iter().chain(export).chain(webhook).chain(traces.map(|(_, export)| export)).collect();
         let agent_host = host.is_some().then_some(agent_host);
         let audit = Arc::new(Audit::new(&config.state_dir, config.limits.audit));
-        Ok(Self { core, host, disk, end, link, supervisor, agent_host, fatal: fatal_seen, tellers, audit, _held: held })
+        Ok(Self {
+            core,
+            host,
+            disk,
+            end,
+            link,
+            supervisor,
+            agent_host,
+            fatal: fatal_seen,
+            exporters,
+            audit,
+            _held: held,
+        })
     }
 
     /// The backend of the API; `None` if this node is not a Taskmaster.
@@ -312,7 +324,7 @@ impl Node {
     /// Stops the actors; accepted changes become durable. With `stop_attempts`, attempts are stopped too; otherwise
     /// they continue, and the next start adopts them.
     pub async fn stop(self, stop_attempts: bool) {
-        self.tellers.iter().for_each(JoinHandle::abort);
+        self.exporters.iter().for_each(JoinHandle::abort);
         if let Some(agent_host) = self.agent_host {
             let all = if stop_attempts {
                 agent_host.ask(STOP_ATTEMPTS, AgentHostMessage::StopAll).await

@@ -36,7 +36,7 @@ impl Core {
 fn refused(error: RuntimeError) -> ApiError {
     let text = error.to_string();
     let problem = match text.split_once("; ") {
-        Some((what, mend)) => Problem::new(NO_IMAGE, what).hint(mend),
+        Some((what, fix)) => Problem::new(NO_IMAGE, what).hint(fix),
         None => Problem::new(NO_IMAGE, text),
     };
     ApiError::new(409, problem)
